@@ -1,0 +1,39 @@
+"""Pure. The day record on scoring.days.v1: what needs more than one partition, decided once a day and never again."""
+
+from datetime import date, datetime
+
+import msgspec
+
+
+class SegmentNorms(msgspec.Struct, frozen=True, kw_only=True):
+    """What similar accounts did on the day: how many were counted, how many were active, and the distribution of active days.
+
+    `active_days_28[n]` is the number of accounts with n active days in the 28 days that end on the day (n = 0..28).
+    """
+
+    accounts: int
+    active: int
+    active_days_28: tuple[int, ...]
+
+
+class SourceVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """How many events a source sent on the day, and whether it was judged silent (its accounts freeze)."""
+
+    events: int
+    silent: bool
+
+
+class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Immutable. `left_out` are the partitions that were stuck past the limit when the record was made."""
+
+    v: int = 1
+    day: date
+    made_at: datetime
+    scorecard: str
+    mapping: str
+    norms: dict[str, SegmentNorms]
+    sources: dict[str, SourceVerdict]
+    left_out: tuple[int, ...] = ()
+
+
+day_record_decoder = msgspec.json.Decoder(DayRecord)

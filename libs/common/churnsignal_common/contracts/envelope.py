@@ -1,0 +1,106 @@
+"""Pure. The record on the usage topics: what ingest decided about a call, around the call's original bytes."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Format(StrEnum):
+    """How to read `Envelope.call`."""
+
+    SEGMENT = "segment"
+    CLOUDEVENTS = "cloudevents"
+    COMMAND = "command"
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. Times are UTC; scoring never decides these again.
+
+    `id` identifies the call within `source`. `account` is null only on usage.unresolved.v1. `user` is the known user,
+    `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
+    timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
+    `batch_context` is the `context` that the SDK put on the batch beside items without one.
+    """
+
+    v: int = 1
+    id: str
+    source: str
+    account: str | None = None
+    user: str | None = None
+    anonymous: str | None = None
+    occurred_at: datetime
+    received_at: datetime
+    stamped_at: datetime | None = None
+    sent_at: datetime | None = None
+    format: Format = Format.SEGMENT
+    batch_context: msgspec.Raw | None = None
+    call: msgspec.Raw
+
+
+class UserLinked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="user.linked"):
+    """Command on usage.unresolved.v1: `subject` (a user or anonymous id) belongs to `account` since the envelope's occurred_at."""
+
+    subject: str
+    account: str | None
+
+
+class OverrideSet(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="override.set"):
+    """Command: a person puts the account into `band` until `expires_at`, with a reason."""
+
+    band: str
+    reason: str
+    author: str
+    expires_at: datetime
+
+
+class OverrideCleared(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="override.cleared"):
+    """Command: the override ends now."""
+
+    author: str
+
+
+class OutcomeRecorded(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="outcome.recorded"):
+    """Command: what became of the account: `churned`, `renewed`, `downgraded`, `expanded`."""
+
+    outcome: str
+    author: str
+    note: str = ""
+
+
+class ProfileEdited(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="profile.edited"):
+    """Command: facts of the account set by API or import; null clears, absent keeps."""
+
+    traits: dict[str, Any]
+    author: str
+
+
+Command = UserLinked | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """The record on usage.rejected.v1: what was refused by `stage` and why, with the original bytes (base64) less the write key."""
+
+    v: int = 1
+    id: str
+    source: str
+    stage: str
+    reason: str
+    message: str
+    rejected_at: datetime
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    body: bytes
+
+
+envelope_decoder = msgspec.json.Decoder(Envelope)
+command_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+rejected_decoder = msgspec.json.Decoder(Rejected)
+encoder = msgspec.json.Encoder()
+
+
+def subject(envelope: Envelope) -> str | None:
+    """Return the key of usage.unresolved.v1: the user id, else the anonymous id."""
+    return envelope.user or envelope.anonymous

@@ -1,0 +1,139 @@
+"""Pure. The record on risk.changes.v1 and its parts: the account's profile, the drivers, why and since when."""
+
+from datetime import date, datetime
+from enum import StrEnum
+
+import msgspec
+
+
+class Band(StrEnum):
+    """How an account does. Grey: not enough evidence to say."""
+
+    GREY = "grey"
+    GREEN = "green"
+    YELLOW = "yellow"
+    RED = "red"
+
+
+class Cause(StrEnum):
+    """What moved the band. The silent ones reach people as one summary, never one by one."""
+
+    EVENT = "event"
+    CLOSE = "close"
+    HISTORY = "history"
+    FIRST = "first"
+    SCORECARD = "scorecard"
+    MAPPING = "mapping"
+    THAW = "thaw"
+    CATCH_UP = "catch_up"
+
+    @property
+    def silent(self) -> bool:
+        return self not in (Cause.EVENT, Cause.CLOSE)
+
+
+class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is known of an account, on accounts.v1 and inside each risk change. `arr` is a year's revenue in `currency`'s major unit.
+
+    `owner` is the CSM's id or e-mail as the source gave it; alerts matches it against its directory.
+    """
+
+    account: str
+    name: str | None = None
+    plan: str | None = None
+    arr: float | None = None
+    currency: str | None = None
+    seats: int | None = None
+    renewal_on: date | None = None
+    notice_days: int | None = None
+    owner: str | None = None
+    segment: str | None = None
+    tier: str | None = None
+    timezone: str | None = None
+    country: str | None = None
+    lifecycle: str | None = None
+    parent: str | None = None
+    created_on: date | None = None
+    updated_at: datetime | None = None
+
+
+class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a driver rests on."""
+
+    events: int | None = None
+    users: int | None = None
+    last_seen: date | None = None
+    event_ids: tuple[str, ...] = ()
+
+
+class Driver(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One measure's part in the score. The `contribution`s of all drivers sum exactly to the score, in hundredths.
+
+    `code` is stable and names a sentence in the catalog. `possible` is what the measure could have given (hundredths);
+    `moved` is its change since the band was entered. `value` and `baseline` are in `unit`, over `window_days`.
+    """
+
+    code: str
+    measure: str
+    contribution: int
+    possible: int
+    value: float | None = None
+    baseline: float | None = None
+    unit: str = ""
+    window_days: int | None = None
+    moved: int | None = None
+    evidence: Evidence = Evidence()
+
+
+class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest single change that would bring a better band: `measure` at `value` makes it `band`."""
+
+    code: str
+    measure: str
+    value: float
+    band: Band
+
+
+class RiskChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One change of band. `sequence` has no gaps within an account. Scores and coverage are hundredths (0..10000), null when grey."""
+
+    account: AccountProfile
+    sequence: int
+    from_band: Band | None
+    to_band: Band
+    score_before: int | None = None
+    score_after: int | None = None
+    coverage: int
+    drivers: tuple[Driver, ...]
+    knockout: str | None = None
+    counterfactual: Counterfactual | None = None
+    previous_band_since: date | None = None
+    scorecard: str
+    day_record: date | None = None
+    as_of: datetime
+    last_seen: date | None = None
+    cause: Cause
+    trend: tuple[int | None, ...] = ()
+
+
+class RiskChangedEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """CloudEvents 1.0 structured JSON around a `RiskChanged`; `id` is account:sequence."""
+
+    specversion: str = "1.0"
+    id: str
+    source: str = "churnsignal/scoring"
+    type: str = "churnsignal.risk.changed.v1"
+    subject: str
+    time: datetime
+    datacontenttype: str = "application/json"
+    data: RiskChanged
+
+
+def risk_event(change: RiskChanged) -> RiskChangedEvent:
+    """Return `change` in its CloudEvents coat."""
+    name = change.account.account
+    return RiskChangedEvent(id=f"{name}:{change.sequence}", subject=name, time=change.as_of, data=change)
+
+
+risk_decoder = msgspec.json.Decoder(RiskChangedEvent)
+profile_decoder = msgspec.json.Decoder(AccountProfile)

@@ -1,0 +1,99 @@
+"""Door. The only place that builds Kafka clients: safe settings, bounded stops. aiokafka's defaults lose data."""
+
+import asyncio
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.helpers import create_ssl_context
+
+from churnsignal_common.runtime.settings import ServiceSettings
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """How to reach the brokers."""
+
+    servers: str
+    security: dict[str, Any]
+
+
+def brokers_of(settings: ServiceSettings) -> Brokers:
+    """Return the brokers that the environment names."""
+    protocol = settings.kafka_security_protocol
+    security: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.startswith("SASL"):
+        password = settings.kafka_sasl_password
+        security |= {
+            "sasl_mechanism": settings.kafka_sasl_mechanism,
+            "sasl_plain_username": settings.kafka_sasl_username,
+            "sasl_plain_password": password.get_secret_value() if password else None,
+        }
+    if protocol.endswith("SSL"):
+        security["ssl_context"] = _ssl(settings)
+    return Brokers(settings.kafka, security)
+
+
+def _ssl(settings: ServiceSettings) -> ssl.SSLContext:
+    files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    cafile, certfile, keyfile = (str(path) if path else None for path in files)
+    context: ssl.SSLContext = create_ssl_context(cafile=cafile, certfile=certfile, keyfile=keyfile)
+    return context
+
+
+def new_producer(brokers: Brokers, client_id: str) -> AIOKafkaProducer:
+    """Return a producer that acks on all replicas, fails within 5 s, and never blocks for ever.
+
+    Not idempotent: an idempotent aiokafka send never times out, and a sequence error wedges it until rebuilt. A send that
+    failed may still have been written; duplicates are absorbed by scoring's dedup and by sequences.
+    """
+    return AIOKafkaProducer(
+        bootstrap_servers=brokers.servers, client_id=client_id, acks="all", enable_idempotence=False, compression_type="zstd",
+        request_timeout_ms=5000, retry_backoff_ms=50, max_batch_size=768 * 1024, max_request_size=1024 * 1024, linger_ms=0,
+        metadata_max_age_ms=30_000, **brokers.security,
+    )  # fmt: skip
+
+
+def new_consumer(
+    brokers: Brokers, client_id: str, group: str | None, *, instance: str | None = None, session_timeout_ms: int = 10_000
+) -> AIOKafkaConsumer:
+    """Return a consumer whose truth is elsewhere: it never commits, never skips to the end, and fetches in small buffers.
+
+    With `group`, topics of equal partition count are assigned alike (range), so that partition p of each goes to one member.
+    """
+    return AIOKafkaConsumer(
+        bootstrap_servers=brokers.servers, client_id=client_id, group_id=group, group_instance_id=instance, enable_auto_commit=False,
+        auto_offset_reset="none" if group is None else "earliest", isolation_level="read_uncommitted", session_timeout_ms=session_timeout_ms,
+        heartbeat_interval_ms=min(3000, session_timeout_ms // 3), rebalance_timeout_ms=60_000, max_poll_interval_ms=300_000,
+        partition_assignment_strategy=(RangePartitionAssignor,), fetch_max_bytes=5 * 1024 * 1024, max_partition_fetch_bytes=512 * 1024,
+        fetch_max_wait_ms=100, request_timeout_ms=15_000, metadata_max_age_ms=30_000, retry_backoff_ms=50, **brokers.security,
+    )  # fmt: skip
+
+
+def new_admin(brokers: Brokers, client_id: str) -> AIOKafkaAdminClient:
+    """Return an admin client; its answers carry error codes that the caller must read."""
+    return AIOKafkaAdminClient(bootstrap_servers=brokers.servers, client_id=client_id, request_timeout_ms=15_000, **brokers.security)
+
+
+async def stop_client(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 8.0) -> None:
+    """Stop `client` within the time. aiokafka's stop may hang while brokers are away, and may leak a CancelledError nobody asked for."""
+    task = asyncio.current_task()
+    try:
+        async with asyncio.timeout(timeout_s):
+            await client.stop()
+    except TimeoutError:
+        log.warning("kafka_client_stop_timed_out", client=type(client).__name__, timeout_s=timeout_s)
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+        log.warning("kafka_client_stop_leaked_cancel", client=type(client).__name__)
+
+
+__all__ = ["Brokers", "ConsumerRebalanceListener", "brokers_of", "new_admin", "new_consumer", "new_producer", "stop_client"]

@@ -1,0 +1,110 @@
+"""Root. `churnsignal-topics apply|check|table`: make the topics as the table says, or say where the broker differs."""
+
+import asyncio
+import sys
+
+import cyclopts
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError
+
+from churnsignal_common.contracts.topics import TOPICS, Topic
+from churnsignal_common.kafka.client import brokers_of, new_admin
+from churnsignal_common.runtime.settings import ServiceSettings, read_settings
+
+app = cyclopts.App(name="churnsignal-topics", help="The topics of Churnsignal.\n\nExample: churnsignal-topics apply --replication 3")
+
+_EXISTS = 36
+
+
+class TopicSettings(ServiceSettings):
+    """Only the brokers matter here."""
+
+    database_url: None = None  # type: ignore[assignment] # topics need no database
+
+
+async def _differences(admin: AIOKafkaAdminClient, topics: dict[str, Topic], partitions: int) -> list[str]:
+    found = {row["topic"]: row for row in await admin.describe_topics(list(topics)) if not row["error_code"]}
+    problems = [f"{name}: missing; run `churnsignal-topics apply`" for name in topics if name not in found]
+    for name, row in found.items():
+        wanted = topics[name].partitions or partitions
+        if len(row["partitions"]) != wanted:
+            problems.append(
+                f"{name}: {len(row['partitions'])} partitions, not {wanted}; the number is for life: set CHURNSIGNAL_PARTITIONS to what is there"
+            )
+    for answer in await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in found]):
+        for _code, _message, _kind, name, entries in answer.resources:
+            have = {entry[0]: entry[1] for entry in entries}
+            for key, wanted_value in topics[name].configs().items():
+                if have.get(key) != wanted_value:
+                    problems.append(f"{name}: {key} is {have.get(key)}, not {wanted_value}; change it on the broker")
+    return problems
+
+
+async def apply_topics(settings: ServiceSettings, replication: int) -> list[str]:
+    """Create what is missing; return where what exists differs from the table."""
+    topics = {settings.topic(t.name): t for t in TOPICS}
+    admin = new_admin(brokers_of(settings), "churnsignal-topics")
+    await admin.start()
+    try:
+        wanted = [NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=t.configs()) for name, t in topics.items()]
+        answer = await admin.create_topics(wanted)
+        refused = [f"{name}: {message or code}" for name, code, message in answer.topic_errors if code not in (0, _EXISTS)]
+        return refused or await _differences(admin, topics, settings.partitions)
+    finally:
+        await admin.close()
+
+
+async def check_topics(settings: ServiceSettings) -> list[str]:
+    """Return where the broker differs from the table."""
+    topics = {settings.topic(t.name): t for t in TOPICS}
+    admin = new_admin(brokers_of(settings), "churnsignal-topics")
+    await admin.start()
+    try:
+        return await _differences(admin, topics, settings.partitions)
+    finally:
+        await admin.close()
+
+
+def _finish(problems: list[str]) -> None:
+    for line in problems:
+        print(line, file=sys.stderr)
+    raise SystemExit(1 if problems else 0)
+
+
+def _run(work: object) -> list[str]:
+    try:
+        return asyncio.run(work)  # type: ignore[arg-type] # a coroutine of the two above
+    except (KafkaError, OSError) as error:
+        return [f"cannot reach Kafka: {type(error).__name__}; check KAFKA_BOOTSTRAP_SERVERS"]
+
+
+@app.command
+def apply(*, replication: int = 1) -> None:
+    """Create the missing topics. Example: churnsignal-topics apply --replication 3"""
+    _finish(_run(apply_topics(read_settings(TopicSettings), replication)))
+
+
+@app.command
+def check() -> None:
+    """Compare the broker with the table; exit 1 and say what differs."""
+    _finish(_run(check_topics(read_settings(TopicSettings))))
+
+
+@app.command
+def table() -> None:
+    """Print the table of topics as Markdown."""
+    print("| topic | key | value | cleanup | kept | written by | read by | what |\n|---|---|---|---|---|---|---|---|")
+    for t in TOPICS:
+        kept = f"{t.retention.days} days" if t.retention else "for ever"
+        print(
+            f"| `{t.name}` | {t.key} | {t.value.__name__} | {t.cleanup} | {kept} | {', '.join(t.producers)} | {', '.join(t.consumers)} | {t.about} |"
+        )
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""Door. Open Postgres with every wait bounded: connect, pool, query, lock and idle transaction."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asyncpg import Connection as AsyncpgConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+
+def driver_url(url: str) -> str:
+    """Return `url` for SQLAlchemy's asyncpg dialect."""
+    return "postgresql+asyncpg://" + url.split("://", 1)[1]
+
+
+@contextlib.asynccontextmanager
+async def open_engine(url: str, service: str, *, pool: int = 5, command_timeout_s: float = 15.0) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine; a black-holed server fails a query after `command_timeout_s`, a full pool after 2 s."""
+    engine = create_async_engine(
+        driver_url(url),
+        pool_size=pool,
+        max_overflow=0,
+        pool_timeout=2,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "timeout": 3,
+            "command_timeout": command_timeout_s,
+            "server_settings": {
+                "application_name": f"churnsignal-{service}",
+                "statement_timeout": str(int(command_timeout_s * 1000)),
+                "lock_timeout": "5000",
+                "idle_in_transaction_session_timeout": "30000",
+                "timezone": "UTC",
+                "jit": "off",
+            },
+        },
+    )
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
+async def raw(connection: AsyncConnection) -> AsyncpgConnection[Any]:
+    """Return the asyncpg connection inside `connection`'s transaction: for array parameters and COPY on the hot path."""
+    fairy = await connection.get_raw_connection()
+    inner: AsyncpgConnection[Any] = fairy.driver_connection  # type: ignore[assignment] # SQLAlchemy types it as Any | None
+    return inner

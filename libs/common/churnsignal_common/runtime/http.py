@@ -1,0 +1,126 @@
+"""Root. What every service's HTTP side shares: probes, metrics, problem+json errors, bearer tokens, and serving until told to stop."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import uvicorn
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
+
+from churnsignal_common.runtime.health import Readiness
+from churnsignal_common.runtime.tasks import Stop
+from churnsignal_common.runtime.tokens import Caller, Role, Tokens
+
+_bearer = HTTPBearer(auto_error=False, description="A token from CHURNSIGNAL_TOKENS_FILE")
+
+
+def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Return an RFC 9457 problem. `detail` says what to do."""
+    body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def may(role: Role, tokens: Tokens) -> Callable[..., Caller]:
+    """Return a dependency that lets callers with at least `role` in, and answers 401 or 403 to others."""
+
+    def check(given: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> Caller:
+        caller = tokens.caller(given.credentials) if given else None
+        if caller is None:
+            raise HTTPException(
+                401, "send `Authorization: Bearer <token>` with a token from the tokens file", {"WWW-Authenticate": "Bearer"}
+            )
+        if caller.role < role:
+            raise HTTPException(403, f"this needs the role {role.name.lower()}; {caller.name} has {caller.role.name.lower()}")
+        return caller
+
+    return check
+
+
+def build_app(service: str, about: str, readiness: Readiness, registry: CollectorRegistry) -> FastAPI:
+    """Return a FastAPI application with the paths and errors that all services share."""
+    app = FastAPI(
+        title=f"churnsignal-{service}",
+        description=about,
+        version=version(f"churnsignal-{service}"),
+        redirect_slashes=False,
+        docs_url="/docs",
+        redoc_url=None,
+    )
+
+    @app.get("/healthz", tags=["probes"], summary="The process is alive")
+    async def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["probes"], summary="Each dependency, its age and why not")
+    async def readyz() -> JSONResponse:
+        status, body = readiness.report()
+        return JSONResponse(body, status)
+
+    @app.get("/version", tags=["probes"], summary="Which release this is")
+    async def which() -> dict[str, str]:
+        return {"service": service, "version": app.version}
+
+    @app.get("/metrics", tags=["probes"], summary="Prometheus metrics", response_class=Response)
+    async def metrics() -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    _speak_problems(app)
+    return app
+
+
+def _speak_problems(app: FastAPI) -> None:
+    @app.exception_handler(StarletteHTTPException)
+    async def http_error(_request: Request, error: StarletteHTTPException) -> JSONResponse:
+        title, detail = (error.detail, "") if error.status_code in (404, 405) else ("Refused", str(error.detail))
+        return problem(error.status_code, title, detail or str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        places = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
+        return problem(422, "Invalid request", places)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn under our signals, not its own: the service decides when it drains."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Any:
+        yield
+
+
+async def serve_http(app: Any, host: str, port: int, stop: Stop, *, grace_s: int = 10, backlog: int = 2048) -> None:
+    """Serve until `stop`, then finish the requests in flight within `grace_s` seconds."""
+    config = uvicorn.Config(
+        app, host=host, port=port, http="h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+        timeout_graceful_shutdown=grace_s, timeout_keep_alive=75, backlog=backlog,
+    )  # fmt: skip
+    server = _Server(config)
+
+    async def ask_to_stop() -> None:
+        await stop.wait()
+        server.should_exit = True
+
+    watcher = asyncio.create_task(ask_to_stop(), name="http-stop")
+    try:
+        await server.serve()
+    except SystemExit as error:
+        raise OSError(f"cannot listen on {host}:{port}: is the port taken? Set CHURNSIGNAL_PORT_BASE to move all ports") from error
+    finally:
+        watcher.cancel()
+
+
+@contextlib.asynccontextmanager
+async def draining(readiness: Readiness) -> AsyncIterator[None]:
+    """Mark the service as started inside, and as draining on the way out."""
+    readiness.starting = False
+    try:
+        yield
+    finally:
+        readiness.draining = True

@@ -1,0 +1,148 @@
+"""Door. What every service reads from the environment: once, at start, refusing nonsense with the variable's name and the fix."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3}
+
+
+class ServiceSettings(BaseSettings):
+    """Fields that every service has. Each may also come from a file named by `<NAME>_FILE`."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    database_url: SecretStr = Field(alias="DATABASE_URL", description="Postgres, as postgresql://user:password@host:port/name.")
+    kafka: str = Field(alias="KAFKA_BOOTSTRAP_SERVERS", description="Brokers as host:port, comma separated.")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", alias="KAFKA_SECURITY_PROTOCOL", description="How to talk to the brokers."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", alias="KAFKA_SASL_MECHANISM", description="SASL mechanism; used when the protocol starts with SASL."
+    )
+    kafka_sasl_username: str | None = Field(default=None, alias="KAFKA_SASL_USERNAME", description="SASL user.")
+    kafka_sasl_password: SecretStr | None = Field(default=None, alias="KAFKA_SASL_PASSWORD", description="SASL password.")
+    kafka_ssl_cafile: Path | None = Field(default=None, alias="KAFKA_SSL_CAFILE", description="CA certificates of the brokers (PEM).")
+    kafka_ssl_certfile: Path | None = Field(default=None, alias="KAFKA_SSL_CERTFILE", description="Our client certificate (PEM).")
+    kafka_ssl_keyfile: Path | None = Field(default=None, alias="KAFKA_SSL_KEYFILE", description="Our client key (PEM).")
+    partitions: int = Field(
+        default=64,
+        ge=1,
+        le=1024,
+        alias="CHURNSIGNAL_PARTITIONS",
+        description="Partitions of the keyed topics. For life: keys stay where they are.",
+    )
+    topic_prefix: str = Field(
+        default="",
+        alias="CHURNSIGNAL_TOPIC_PREFIX",
+        description="Put before every topic and group name; lets several stacks share a broker.",
+    )
+    env: Literal["production", "dev"] = Field(
+        default="production", alias="CHURNSIGNAL_ENV", description="`dev` allows the file clock and crash points."
+    )
+    clock: str = Field(default="real", alias="CHURNSIGNAL_CLOCK", description="`real`, or `file:<path>` in dev.")
+    day_zone: str = Field(
+        default="UTC", alias="CHURNSIGNAL_DAY_ZONE", description="Zone of the product's days (IANA name). Fixed after the first event."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", alias="CHURNSIGNAL_LOG_LEVEL", description="Lowest level that is written."
+    )
+    log_format: Literal["json", "console"] = Field(
+        default="json", alias="CHURNSIGNAL_LOG_FORMAT", description="`json` for machines, `console` for people."
+    )
+    host: str = Field(default="0.0.0.0", alias="CHURNSIGNAL_HOST", description="Address to listen on.")  # noqa: S104 a container listens on all
+    port_base: int = Field(
+        default=8080,
+        ge=1,
+        le=65000,
+        alias="CHURNSIGNAL_PORT_BASE",
+        description="Ports: ingest +0, scoring +1, alerts +2, console +3, inbox +5.",
+    )
+    tokens_file: Path | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_TOKENS_FILE",
+        description="Admin and read tokens with names and roles, hashed; re-read when it changes. None: those APIs answer 403.",
+    )
+    config_dir: Path | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_CONFIG_DIR",
+        description="Folder with mapping.yaml, scorecard.yaml, routing.yaml, calendars/. None: the shipped defaults.",
+    )
+    signing_keys: SecretStr | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_SIGNING_KEYS",
+        description="Comma separated secrets (first signs, all verify) for links and stored write keys.",
+    )
+    public_url: str = Field(
+        default="http://localhost:8082", alias="CHURNSIGNAL_PUBLIC_URL", description="Where people reach alerts; used in links."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+            raise ValueError("must start with postgresql://")
+        return value
+
+    @field_validator("day_zone")
+    @classmethod
+    def _is_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is no IANA zone such as Europe/Berlin") from error
+        return value
+
+    @property
+    def dev(self) -> bool:
+        return self.env == "dev"
+
+    def port(self, service: str) -> int:
+        """Return the port of `service` by the table of offsets."""
+        return self.port_base + PORT_OFFSETS[service]
+
+    def topic(self, name: str) -> str:
+        """Return the deployment's name of a topic or group."""
+        return self.topic_prefix + name
+
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def _values_from_files(kind: type[BaseSettings]) -> dict[str, Any]:
+    found = {}
+    for field in kind.model_fields.values():
+        name = field.alias or ""
+        path = os.environ.get(f"{name}_FILE")
+        if not path or name in os.environ or name.endswith("_FILE"):
+            continue
+        try:
+            found[name] = Path(path).read_text().strip()
+        except OSError as error:
+            fail(f"{name}_FILE: cannot read it ({error.strerror}); point it at a readable file or set {name}")
+    return found
+
+
+def fail(message: str) -> None:
+    """Say on stderr what to do, and exit 2."""
+    print(message, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def read_settings(kind: type[S]) -> S:
+    """Return the settings, or exit 2 naming each bad variable and the fix, never its value."""
+    try:
+        return kind(**_values_from_files(kind))
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in problem["loc"])
+            about = next((f.description for f in kind.model_fields.values() if f.alias == name), "")
+            lines.append(f"{name}: {problem['msg']}. {about}")
+        fail("\n".join(lines))
+        raise AssertionError from error

@@ -21,6 +21,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `id` identifies the call within `source`. `account` is null only on usage.unresolved.v1. `user` is the known user,
     `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
     timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
+    `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic.
     `batch_context` is the `context` that the SDK put on the batch beside items without one.
     """
 
@@ -35,6 +36,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     stamped_at: datetime | None = None
     sent_at: datetime | None = None
     format: Format = Format.SEGMENT
+    history: bool = False
     batch_context: msgspec.Raw | None = None
     call: msgspec.Raw
 

@@ -8,6 +8,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
+from churnsignal_common.contracts.generate import topics_table
 from churnsignal_common.contracts.topics import TOPICS, Topic
 from churnsignal_common.kafka.client import brokers_of, new_admin
 from churnsignal_common.runtime.settings import ServiceSettings, read_settings
@@ -94,12 +95,7 @@ def check() -> None:
 @app.command
 def table() -> None:
     """Print the table of topics as Markdown."""
-    print("| topic | key | value | cleanup | kept | written by | read by | what |\n|---|---|---|---|---|---|---|---|")
-    for t in TOPICS:
-        kept = f"{t.retention.days} days" if t.retention else "for ever"
-        print(
-            f"| `{t.name}` | {t.key} | {t.value.__name__} | {t.cleanup} | {kept} | {', '.join(t.producers)} | {', '.join(t.consumers)} | {t.about} |"
-        )
+    print(topics_table(), end="")
 
 
 def main() -> None:

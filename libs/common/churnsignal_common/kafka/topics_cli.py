@@ -9,6 +9,8 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
 
 from churnsignal_common.contracts.generate import topics_table
+from pydantic import Field, SecretStr
+
 from churnsignal_common.contracts.topics import TOPICS, Topic
 from churnsignal_common.kafka.client import brokers_of, new_admin
 from churnsignal_common.runtime.settings import ServiceSettings, read_settings
@@ -21,7 +23,9 @@ _EXISTS = 36
 class TopicSettings(ServiceSettings):
     """Only the brokers matter here."""
 
-    database_url: None = None  # type: ignore[assignment] # topics need no database
+    database_url: SecretStr | None = Field(  # type: ignore[assignment] # topics need no database, and do not mind one
+        default=None, alias="DATABASE_URL", description="Not used."
+    )
 
 
 async def _differences(admin: AIOKafkaAdminClient, topics: dict[str, Topic], partitions: int) -> list[str]:

@@ -1,0 +1,39 @@
+"""Root. Fixtures that every kind of test may ask for. Unit tests ask for none of them."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.stack import Stack, open_stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A Postgres and a Kafka for the whole run."""
+    with open_stack() as opened:
+        yield opened
+
+
+@pytest.fixture
+def database_url(stack: Stack) -> Iterator[str]:
+    """A fresh, empty database."""
+    url = stack.create_database()
+    yield url
+    stack.drop_database(url)
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """A prefix for topics and groups that nobody else uses."""
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def told(stack: Stack, topic_prefix: str) -> Iterator[dict[str, str]]:
+    """The environment of services on a fresh database migrated for all of them, and on fresh topics."""
+    url = stack.create_database("ingest", "scoring", "alerts")
+    environment = stack.env(url, topic_prefix)
+    stack.apply_topics(environment)
+    yield environment
+    stack.drop_database(url)

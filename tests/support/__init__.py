@@ -1,0 +1,1 @@
+"""Pure. What tests of several rooms share: the stack, fakes, generators."""

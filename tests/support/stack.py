@@ -1,0 +1,135 @@
+"""Root. The Postgres and Kafka that a test run uses, and what tests do with them: fresh databases, topics, service processes, faults."""
+
+import contextlib
+import itertools
+import os
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+from churnsignal_devstack.backing import passing
+from churnsignal_devstack.postgres import Durability, psql
+from churnsignal_devstack.services import ServiceProcess, command, free_port_base, run_once
+
+
+class Server(Protocol):
+    """A broker or database that a test may hurt."""
+
+    def launch(self) -> None: ...
+    def wait_ready(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+    def freeze(self) -> None: ...
+    def thaw(self) -> None: ...
+
+
+class DatabaseServer(Server, Protocol):
+    """A database that can also crash and recover in one go."""
+
+    def restart_immediately(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Stack:
+    """Addresses of the session's Postgres and Kafka, and the servers where they are ours."""
+
+    database_url: str
+    bootstrap: str
+    own_postgres: DatabaseServer | None
+    own_kafka: Server | None
+    _templates: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @property
+    def postgres(self) -> DatabaseServer:
+        """Return the database server, for a test that hurts it."""
+        if self.own_postgres is None:
+            pytest.skip("the Postgres is not ours to hurt: DATABASE_URL is set")
+        return self.own_postgres
+
+    @property
+    def kafka(self) -> Server:
+        """Return the broker, for a test that hurts it."""
+        if self.own_kafka is None:
+            pytest.skip("the Kafka is not ours to hurt: KAFKA_BOOTSTRAP_SERVERS is set")
+        return self.own_kafka
+
+    def create_database(self, *services: str) -> str:
+        """Return the address of a fresh database, migrated for `services`: a copy of a template, so it costs milliseconds."""
+        name = f"test_{os.getpid()}_{next(self._numbers)}"
+        template = self._template(services) if services else "template0"
+        psql(self.database_url, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY WAL_LOG")
+        return self._url_of(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database and whoever is still connected to it."""
+        psql(self.database_url, f"DROP DATABASE IF EXISTS {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
+    def env(self, database_url: str, prefix: str, **more: str) -> dict[str, str]:
+        """Return the environment of a service process on this stack; `more` wins."""
+        told = {
+            "DATABASE_URL": database_url,
+            "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "CHURNSIGNAL_TOPIC_PREFIX": prefix,
+            "CHURNSIGNAL_PARTITIONS": "8",
+            "CHURNSIGNAL_PORT_BASE": str(free_port_base()),
+            "CHURNSIGNAL_HOST": "127.0.0.1",
+            "CHURNSIGNAL_ENV": "dev",
+            "CHURNSIGNAL_SIGNING_KEYS": "a-key-for-tests-only",
+        }
+        return told | more
+
+    def apply_topics(self, told: dict[str, str]) -> None:
+        """Create the table of topics under the prefix in `told`."""
+        run_once([*command("common.kafka.topics_cli"), "apply"], told)
+
+    def close(self) -> None:
+        """Remove the templates from a server that outlives us."""
+        for name in self._templates.values():
+            with contextlib.suppress(Exception):
+                psql(self.database_url, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+    def _template(self, services: tuple[str, ...]) -> str:
+        if services not in self._templates:
+            name = f"template_{os.getpid()}_{next(self._numbers)}"
+            psql(self.database_url, f"CREATE DATABASE {name} TEMPLATE template0")
+            for service in services:
+                run_once(command(service, "migrate"), self.env(self._url_of(name), ""))
+            self._templates[services] = name
+        return self._templates[services]
+
+    def _url_of(self, database: str) -> str:
+        return f"{self.database_url.rsplit('/', 1)[0]}/{database}"
+
+
+@contextlib.contextmanager
+def open_stack() -> Iterator[Stack]:
+    """Yield the stack: containers when `STACK=containers`, else what the environment names, else our own in a temporary directory."""
+    if os.environ.get("STACK") == "containers":
+        from tests.support.containers import open_containers
+
+        with open_containers() as stack:
+            yield stack
+        return
+    with passing(Durability(fsync=os.environ.get("STACK_FSYNC") == "1"), os.environ) as backing:
+        stack = Stack(backing.database_url, backing.bootstrap, backing.postgres, backing.kafka)
+        try:
+            yield stack
+        finally:
+            stack.close()
+
+
+@contextlib.contextmanager
+def service(name: str, told: dict[str, str], directory: Path) -> Iterator[ServiceProcess]:
+    """Yield a ready process of one service; whatever the test did to it, it is gone afterwards."""
+    process = ServiceProcess(name, told, directory / f"{name}-{uuid.uuid4().hex[:6]}.log")
+    process.start()
+    try:
+        yield process
+    finally:
+        if process.is_alive():
+            process.thaw()
+            process.stop(10)

@@ -1,0 +1,26 @@
+"""Pure. What a call means for an account's state."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from churnsignal_common.contracts.envelope import Command
+
+USE = "use"
+"""Every call that counts as use of the product adds one to this signal."""
+SOURCE_PREFIX = "@"
+"""`@web`: calls of source `web` on the day; the source guard asks which sources feed an account."""
+FEATURE_PREFIX = "feature_used:"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`active` calls count as use; `signals` are what to count; `facts` are what to remember (None clears); `command` came from our own API.
+
+    `ignored` is the reason why the call changes nothing; everything else is empty then.
+    """
+
+    active: bool
+    signals: tuple[str, ...]
+    facts: tuple[tuple[str, Any], ...] = ()
+    command: Command | None = None
+    ignored: str | None = None

@@ -1,0 +1,101 @@
+"""What every service's HTTP side shares."""
+
+from pathlib import Path
+from typing import Annotated
+
+import httpx2
+import pytest
+from fastapi import Depends, FastAPI, HTTPException
+from prometheus_client import CollectorRegistry, Counter
+
+from churnsignal_common.runtime.health import Dependency, Readiness
+from churnsignal_common.runtime.http import build_app, may
+from churnsignal_common.runtime.tokens import Caller, Role, Tokens, hash_token
+
+pytestmark = pytest.mark.asyncio
+
+
+def _client(app: FastAPI) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app, raise_app_exceptions=False), base_url="http://test")
+
+
+def _app(readiness: Readiness, tokens: Tokens | None = None) -> FastAPI:
+    registry = CollectorRegistry()
+    Counter("churnsignal_example", "An example.", registry=registry).inc()
+    app = build_app("common", "Test", readiness, registry)
+
+    @app.get("/v1/things/{number}")
+    async def thing(number: int, caller: Annotated[Caller, Depends(may(Role.OPERATOR, tokens or Tokens(None)))]) -> dict[str, object]:
+        if number == 0:
+            raise HTTPException(404, "no such thing")
+        return {"number": number, "caller": caller.name}
+
+    return app
+
+
+async def test_readyz_names_the_dependency_that_is_away_and_why() -> None:
+    kafka = Dependency("kafka")
+    kafka.down("NodeNotReadyError")
+
+    async with _client(_app(Readiness((kafka,), starting=False))) as http:
+        response = await http.get("/readyz")
+
+    assert response.status_code == 503
+    assert response.json()["status"] == "degraded: kafka"
+    assert response.json()["dependencies"][0]["reason"] == "NodeNotReadyError"
+
+
+@pytest.mark.parametrize(("starting", "draining", "status"), [(False, False, 200), (True, False, 503), (False, True, 503)])
+async def test_a_tolerant_service_stays_in_the_balancer_except_while_starting_or_draining(
+    starting: bool, draining: bool, status: int
+) -> None:
+    kafka = Dependency("kafka")
+    kafka.down("away")
+
+    async with _client(_app(Readiness((kafka,), tolerant=True, starting=starting, draining=draining))) as http:
+        assert (await http.get("/readyz")).status_code == status
+
+
+async def test_a_dependency_that_answers_makes_the_service_ready() -> None:
+    kafka = Dependency("kafka")
+    kafka.up()
+
+    async with _client(_app(Readiness((kafka,), starting=False))) as http:
+        assert (await http.get("/readyz")).json()["status"] == "ready"
+
+
+async def test_metrics_come_from_the_registry_given() -> None:
+    async with _client(_app(Readiness(()))) as http:
+        assert "churnsignal_example_total 1.0" in (await http.get("/metrics")).text
+
+
+async def test_errors_are_problems_that_say_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.toml"
+    path.write_text("".join(f'[{name}]\nrole = "{name}"\nsha256 = "{hash_token(name)}"\n' for name in ("operator", "reader")))
+    expected = {
+        (None, "1"): 401,
+        ("stranger", "1"): 401,
+        ("reader", "1"): 403,
+        ("operator", "x"): 422,
+        ("operator", "0"): 404,
+        ("operator", "1"): 200,
+    }
+
+    seen = {}
+    async with _client(_app(Readiness(()), Tokens(path))) as http:
+        for token, number in expected:
+            response = await http.get(f"/v1/things/{number}", headers={"Authorization": f"Bearer {token}"} if token else {})
+            seen[token, number] = response.status_code
+            if response.status_code != 200:
+                assert response.headers["content-type"] == "application/problem+json"
+                assert response.json()["detail"] and response.json()["status"] == response.status_code
+
+    assert seen == expected
+
+
+async def test_an_unknown_path_is_a_problem_too_and_never_a_redirect() -> None:
+    async with _client(_app(Readiness(()))) as http:
+        response = await http.get("/healthz/")
+
+    assert response.status_code == 404
+    assert response.headers["content-type"] == "application/problem+json"

@@ -22,7 +22,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
     timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
     `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic.
-    `batch_context` is the `context` that the SDK put on the batch beside items without one.
+    `batch_context` is the `context` that the SDK put on the batch beside items without one. `history` marks an imported call:
+    on usage.unresolved.v1 it says that the call moves on to usage.history.v1.
     """
 
     v: int = 1
@@ -38,6 +39,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     format: Format = Format.SEGMENT
     history: bool = False
     batch_context: msgspec.Raw | None = None
+    history: bool = False
     call: msgspec.Raw
 
 

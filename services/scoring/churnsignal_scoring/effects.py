@@ -1,0 +1,139 @@
+"""Pure. Everything that one transaction writes, and what is published after it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgspec
+
+from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_event
+from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
+from churnsignal_scoring.engine import Assessment, Settled
+from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.outcomes import Place, Tally
+
+encoder = msgspec.json.Encoder()
+
+
+class DedupRow(NamedTuple):
+    """Ids first seen by this transaction, packed."""
+
+    partition: int
+    lane: int
+    bucket: int
+    ids: bytes
+    bodies: bytes
+
+
+class Link(NamedTuple):
+    """The account of a user or anonymous id; the later one by (occurred_us, event_id) wins."""
+
+    account: str | None
+    occurred_us: int
+    event_id: str
+
+
+class ParkedRow(NamedTuple):
+    """A call whose user nobody knows yet."""
+
+    partition: int
+    subject: str
+    source: str
+    received_day: int
+    envelope: bytes
+
+
+class Unparked(NamedTuple):
+    """Parked rows of one partition and source that leave with this transaction."""
+
+    partition: int
+    source: str
+    ids: list[int]
+
+
+class OutboxRow(NamedTuple):
+    """Records for one topic-partition; `id` is 0 until stored. `partition` is whose owner stored it."""
+
+    id: int
+    partition: int
+    topic: str
+    target: int
+    records: list[tuple[bytes, bytes]]
+
+
+class AccountRow(NamedTuple):
+    """An account's state with what was last concluded from it. `profile` only when it changed."""
+
+    state: AccountState
+    partition: int
+    assessment: Assessment
+    profile: AccountProfile | None
+    closed_day: int
+
+
+class ScoreRow(NamedTuple):
+    """What a close concluded."""
+
+    account: str
+    day: int
+    band: str
+    score: int | None
+    coverage: int
+
+
+class CloseRow(NamedTuple):
+    """A step of one partition's close."""
+
+    day: int
+    partition: int
+    stage: str
+    cause: str | None = None
+    positions: dict[str, int] | None = None
+    partial: bytes | None = None
+
+
+@dataclass(slots=True)
+class Effects:
+    """One transaction. `partitions` are those whose epoch is checked; `now_day` is the product's day."""
+
+    now_day: int
+    partitions: set[int] = field(default_factory=set)
+    positions: dict[Place, int] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+    dedup: list[DedupRow] = field(default_factory=list)
+    accounts: dict[str, AccountRow] = field(default_factory=dict)
+    scores: list[ScoreRow] = field(default_factory=list)
+    changes: list[RiskChanged] = field(default_factory=list)
+    links: dict[str, tuple[int, Link]] = field(default_factory=dict)
+    parked: list[ParkedRow] = field(default_factory=list)
+    unparked: list[Unparked] = field(default_factory=list)
+    closes: list[CloseRow] = field(default_factory=list)
+    record: tuple[int, bytes] | None = None
+    published: list[int] = field(default_factory=list)
+    _outgoing: dict[tuple[int, str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
+
+    def send(self, partition: int, topic: str, target: int, key: str, value: bytes) -> None:
+        """Publish a record after the commit, in the order of these calls within (topic, target)."""
+        self._outgoing.setdefault((partition, topic, target), []).append((key.encode(), value))
+
+    def conclude(self, row: AccountRow, settled: Settled) -> None:
+        """Keep what an evaluation came to: the row, a change of band and a new profile. The partition of accounts is that of the topics."""
+        name = row.state.account
+        before = self.accounts.get(name)
+        if before is not None and row.profile is None:
+            row = row._replace(profile=before.profile)
+        self.accounts[name] = row
+        if settled.profile is not None:
+            self.send(row.partition, ACCOUNTS, row.partition, name, encoder.encode(settled.profile))
+        if settled.change is not None:
+            self.changes.append(settled.change)
+            self.send(row.partition, RISK_CHANGES, row.partition, name, encoder.encode(risk_event(settled.change)))
+
+    def outbox(self) -> Iterator[OutboxRow]:
+        for (partition, topic, target), records in self._outgoing.items():
+            yield OutboxRow(0, partition, topic, target, records)
+
+
+def positions_of(row: CloseRow) -> Any:
+    """Return the recorded positions as JSON text."""
+    return None if row.positions is None else encoder.encode(row.positions).decode()

@@ -1,0 +1,5 @@
+"""Door. Runs scoring's migrations on the connection that `migrate` opened."""
+
+from churnsignal_common.postgres.alembic_env import run_env
+
+run_env()

@@ -1,0 +1,87 @@
+"""Door. pre: the first schema of scoring, written narrow, so that a write does not grow with an account's history."""
+
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+# A `day` is an int: days since 1970-01-01 in the deployment's day_zone. Scores are hundredths.
+TABLES = """
+CREATE TABLE scoring.deployment (name text PRIMARY KEY, value text NOT NULL);
+
+CREATE TABLE scoring.ownership (
+    partition int PRIMARY KEY, epoch bigint NOT NULL, owner text NOT NULL, taken_at timestamptz NOT NULL DEFAULT now());
+
+CREATE TABLE scoring.positions (
+    topic text NOT NULL, partition int NOT NULL, first_offset bigint NOT NULL, next_offset bigint NOT NULL, PRIMARY KEY (topic, partition));
+
+CREATE TABLE scoring.outcomes (
+    topic text NOT NULL, partition int NOT NULL, outcome text NOT NULL, reason text NOT NULL DEFAULT '', count bigint NOT NULL,
+    PRIMARY KEY (topic, partition, outcome, reason));
+
+-- One row holds many ids: 8 bytes of hash each in `ids`, 4 bytes of the body's hash in `bodies`, in the same order.
+CREATE TABLE scoring.dedup (
+    partition int NOT NULL, lane smallint NOT NULL, bucket int NOT NULL, id bigint GENERATED ALWAYS AS IDENTITY, written int NOT NULL,
+    ids bytea NOT NULL, bodies bytea NOT NULL, PRIMARY KEY (partition, lane, bucket, id));
+
+-- `rest` is JSON that only AccountState reads: what the band remembers, and the evidence of the last calls.
+CREATE TABLE scoring.accounts (
+    account text PRIMARY KEY, partition int NOT NULL, first_day int, last_active int, last_event_us bigint, events_total bigint NOT NULL,
+    origin int NOT NULL, habit bytea NOT NULL, segment text NOT NULL, rest bytea NOT NULL, profile jsonb, band text NOT NULL,
+    score int CHECK (score BETWEEN 0 AND 10000), coverage int NOT NULL CHECK (coverage BETWEEN 0 AND 10000), closed_day int NOT NULL)
+    WITH (fillfactor = 80);
+CREATE INDEX accounts_of_partition ON scoring.accounts (partition, account);
+
+CREATE TABLE scoring.day_counts (
+    account text NOT NULL, day int NOT NULL, counts jsonb NOT NULL, PRIMARY KEY (account, day)) WITH (fillfactor = 80);
+
+CREATE TABLE scoring.user_days (
+    account text NOT NULL, user_id text NOT NULL, block int NOT NULL, mask int NOT NULL, PRIMARY KEY (account, block, user_id))
+    WITH (fillfactor = 80);
+
+-- `versions` are the fact's values, newest first: a close sees what was true at the end of its day.
+CREATE TABLE scoring.facts (account text NOT NULL, name text NOT NULL, versions jsonb NOT NULL, PRIMARY KEY (account, name));
+
+CREATE TABLE scoring.users (
+    subject text PRIMARY KEY, partition int NOT NULL, account text, occurred_us bigint NOT NULL, event_id text NOT NULL);
+
+CREATE TABLE scoring.parked (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, partition int NOT NULL, subject text NOT NULL, source text NOT NULL,
+    received_day int NOT NULL, envelope bytea NOT NULL);
+CREATE INDEX parked_of_subject ON scoring.parked (partition, subject);
+
+-- A day's close of one partition goes resolved -> recorded -> done; `positions` (topic -> offset) is where a rebuild closes.
+CREATE TABLE scoring.closes (
+    day int NOT NULL, partition int NOT NULL, stage text NOT NULL CHECK (stage IN ('resolved', 'recorded', 'done')), cause text,
+    positions jsonb, partial bytea, moved_at timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (day, partition));
+
+CREATE TABLE scoring.day_records (day int PRIMARY KEY, record jsonb NOT NULL);
+
+CREATE TABLE scoring.score_history (
+    account text NOT NULL, day int NOT NULL, band text NOT NULL, score int, coverage int NOT NULL, PRIMARY KEY (account, day))
+    PARTITION BY RANGE (day);
+
+CREATE TABLE scoring.risk_changes (
+    account text NOT NULL, sequence int NOT NULL, day int NOT NULL, cause text NOT NULL, from_band text, to_band text NOT NULL,
+    body jsonb NOT NULL, PRIMARY KEY (account, sequence));
+
+-- One row holds the records of one topic-partition from one transaction, packed: MessagePack [[key, value], ...].
+CREATE TABLE scoring.outbox (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, partition int NOT NULL, topic text NOT NULL, target int NOT NULL,
+    count int NOT NULL, records bytea NOT NULL);
+CREATE INDEX outbox_of_partition ON scoring.outbox (partition, id);
+"""
+
+VIEWS = """
+CREATE VIEW scoring.v_positions AS SELECT topic, partition, next_offset, first_offset FROM scoring.positions;
+CREATE VIEW scoring.v_outcomes AS SELECT topic, partition, outcome, reason, count FROM scoring.outcomes;
+CREATE VIEW scoring.v_closes AS SELECT partition, day, stage = 'done' AS done FROM scoring.closes;
+CREATE VIEW scoring.v_outbox AS SELECT coalesce(sum(count), 0)::bigint AS pending FROM scoring.outbox;
+CREATE VIEW scoring.v_parked AS SELECT source, count(*) AS count FROM scoring.parked GROUP BY source;
+"""
+
+
+def upgrade() -> None:
+    for statement in (TABLES + VIEWS).split(";\n"):
+        if statement.strip():
+            op.execute(statement)

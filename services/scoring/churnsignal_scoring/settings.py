@@ -1,0 +1,77 @@
+"""Door. What scoring reads from the environment, once, at start."""
+
+from pydantic import Field
+
+from churnsignal_common.runtime.settings import ServiceSettings
+
+
+class ScoringSettings(ServiceSettings):
+    """Scoring's own fields beside those of every service."""
+
+    instance: str | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_INSTANCE",
+        description="This replica's stable name (the pod's ordinal name). A restart within the session moves no partition. None: dynamic.",
+    )
+    session_timeout_s: float = Field(
+        default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
+    )
+    close_grace_s: float = Field(
+        default=7200.0,
+        ge=0,
+        le=43_200,
+        alias="CHURNSIGNAL_CLOSE_GRACE",
+        description="Seconds after the end of a day before it closes; late calls of the day still count in it.",
+    )
+    close_patience_s: float = Field(
+        default=120.0,
+        ge=1,
+        alias="CHURNSIGNAL_CLOSE_PATIENCE_S",
+        description="Real seconds that a day's record waits for a stuck partition before it is made without it.",
+    )
+    batch_records: int = Field(
+        default=10_000, ge=1, le=50_000, alias="CHURNSIGNAL_BATCH_RECORDS", description="Most records in one transaction."
+    )
+    history_batch_records: int = Field(
+        default=2_500,
+        ge=1,
+        le=50_000,
+        alias="CHURNSIGNAL_HISTORY_BATCH_RECORDS",
+        description="The same while imported history is read: small, so that live calls never wait long behind it.",
+    )
+    resident_accounts: int = Field(
+        default=100_000,
+        ge=100,
+        alias="CHURNSIGNAL_RESIDENT_ACCOUNTS",
+        description="Accounts whose state is kept in memory; quiet ones beyond it are read from Postgres again when needed.",
+    )
+    resident_ids: int = Field(
+        default=8_000_000,
+        ge=10_000,
+        alias="CHURNSIGNAL_RESIDENT_IDS",
+        description="Event ids kept in memory for dedup, at 12 bytes each; older days are read from Postgres when needed.",
+    )
+    parked_per_source: int = Field(
+        default=200_000,
+        ge=0,
+        alias="CHURNSIGNAL_PARKED_PER_SOURCE",
+        description="Calls of unknown users kept per source until a link to an account arrives; those beyond are counted and let go.",
+    )
+    parked_days: int = Field(
+        default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is let go."
+    )
+    score_history_months: int = Field(
+        default=25, ge=2, alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS", description="Months of closed scores to keep."
+    )
+    poison_brake: int = Field(
+        default=100,
+        ge=1,
+        alias="CHURNSIGNAL_POISON_BRAKE",
+        description="Records in a row that cannot be processed before a partition is paused for a minute, and counted.",
+    )
+    stuck_after_s: float = Field(
+        default=60.0,
+        ge=5,
+        alias="CHURNSIGNAL_STUCK_AFTER_S",
+        description="Seconds without progress, with work waiting, before the watchdog ends the process.",
+    )

@@ -1,0 +1,80 @@
+"""Pure. Put drivers, knock-outs and counterfactuals into sentences with their numbers and baselines."""
+
+from collections.abc import Iterable
+
+from churnsignal_common.catalog import formats
+from churnsignal_common.catalog.locales import Both, Locale
+from churnsignal_common.catalog.reasons import reason_of
+from churnsignal_common.catalog.sentences import band
+from churnsignal_common.contracts.risk import Counterfactual, Driver
+
+_WINDOW = Both("the last {days}", "直近{days}")
+_SO_FAR = Both("so far", "これまで")
+_LAST_SEEN = Both("Last use {day}.", "最終利用は{day}。")
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def window(locale: Locale, days: int | None) -> str:
+    """Return `the last 28 days` or `直近28日`; without a window, `so far`."""
+    if days is None:
+        return _SO_FAR.to(locale)
+    return _WINDOW.to(locale).format(days=formats.quantity(locale, days, "days"))
+
+
+def lost(driver: Driver) -> int:
+    """Return how much of the score the driver took away, in hundredths."""
+    return driver.possible - driver.contribution
+
+
+def strongest(drivers: Iterable[Driver], count: int) -> list[Driver]:
+    """Return the drivers that took the most away, worst first; those that took nothing are no reasons."""
+    ranked = sorted(drivers, key=lambda driver: (-lost(driver), driver.code))
+    return [driver for driver in ranked if lost(driver) > 0][:count]
+
+
+def driver_sentence(locale: Locale, driver: Driver) -> str:
+    """Return what the driver saw: its value, what is usual, over which window, and when the account was last seen."""
+    reason = reason_of(driver.code)
+    span = window(locale, driver.window_days)
+    if driver.value is None:
+        sentence = reason.bare.to(locale)
+    else:
+        template = reason.plain if driver.baseline is None else reason.usual
+        baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
+        sentence = template.to(locale).format(value=formats.quantity(locale, driver.value, driver.unit), baseline=baseline, window=span)
+    if driver.evidence.last_seen and driver.code == "silence":
+        sentence += ("" if locale is Locale.JA else " ") + _LAST_SEEN.to(locale).format(day=formats.day(locale, driver.evidence.last_seen))
+    return sentence[:1].upper() + sentence[1:]
+
+
+def title(locale: Locale, code: str) -> str:
+    """Return the short name of a reason."""
+    return reason_of(code).title.to(locale)
+
+
+def knockout_sentence(locale: Locale, code: str) -> str:
+    """Return the one fact that forced the band."""
+    return reason_of(code).bare.to(locale)
+
+
+def next_step(locale: Locale, code: str) -> str:
+    """Return what the playbook advises for a reason."""
+    return reason_of(code).next.to(locale)
+
+
+def counterfactual_sentence(locale: Locale, change: Counterfactual, driver: Driver | None) -> str:
+    """Return the smallest single change that would bring a better band; `driver` gives the unit and window of its measure."""
+    reason = reason_of(change.code)
+    sentence = reason.better.to(locale).format(
+        title=reason.title.to(locale),
+        value=formats.quantity(locale, change.value, driver.unit if driver else ""),
+        window=window(locale, driver.window_days if driver else None),
+        band=band(locale, change.band),
+    )
+    return sentence[:1].upper() + sentence[1:]
+
+
+def sparkline(trend: Iterable[int | None], width: int = 30) -> str:
+    """Return the last `width` scores as a line of blocks, low to high; a gap where there was none."""
+    recent = list(trend)[-width:]
+    return "".join("·" if score is None else _BLOCKS[min(7, max(0, score) * 8 // 10_001)] for score in recent)

@@ -1,0 +1,195 @@
+"""Pure. The table of reason codes: what each means in a sentence with its numbers, and what to do about it."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from churnsignal_common.catalog.locales import Both
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One code. `usual` has a {value} and a {baseline}, `plain` only the value, `bare` neither; `next` is the playbook's first step.
+
+    `better` says what value would bring a better band. {window} is the window's length, already in words.
+    """
+
+    title: Both
+    usual: Both
+    plain: Both
+    bare: Both
+    next: Both
+    better: Both
+
+
+_CALL = Both("Call the main contact and ask what has changed.", "主担当者に連絡し、変化の理由を確認してください。")
+_UNKNOWN_BETTER = Both("{title} at {value} would make it {band}.", "{title}が{value}になると{band}に戻ります。")
+
+
+def _reason(title: Both, usual: Both, plain: Both, bare: Both, step: Both, better: Both = _UNKNOWN_BETTER) -> Reason:
+    return Reason(title, usual, plain, bare, step, better)
+
+
+REASONS: Final[dict[str, Reason]] = {
+    "silence": _reason(
+        Both("Silence", "利用の途絶"),
+        Both("No use for {value}; the usual pause is {baseline}.", "{value}間ご利用がありません(普段の間隔は{baseline})。"),
+        Both("No use for {value}.", "{value}間ご利用がありません。"),
+        Both("No use any more.", "ご利用がありません。"),
+        Both(
+            "Call the main contact today: ask what stopped them, and offer to restart together.",
+            "本日中に主担当者へ連絡し、利用が止まった理由を伺い、再開を一緒に進める提案をしてください。",
+        ),
+        Both("Use within the last {value} would make it {band}.", "{value}以内のご利用で{band}に戻ります。"),
+    ),
+    "active_days": _reason(
+        Both("Days with use", "利用日数"),
+        Both("Used on {value} in {window}; usually {baseline}.", "{window}の利用は{value}(普段は{baseline})。"),
+        Both("Used on {value} in {window}.", "{window}の利用は{value}。"),
+        Both("Used on fewer days.", "利用日数が減っています。"),
+        Both(
+            "Find the routine that stopped (a report, a weekly meeting) and help them take it up again.",
+            "止まった定例業務(レポートや定例会議など)を特定し、再開をお手伝いしてください。",
+        ),
+        Both("Use on {value} in {window} would make it {band}.", "{window}の利用が{value}になると{band}に戻ります。"),
+    ),
+    "volume": _reason(
+        Both("Volume of use", "利用量"),
+        Both("{value} in {window}; usually {baseline}.", "{window}の利用量は{value}(普段は{baseline})。"),
+        Both("{value} in {window}.", "{window}の利用量は{value}。"),
+        Both("Used less than before.", "利用量が減っています。"),
+        Both(
+            "Compare which features fell, and show a use case that pays off quickly.",
+            "減った機能を確認し、すぐ効果の出る活用例をご案内してください。",
+        ),
+        Both("{value} in {window} would make it {band}.", "{window}の利用量が{value}になると{band}に戻ります。"),
+    ),
+    "breadth": _reason(
+        Both("Active users", "利用ユーザー数"),
+        Both("{value} active in {window}; {baseline} is the measure.", "{window}の利用ユーザーは{value}(目安は{baseline})。"),
+        Both("{value} active in {window}.", "{window}の利用ユーザーは{value}。"),
+        Both("Fewer people use it.", "利用ユーザーが減っています。"),
+        Both(
+            "Ask who left or never started, and offer a short training for the team.",
+            "使わなくなった方・未利用の方を確認し、チーム向けの短い勉強会を提案してください。",
+        ),
+        Both("{value} active in {window} would make it {band}.", "{window}の利用ユーザーが{value}になると{band}に戻ります。"),
+    ),
+    "adoption": _reason(
+        Both("Key features", "機能の活用度"),
+        Both("{value} in use in {window}, of {baseline}.", "{window}に活用された機能は{value}({baseline}中)。"),
+        Both("{value} in use in {window}.", "{window}に活用された機能は{value}。"),
+        Both("Few of the key features are in use.", "主要機能の活用が進んでいません。"),
+        Both("Show the one key feature that fits their goal next.", "目標に合う主要機能を一つ選び、使い方をご案内してください。"),
+    ),
+    "error_share": _reason(
+        Both("Errors", "エラー"),
+        Both("{value} of what they did failed in {window}; {baseline} is normal.", "{window}の操作の{value}がエラー(通常は{baseline})。"),
+        Both("{value} of what they did failed in {window}.", "{window}の操作の{value}がエラーです。"),
+        Both("Many errors.", "エラーが多発しています。"),
+        Both(
+            "Ask engineering for the cause, and tell the customer before they have to ask.",
+            "開発チームに原因を確認し、お問い合わせの前にこちらから状況をお伝えしてください。",
+        ),
+        Both("Errors at {value} would make it {band}.", "エラーが{value}まで減ると{band}に戻ります。"),
+    ),
+    "errors": _reason(
+        Both("Errors", "エラー"),
+        Both("{value} in {window}; usually {baseline}.", "{window}のエラーは{value}(普段は{baseline})。"),
+        Both("{value} in {window}.", "{window}のエラーは{value}。"),
+        Both("Many errors.", "エラーが多発しています。"),
+        Both(
+            "Ask engineering for the cause, and tell the customer before they have to ask.",
+            "開発チームに原因を確認し、お問い合わせの前にこちらから状況をお伝えしてください。",
+        ),
+    ),
+    "tickets": _reason(
+        Both("Support tickets", "お問い合わせ"),
+        Both("{value} opened in {window}; usually {baseline}.", "{window}のお問い合わせは{value}(普段は{baseline})。"),
+        Both("{value} opened in {window}.", "{window}のお問い合わせは{value}。"),
+        Both("Many support tickets.", "お問い合わせが増えています。"),
+        Both(
+            "Read the open tickets with support and agree on an answer date.",
+            "サポートと未解決のお問い合わせを確認し、回答日を約束してください。",
+        ),
+    ),
+    "csat": _reason(
+        Both("Satisfaction", "顧客満足度"),
+        Both("Satisfaction is {value}; {baseline} is the aim.", "顧客満足度は{value}(目標は{baseline})。"),
+        Both("Satisfaction is {value}.", "顧客満足度は{value}。"),
+        Both("Satisfaction is low.", "顧客満足度が低下しています。"),
+        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、最初に直すべき点を伺ってください。"),
+    ),
+    "nps": _reason(
+        Both("NPS", "NPS"),
+        Both("Their NPS answer is {value}; {baseline} is the aim.", "NPSの回答は{value}(目標は{baseline})。"),
+        Both("Their NPS answer is {value}.", "NPSの回答は{value}。"),
+        Both("Their NPS answer is low.", "NPSの回答が低下しています。"),
+        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、最初に直すべき点を伺ってください。"),
+    ),
+    "renewal": _reason(
+        Both("Renewal", "契約更新"),
+        Both("The renewal is {value} away.", "契約更新まで{value}。"),
+        Both("The renewal is {value} away.", "契約更新まで{value}。"),
+        Both("The renewal is near.", "契約更新が近づいています。"),
+        Both("Agree on a renewal meeting with the decision maker.", "決裁者との更新のお打ち合わせを設定してください。"),
+    ),
+    "onboarding": _reason(
+        Both("Onboarding", "オンボーディング"),
+        Both("{value} reached, of {baseline}.", "達成は{value}({baseline}中)。"),
+        Both("{value} reached.", "達成は{value}。"),
+        Both("Onboarding is stuck.", "オンボーディングが停滞しています。"),
+        Both("Book a working session for the next milestone.", "次の段階に進むための作業会を設定してください。"),
+    ),
+    "payment_failed": _reason(
+        Both("Payment failed", "支払いの失敗"),
+        Both("A payment failed.", "お支払いが失敗しました。"),
+        Both("A payment failed.", "お支払いが失敗しました。"),
+        Both("A payment failed.", "お支払いが失敗しました。"),
+        Both(
+            "Tell their billing contact today, with the invoice; ask whether it is the card or a decision to leave.",
+            "本日中に請求書を添えて経理ご担当者へ連絡し、カードの問題か解約のご意向かを確認してください。",
+        ),
+        Both("A successful payment would lift it to {band}.", "お支払いが完了すると{band}に戻ります。"),
+    ),
+    "cancelled": _reason(
+        Both("Cancellation", "解約の申し出"),
+        Both("They have asked to cancel.", "解約のお申し出がありました。"),
+        Both("They have asked to cancel.", "解約のお申し出がありました。"),
+        Both("They have asked to cancel.", "解約のお申し出がありました。"),
+        Both(
+            "Call the decision maker now: ask for the reason, and what would make them stay.",
+            "すぐに決裁者へ連絡し、理由と、継続に必要なことを伺ってください。",
+        ),
+    ),
+    "owner_deleted": _reason(
+        Both("Account owner gone", "管理者の削除"),
+        Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
+        Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
+        Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
+        Both("Find the new person in charge and introduce yourself.", "新しいご担当者を確認し、ご挨拶してください。"),
+    ),
+    "override": _reason(
+        Both("Set by hand", "手動設定"),
+        Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
+        Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
+        Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
+        Both("Ask the author of the override for the plan.", "手動設定した担当者に方針を確認してください。"),
+    ),
+}
+
+
+def reason_of(code: str) -> Reason:
+    """Return the code's row; a code that we do not know yet still reads as a sentence."""
+    if code in REASONS:
+        return REASONS[code]
+    name = code.replace("_", " ").replace(".", " ").strip() or "measure"
+    both = Both(name[:1].upper() + name[1:], name)
+    safe = Both(both.en.replace("{", "(").replace("}", ")"), both.ja.replace("{", "(").replace("}", ")"))
+    return Reason(
+        safe,
+        Both(f"{safe.en}: {{value}} in {{window}}; usually {{baseline}}.", f"{safe.ja}: {{window}}で{{value}}(普段は{{baseline}})。"),
+        Both(f"{safe.en}: {{value}} in {{window}}.", f"{safe.ja}: {{window}}で{{value}}。"),
+        Both(f"{safe.en} has got worse.", f"{safe.ja}が悪化しています。"),
+        _CALL,
+        _UNKNOWN_BETTER,
+    )

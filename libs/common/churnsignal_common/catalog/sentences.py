@@ -1,0 +1,149 @@
+"""Pure. The sentences of messages, buttons and pages, each in both languages. Scores, dates and amounts are formatted before they are put in."""
+
+from typing import Final
+
+from churnsignal_common.catalog.locales import Both, Locale
+from churnsignal_common.contracts.risk import Band, Cause
+
+BANDS: Final = {
+    Band.RED: Both("red", "危険"),
+    Band.YELLOW: Both("yellow", "注意"),
+    Band.GREEN: Both("green", "健全"),
+    Band.GREY: Both("not enough data", "データ不足"),
+}
+
+CAUSES: Final = {
+    Cause.EVENT: Both("something that happened", "お客様の出来事"),
+    Cause.CLOSE: Both("the daily evaluation", "日次の評価"),
+    Cause.HISTORY: Both("imported history", "過去データの取り込み"),
+    Cause.FIRST: Both("the first evaluation", "初回の評価"),
+    Cause.SCORECARD: Both("a new scorecard", "スコアカードの変更"),
+    Cause.MAPPING: Both("a new event mapping", "イベント定義の変更"),
+    Cause.THAW: Both("data that arrives again", "データ受信の再開"),
+    Cause.CATCH_UP: Both("an evaluation that was made up for", "遅れていた評価の実施"),
+}
+
+_SENTENCES: Final[dict[str, Both]] = {
+    # Headlines. {account} is a customer's name.
+    "risk.headline": Both("{account} is at risk", "{account} 様に解約予兆"),
+    "risk.headline.reopened": Both("{account} is at risk again", "{account} 様が再び危険に"),
+    "risk.headline.recovered": Both("{account} has recovered", "{account} 様が回復しました"),
+    "risk.headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
+    "risk.headline.reminder": Both("{account} is still at risk", "{account} 様は引き続き危険です"),
+    "risk.headline.moved": Both("{account} is now yours and at risk", "危険な {account} 様の担当になりました"),
+    "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),
+    # The facts.
+    "label.worth": Both("At stake", "契約額"),
+    "label.renewal": Both("Renewal", "契約更新日"),
+    "label.score": Both("Health score", "ヘルススコア"),
+    "label.since": Both("Since", "いつから"),
+    "label.seats": Both("Seats", "契約席数"),
+    "label.plan": Both("Plan", "プラン"),
+    "label.last_use": Both("Last use", "最終利用"),
+    "label.trend": Both("Trend", "推移"),
+    "label.why": Both("Why", "要因"),
+    "label.next": Both("What to do next", "次の一手"),
+    "label.better": Both("What would help", "改善の目安"),
+    "label.owner": Both("Owner", "担当CSM"),
+    "label.state": Both("State", "状況"),
+    "worth.unknown": Both("not recorded", "未登録"),
+    "worth.seats": Both("{amount} · {seats}", "{amount}・{seats}"),
+    "renewal.ahead": Both("{day} (in {left})", "{day}(あと{left})"),
+    "renewal.notice": Both("{day} (in {left}; notice by {notice})", "{day}(あと{left}、解約申出の期限 {notice})"),
+    "renewal.today": Both("{day} (today)", "{day}(本日)"),
+    "renewal.past": Both("{day} (overdue by {left})", "{day}({left}超過)"),
+    "renewal.unknown": Both("not recorded", "未登録"),
+    "score.moved": Both("{before} → {after} ({from_band} → {to_band})", "{before} → {after}({from_band} → {to_band})"),
+    "score.now": Both("{after} ({to_band})", "{after}({to_band})"),
+    "score.band": Both("{from_band} → {to_band}", "{from_band} → {to_band}"),
+    "score.band.now": Both("{to_band}", "{to_band}"),
+    "since.plain": Both("{day}", "{day}"),
+    "since.before": Both("{day}; {from_band} since {before}", "{day}({before}から{from_band})"),
+    "plan.owner": Both("Plan {plan}", "プラン {plan}"),
+    "coverage": Both("Based on {coverage} of the measures · as of {moment}", "算出に使えた指標 {coverage}・{moment} 時点"),
+    "cause.silent": Both("Came to light by {cause}", "きっかけ: {cause}"),
+    # Recovery and the rest of an episode's life.
+    "recovered.after": Both(
+        "At risk for {length} (from {from_day} to {to_day}).", "危険だった期間は{length}でした({from_day}〜{to_day})。"
+    ),
+    "recovered.now": Both("Score {before} → {after}, now {to_band}.", "スコアは {before} → {after}、現在は{to_band}です。"),
+    "unscored.after": Both(
+        "There is no longer enough data to say how this account is doing. It was at risk for {length}.",
+        "判断に足りるデータがなくなりました。危険だった期間は{length}です。",
+    ),
+    "reopened.times": Both("This is fall number {times} in this episode.", "このアラートで{times}回目の悪化です。"),
+    "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。引き続き危険な状態です。"),
+    "moved.from": Both(
+        "You look after this account now; the episode has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
+    ),
+    # Summaries.
+    "summary.headline": Both("{accounts} at risk", "解約予備軍 {accounts}"),
+    "summary.total": Both("{amount} in all", "合計 {amount}"),
+    "summary.intro": Both(
+        "Ranked by revenue, renewal and score. Start at the top.", "契約額・更新日・スコアの順に並べています。上から順にご確認ください。"
+    ),
+    "summary.line.risk": Both("Score {after}", "スコア {after}"),
+    "summary.line.recovery": Both("Recovered after {length}, score {after}", "{length}で回復、スコア {after}"),
+    "summary.line.missed": Both(
+        "Was at risk for {length} and recovered before the first notice", "{length}の間危険でしたが、お知らせの前に回復しました"
+    ),
+    "summary.line.renewal": Both("renewal {day}", "更新 {day}"),
+    "summary.headline.mixed": Both("News on {accounts}", "{accounts}の動き"),
+    "summary.more": Both("… and {accounts} more: see the list of episodes.", "…ほか{accounts}。一覧でご確認ください。"),
+    "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),
+    "summary.many": Both("many accounts at once", "同時に多数の変化"),
+    # Buttons, links, answers.
+    "button.acknowledge": Both("I’m on it", "対応を開始"),
+    "button.snooze": Both("Tell me tomorrow", "明日あらためて通知"),
+    "button.open": Both("Details", "詳細を見る"),
+    "button.false_alarm": Both("False alarm", "誤検知"),
+    "email.how": Both(
+        "Say “got it” with one click; the link asks once more before it acts.", "下のリンクから対応を開始できます(確認画面が開きます)。"
+    ),
+    "email.footer": Both(
+        "Sent by Churnsignal to {address}. Episode {episode}.", "Churnsignal から {address} にお送りしています。アラート番号 {episode}。"
+    ),
+    "email.duplicate": Both(
+        "You may have received this message already: the first sending could not be confirmed.",
+        "送信の確認が取れなかったため、同じ内容が二度届いている場合があります。",
+    ),
+    "state.open": Both("waiting for you", "対応待ち"),
+    "state.acknowledged": Both("{by} is on it since {moment}", "{by} が対応中({moment}から)"),
+    "state.snoozed": Both("snoozed by {by} until {moment}", "{by} が {moment} まで通知を停止中"),
+    "state.recovered": Both("recovered on {day}", "{day}に回復"),
+    "state.closed": Both("closed by {by}: {outcome}", "{by} が対応完了: {outcome}"),
+    "outcome.saved": Both("saved", "継続"),
+    "outcome.churned": Both("churned", "解約"),
+    "outcome.false_alarm": Both("false alarm", "誤検知"),
+    "outcome.no_action": Both("no action needed", "対応不要"),
+    "page.title": Both("Alert for {account}", "{account} 様のアラート"),
+    "page.expired": Both(
+        "This link is no longer valid. Open the newest message about this account, or ask your operator.",
+        "このリンクは無効です。最新のお知らせを開くか、管理者にお問い合わせください。",
+    ),
+    "page.ask.acknowledge": Both("Start working on this account?", "このお客様の対応を開始しますか。"),
+    "page.ask.snooze": Both("Be told again tomorrow?", "明日あらためて通知しますか。"),
+    "page.done": Both("Noted.", "承りました。"),
+    "page.already": Both("This had been noted before; nothing changed.", "すでに承っております。変更はありません。"),
+    "page.over": Both("This episode has ended; there is nothing left to do.", "このアラートはすでに終了しています。"),
+}
+
+
+def say(locale: Locale, key: str, **facts: str) -> str:
+    """Return the sentence `key` in the reader's language with `facts` put in; an unknown key is a mistake of ours."""
+    return _SENTENCES[key].to(locale).format(**facts)
+
+
+def band(locale: Locale, value: Band) -> str:
+    """Return the band's name."""
+    return BANDS[value].to(locale)
+
+
+def cause(locale: Locale, value: Cause) -> str:
+    """Return what moved the band, in words."""
+    return CAUSES[value].to(locale)
+
+
+def keys() -> tuple[str, ...]:
+    """Return all keys, for the test of completeness."""
+    return tuple(_SENTENCES)

@@ -1,0 +1,1 @@
+"""Pure. The shipped routing.yaml and its JSON Schema."""

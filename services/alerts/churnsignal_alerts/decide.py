@@ -1,0 +1,142 @@
+"""Pure. Whether a risk change is told, and how: (episode, change, now, rules) -> a verdict that names its reason."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import assert_never
+
+from churnsignal_common.contracts.risk import Band, RiskChanged
+
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, State, episode_id
+
+
+class Verdict(StrEnum):
+    """What to do with a change, in the words of the timeline and the metric."""
+
+    TELL = "entered the band"
+    TELL_AGAIN = "came back within the flap window"
+    DIGEST_FLAPPING = "came back too often: a line in the digest"
+    SUMMARISE = "came to light silently: a line in one summary"
+    SUMMARISE_LATE = "too old when it reached us: a line in one summary"
+    HOLD_OPEN = "already open"
+    TELL_RECOVERED = "recovered"
+    SUMMARISE_RECOVERED = "recovered silently: a line in one summary"
+    DIGEST_MISSED = "recovered before the first notice: a line in the digest"
+    TELL_UNSCORED = "no longer enough data to say"
+    OVERTAKEN = "became worse: the other kind tells"
+    NOTHING = "nothing open and nothing to open"
+    OFF = "this kind is switched off"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """When changes are told. A change older than `stale_after` when it reaches us is history: a line in a summary."""
+
+    kinds: frozenset[Kind]
+    flap_window: timedelta
+    flap_limit: int
+    stale_after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Which band is the trouble of a kind, and which band takes over from it."""
+
+    band: Band
+    overtaken_by: Band | None
+
+
+TRIGGERS = {Kind.RISK: Trigger(Band.RED, None), Kind.EARLY_WARNING: Trigger(Band.YELLOW, Band.RED)}
+
+
+def decide(kind: Kind, episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
+    """Return the verdict; `episode` is the account's newest of this kind."""
+    trigger = TRIGGERS[kind]
+    open_now = episode is not None and episode.active
+    if kind not in rules.kinds and not open_now:
+        return Verdict.OFF
+    if change.to_band is trigger.band:
+        return _entered(episode, change, now, rules)
+    if episode is None or not open_now:
+        return Verdict.NOTHING
+    return _left(episode, change, trigger)
+
+
+def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
+    if episode is not None and episode.active:
+        return Verdict.HOLD_OPEN
+    if change.cause.silent:
+        return Verdict.SUMMARISE
+    if now - change.as_of > rules.stale_after:
+        return Verdict.SUMMARISE_LATE
+    if episode is None or not came_back(episode, change.as_of, rules.flap_window):
+        return Verdict.TELL
+    return Verdict.TELL_AGAIN if episode.flips < rules.flap_limit else Verdict.DIGEST_FLAPPING
+
+
+def came_back(episode: Episode, at: datetime, window: timedelta) -> bool:
+    """Return whether trouble at `at` continues an episode that had recovered; one that a person closed stays closed."""
+    return episode.state is State.RECOVERED and episode.ended_at is not None and at - episode.ended_at <= window
+
+
+def _left(episode: Episode, change: RiskChanged, trigger: Trigger) -> Verdict:
+    if change.to_band is trigger.overtaken_by:
+        return Verdict.OVERTAKEN
+    if not episode.told:
+        return Verdict.DIGEST_MISSED
+    if change.to_band is Band.GREY:
+        return Verdict.TELL_UNSCORED
+    return Verdict.SUMMARISE_RECOVERED if change.cause.silent else Verdict.TELL_RECOVERED
+
+
+# What each verdict makes us tell; a verdict that is not here tells nothing.
+NOTICES = {
+    Verdict.TELL: NoticeKind.RISK,
+    Verdict.TELL_AGAIN: NoticeKind.REOPENED,
+    Verdict.SUMMARISE: NoticeKind.SUMMARY,
+    Verdict.SUMMARISE_LATE: NoticeKind.SUMMARY,
+    Verdict.DIGEST_FLAPPING: NoticeKind.DIGEST,
+    Verdict.DIGEST_MISSED: NoticeKind.DIGEST,
+    Verdict.SUMMARISE_RECOVERED: NoticeKind.DIGEST,
+    Verdict.TELL_RECOVERED: NoticeKind.RECOVERY,
+    Verdict.TELL_UNSCORED: NoticeKind.UNSCORED,
+}
+
+
+def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskChanged, window: timedelta) -> Episode | None:
+    """Return the episode after the change, None when there is none."""
+    match verdict:
+        case Verdict.NOTHING | Verdict.OFF:
+            return None
+        case Verdict.TELL | Verdict.TELL_AGAIN | Verdict.DIGEST_FLAPPING | Verdict.SUMMARISE | Verdict.SUMMARISE_LATE:
+            again = episode is not None and came_back(episode, change.as_of, window)
+            return _reopened(episode, change) if again and episode else _opened(kind, change)
+        case Verdict.HOLD_OPEN:
+            assert episode is not None
+            return replace(episode, change=change)
+        case Verdict.TELL_RECOVERED | Verdict.SUMMARISE_RECOVERED | Verdict.DIGEST_MISSED | Verdict.TELL_UNSCORED | Verdict.OVERTAKEN:
+            assert episode is not None
+            return replace(episode, state=State.RECOVERED, ended_at=change.as_of, change=change, until=None)
+        case _:
+            assert_never(verdict)
+
+
+def _opened(kind: Kind, change: RiskChanged) -> Episode:
+    account = change.account.account
+    return Episode(
+        episode_id(account, kind, change.sequence),
+        account,
+        kind,
+        State.OPEN,
+        change.as_of,
+        change,
+        change.as_of,
+        score_before=change.score_before,
+    )
+
+
+def _reopened(episode: Episode, change: RiskChanged) -> Episode:
+    return replace(
+        episode, state=State.OPEN, change=change, since=change.as_of, flips=episode.flips + 1, ended_at=None,
+        by=None, acted_at=None, until=None, outcome=None, score_before=change.score_before,
+    )  # fmt: skip

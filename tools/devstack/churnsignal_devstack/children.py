@@ -30,17 +30,22 @@ class Order:
     parting: signal.Signals = signal.SIGKILL
 
 
-def start(order: Order) -> subprocess.Popen[bytes]:
-    """Start a child in its own session. Only the main thread may: the kernel sends `parting` when the starting *thread* ends."""
+def dies_with_us(parting: signal.Signals = signal.SIGKILL) -> Callable[[], None]:
+    """Return what a child calls before its program starts, so that the kernel sends it `parting` when we die."""
     parent = os.getpid()
-    parting = int(order.parting)
+    number = int(parting)
 
     def before_exec() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, parting)
+        _libc.prctl(PR_SET_PDEATHSIG, number)
         # The parent may have died between fork and prctl: then nobody would ever tell us.
         if os.getppid() != parent:
             os._exit(1)
 
+    return before_exec
+
+
+def start(order: Order) -> subprocess.Popen[bytes]:
+    """Start a child in its own session. Only the main thread may: the kernel sends `parting` when the starting *thread* ends."""
     who = {} if order.account is None else {"user": order.account.uid, "group": order.account.gid, "extra_groups": []}
     try:
         with order.log.open("ab") as log:
@@ -52,11 +57,22 @@ def start(order: Order) -> subprocess.Popen[bytes]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=before_exec,  # noqa: PLW1509 two system calls, no locks: safe even with threads
+                preexec_fn=dies_with_us(order.parting),  # noqa: PLW1509 two system calls, no locks: safe even with threads
                 **who,
             )
     except OSError as error:
         raise of_os_error(error, f"starting {Path(order.argv[0]).name}") from error
+
+
+def run(order: Order) -> int:
+    """Run a child to its end and return its code; interrupted, it and everything below it end too."""
+    child = start(order)
+    try:
+        return child.wait()
+    except BaseException:
+        kill_tree(child.pid)
+        child.wait()
+        raise
 
 
 def stop(child: subprocess.Popen[bytes], how: signal.Signals, patience_s: float) -> None:

@@ -138,8 +138,7 @@ class Kafka:
 
     def _format(self) -> None:
         shutil.rmtree(self._where / "data", ignore_errors=True)
-        child = children.start(self._order(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._settings)]))
-        if child.wait() != 0:
+        if children.run(self._order(["kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._settings)])) != 0:
             raise StackProblem(f"Kafka could not format {self._where}:\n{children.tail(self.log)}")
 
     def _write_settings(self) -> None:

@@ -167,8 +167,7 @@ class Postgres:
         except OSError as error:
             raise of_os_error(error, "making Postgres's data directory") from error
         argv = [str(self._binaries / "bin/initdb"), "-D", str(self._data), f"--pwfile={self._room / 'password'}", "--no-sync", *INITDB]
-        child = children.start(children.Order(argv, self._env(), self._room / "initdb.log", self._room, self._account))
-        if child.wait() != 0:
+        if children.run(children.Order(argv, self._env(), self._room / "initdb.log", self._room, self._account)) != 0:
             words = children.tail(self._room / "initdb.log")
             shutil.rmtree(self._data, ignore_errors=True)
             full = "No space left on device" in words

@@ -15,6 +15,7 @@ from churnsignal_devstack.problems import StackProblem
 
 PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3, "inbox": 5}
 MODULES = {"inbox": ["churnsignal_devstack.inbox"]}
+READY_PATHS = {"inbox": "/api/messages"}
 # What a child needs of our own environment besides what we tell it.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHASHSEED", "PYTHONWARNINGS", "COVERAGE_PROCESS_START")
 
@@ -31,7 +32,9 @@ def environment(told: Mapping[str, str]) -> dict[str, str]:
 
 def run_once(argv: list[str], told: Mapping[str, str]) -> str:
     """Run a command to its end and return what it printed; its failure is ours."""
-    done = subprocess.run(argv, env=environment(told), capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        argv, env=environment(told), capture_output=True, text=True, timeout=120, check=False, preexec_fn=children.dies_with_us()
+    )
     if done.returncode != 0:
         raise StackProblem(f"`{' '.join(argv[1:])}` failed (code {done.returncode}):\n{(done.stderr or done.stdout).strip()[-2000:]}")
     return done.stdout
@@ -54,15 +57,16 @@ class ServiceProcess:
     told: dict[str, str]
     log: Path
     arguments: tuple[str, ...] = ("serve",)
+    address: str = ""
     child: subprocess.Popen[bytes] | None = field(default=None, init=False)
 
     @property
     def port(self) -> int:
-        return int(self.told["CHURNSIGNAL_PORT_BASE"]) + PORT_OFFSETS[self.name]
+        return int(self.url.rsplit(":", 1)[1])
 
     @property
     def url(self) -> str:
-        return f"http://{ports.LOOPBACK}:{self.port}"
+        return self.address or f"http://{ports.LOOPBACK}:{int(self.told['CHURNSIGNAL_PORT_BASE']) + PORT_OFFSETS[self.name]}"
 
     def start(self) -> None:
         """Start it and return when it is ready."""
@@ -80,9 +84,9 @@ class ServiceProcess:
         children.await_ready(self.child, self.name, self.is_ready, self.log, patience_s)
 
     def is_ready(self) -> bool:
-        """Say whether /readyz answers 200."""
+        """Say whether it answers 200 to the question whether it is ready."""
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=2) as answer:
+            with urllib.request.urlopen(self.url + READY_PATHS.get(self.name, "/readyz"), timeout=2) as answer:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):
             return False

@@ -1,0 +1,189 @@
+"""Root. The whole stack: Postgres, Kafka, topics, migrations, the inbox and the services, in the order in which they need each other.
+
+As a library: `with Stack(Options(...)) as stack:` starts everything; call `stack.tick()` a few times a second, from the
+same (main) thread, so that what dies is started again.
+"""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from churnsignal_devstack import backing, places, plan, ports
+from churnsignal_devstack.postgres import Durability
+from churnsignal_devstack.problems import StackProblem
+from churnsignal_devstack.services import ServiceProcess, command, run_once
+from churnsignal_devstack.state import State, default_dir
+from churnsignal_devstack.supervise import Supervisor
+
+# The inbox first: alerts talks to it. Last started is first stopped.
+ORDER = ("inbox", *plan.SERVICES)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run. `fresh` throws an earlier run's data away; `told` is what services get beyond the usual."""
+
+    where: Path = field(default_factory=default_dir)
+    services: tuple[str, ...] = plan.SERVICES
+    fresh: bool = False
+    durability: Durability = field(default_factory=Durability)
+    told: Mapping[str, str] = field(default_factory=dict)
+
+
+class Stack:
+    """One running stack. `say` gets a line for each thing that a person may want to know."""
+
+    def __init__(self, options: Options, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._say = say
+        self._environment = {**os.environ, **options.told}
+        self._ports = plan.Ports.of(self._environment)
+        self._supervisor = Supervisor()
+        self._backing: backing.Backing | None = None
+        self._services: list[ServiceProcess] = []
+        self._probed_s = 0.0
+        self._written: object = None
+        self.state = State(options.where)
+        self.ready = False
+        self.told: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        self.state.take()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self.stop()
+
+    def client_env(self) -> dict[str, str]:
+        """Return every address and key that a client needs."""
+        saved: dict[str, str] = self.state.read("client.json") or {}
+        return saved
+
+    def tick(self) -> None:
+        """Start again what died; once a second ask everybody whether it is ready and note it for `status`."""
+        for line in self._supervisor.tick():
+            self._say(line)
+        if time.monotonic() - self._probed_s >= 1:
+            self.ready = self._supervisor.probe()
+            self._probed_s = time.monotonic()
+        self._publish()
+
+    def service(self, name: str) -> ServiceProcess:
+        """Return one service's process."""
+        return next(one for one in self._services if one.name == name)
+
+    def stop(self) -> None:
+        """End everything in reverse order, each within its own grace, and keep the data. A second Ctrl-C does not cut it short."""
+        for impatience in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(impatience, signal.SIG_IGN)
+        for one in reversed(self._services):
+            one.stop(20)
+        if self._backing:
+            backing.stop(self._backing.postgres, self._backing.kafka)
+        self.state.release()
+
+    def _start(self) -> None:
+        if left := self.state.clean_stale():
+            self._say(f"An earlier run was killed and left {left} processes behind: ended them.")
+        self._record()
+        self._refuse_taken_ports()
+        if self._options.fresh:
+            wipe(self._options.where)
+        self._say("Starting Postgres and Kafka ...")
+        where = self._options.where / "data"
+        self._backing = backing.start(backing.Wanted(where, durability=self._options.durability), self._environment)
+        for server in (self._backing.postgres, self._backing.kafka):
+            if server:
+                self._supervisor.keep(server)
+        self.told = self._tell() | self._backing.env()
+        self._record()
+        self._say("Making topics and tables ...")
+        run_once([*command("common.kafka.topics_cli"), "apply"], self.told)
+        for name in self._options.services:
+            run_once(command(name, "migrate"), self.told)
+        self._write_client_env()
+        for name in ORDER:
+            if name == "inbox" or name in self._options.services:
+                self._start_service(name)
+        self._await_services()
+
+    def _tell(self) -> dict[str, str]:
+        tokens = self._options.where / "tokens.toml"
+        tokens.touch(mode=0o600)
+        tokens.write_text(plan.tokens_toml(self.state.secret("admin_token")))
+        secrets = plan.Secrets(self.state.secret("signing_key"), self.state.secret("slack_signing"), self.state.secret("admin_token"))
+        return plan.told(self._ports, ports.free_port(), tokens, secrets, self._environment)
+
+    def _start_service(self, name: str) -> None:
+        arguments = () if name == "inbox" else ("serve",)
+        one = ServiceProcess(name, self.told, self._options.where / "logs" / f"{name}.log", arguments, self._ports.url(name))
+        self._services.append(one)
+        one.launch()
+        self._supervisor.keep(one)
+        self._record()
+
+    def _await_services(self) -> None:
+        self._say("Starting the services ...")
+        for one in self._services:
+            one.wait_ready()
+        self.ready = self._supervisor.probe()
+        self._publish()
+
+    def _refuse_taken_ports(self) -> None:
+        for name in ORDER:
+            if name == "inbox" or name in self._options.services:
+                backing.pick_port(int(self._ports.url(name).rsplit(":", 1)[1]), name)
+
+    def _write_client_env(self) -> None:
+        assert self._backing is not None
+        names = (*plan.SERVICES, "console", "inbox")
+        urls = {f"CHURNSIGNAL_{name.upper()}_URL": self._ports.url(name) for name in names}
+        keys = {"CHURNSIGNAL_WRITE_KEY": self._write_key(), "CHURNSIGNAL_ADMIN_TOKEN": self.state.secret("admin_token")}
+        self.state.write("client.json", urls | keys | self._backing.env())
+
+    def _write_key(self) -> str:
+        if "ingest" not in self._options.services:
+            return ""
+        known = self.client_env()
+        # A database that is not ours may have been emptied since: its old key is worth nothing.
+        if self._backing and self._backing.postgres and known.get("CHURNSIGNAL_WRITE_KEY"):
+            return known["CHURNSIGNAL_WRITE_KEY"]
+        made: dict[str, Any] = json.loads(run_once(command("ingest", "keys", "create", "--source", "demo", "--json"), self.told))
+        for field_name in ("write_key", "key"):
+            if isinstance(made.get(field_name), str):
+                return str(made[field_name])
+        raise StackProblem("`churnsignal-ingest keys create --json` printed no key.")
+
+    def _record(self) -> None:
+        self.state.record(self._supervisor.pids())
+
+    def _publish(self) -> None:
+        names = ["inbox", *self._options.services]
+        status = {
+            "ready": self.ready,
+            "processes": [kept.report() for kept in self._supervisor.kept],
+            "urls": {name: self._ports.url(name) for name in names},
+        }
+        if status != self._written:
+            self._record()
+            self.state.write("status.json", status)
+            self._written = status
+
+
+def wipe(where: Path) -> None:
+    """Remove an earlier run's data and keys."""
+    for room in (where / "data").glob("*"):
+        places.clear(room)
+    for name in ("client.json", "secrets.json"):
+        (where / name).unlink(missing_ok=True)

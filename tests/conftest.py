@@ -7,6 +7,8 @@ import pytest
 
 from tests.support.stack import Stack, open_stack
 
+pytest_plugins = ["tests.support.skips"]
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:

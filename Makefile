@@ -1,0 +1,54 @@
+# Everything a person does with this checkout. Needs Python >= 3.11 with venv, and make; nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+# What `make` starts ends with it, even if make is killed.
+RUN := exec $(BIN)/python tools/tether.py
+CODE := libs services tools tests benchmarks
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run up down test check format lint types contracts unit bench
+
+help: ## list all of this
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@echo
+	@echo 'make run EXIT=1 REPORT=report.json   the demo without a person: exit 0 only if every promise held'
+	@echo 'make test K=expr                     only the tests whose names match'
+	@echo 'PYTHON=python3.12 make ...           another Python than python3'
+
+setup: ## make .venv what requirements.lock says (every target does it by itself)
+	@$(PYTHON) tools/setup.py
+
+run: setup ## the main job on one bare machine: everything started, real history replayed, alerts shown
+	@$(RUN) $(BIN)/churnsignal-devstack demo $(if $(DAYS),--days $(DAYS)) $(if $(EXIT),--exit) $(if $(REPORT),--report $(REPORT))
+
+up: setup ## the stack without the demo, real clock, in the background; prints where things listen
+	@$(BIN)/churnsignal-devstack up --detach
+
+down: setup ## end what `make up` started
+	@$(BIN)/churnsignal-devstack down
+
+test: setup ## every test; K=expr narrows it
+	@$(RUN) $(BIN)/python -m pytest $(if $(K),-k "$(K)")
+
+check: setup format lint types contracts unit ## format, lint, types, room contracts, unit tests: under a minute
+
+format: setup
+	@$(BIN)/ruff format --check --quiet $(CODE)
+
+lint: setup
+	@$(BIN)/ruff check --quiet $(CODE)
+
+types: setup
+	@$(BIN)/mypy --no-error-summary $(CODE)
+
+contracts: setup
+	@$(BIN)/lint-imports --no-logo
+
+unit: setup
+	@$(RUN) $(BIN)/python -m pytest -q tests/unit tests/contract tests/conformance tests/architecture
+
+bench: setup ## all benchmarks: a table, and a JSON file each under benchmarks/results/
+	@$(RUN) $(BIN)/python -m benchmarks
+
+bench-%: setup ## one of them, such as bench-ingest or bench-scoring
+	@$(RUN) $(BIN)/python -m benchmarks $*

@@ -67,6 +67,21 @@ async def open_alerts(settings: InboxSettings) -> AsyncIterator[Alerts | None]:
         yield Alerts(client, settings.signing_secret)
 
 
+def make_server(store: Store, faults: Faults, clock: Clock, alerts: Alerts | None, settings: InboxSettings) -> uvicorn.Server:
+    """Return the server of the application, which can cut its own connections."""
+
+    def cut(request: Request) -> None:
+        for connection in server.server_state.connections:
+            if getattr(connection, "client", None) == request.scope["client"]:
+                connection.transport.abort()
+
+    app = make_app(store, faults, clock, cut, alerts, settings.public_url)
+    config = uvicorn.Config(app, settings.host, settings.port, http="h11", ws="none", lifespan="off", log_level="warning")
+    config.timeout_graceful_shutdown = 1
+    server = uvicorn.Server(config)
+    return server
+
+
 async def run(settings: InboxSettings) -> None:
     """Serve until told to stop."""
     # Slack and mail live in real time, also while the product's own clock runs fast.
@@ -74,16 +89,5 @@ async def run(settings: InboxSettings) -> None:
     store, faults = Store(clock), Faults()
     async with AsyncExitStack() as stack:
         alerts = await stack.enter_async_context(open_alerts(settings))
-        server: uvicorn.Server
-
-        def cut(request: Request) -> None:
-            for connection in server.server_state.connections:
-                if getattr(connection, "client", None) == request.scope["client"]:
-                    connection.transport.abort()
-
-        app = make_app(store, faults, clock, cut, alerts, settings.public_url)
-        config = uvicorn.Config(app, settings.host, settings.port, http="h11", ws="none", lifespan="off", log_level="warning")
-        config.timeout_graceful_shutdown = 1
-        server = uvicorn.Server(config)
         await stack.enter_async_context(serve_smtp(store, faults, settings.host, settings.smtp_port))
-        await server.serve()
+        await make_server(store, faults, clock, alerts, settings).serve()

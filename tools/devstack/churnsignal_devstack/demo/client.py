@@ -4,17 +4,21 @@ import asyncio
 import base64
 from dataclasses import dataclass, field
 from datetime import datetime
-from time import time
 from typing import Any
 
 import httpx2
 import msgspec
+from churnsignal_common.clock import RealClock
 
 from churnsignal_devstack.demo.story import Call, iso
 
 BATCH = 100
 IMPORT_BATCH = 1000
 _PATIENCE_S = 60.0
+
+
+def _real_s() -> float:
+    return RealClock().now().timestamp()
 
 
 class Refused(Exception):
@@ -63,7 +67,7 @@ class Client:
     async def _post(self, path: str, calls: list[Call], now: datetime) -> None:
         ids = [str(call["messageId"]) for call in calls]
         self.books.sent.update(ids)
-        began = time()
+        began = _real_s()
         self.books.sent_at.update(dict.fromkeys(ids, began))
         body = msgspec.json.encode({"batch": calls, "sentAt": iso(now)})
         answer = await self._patiently(path, body, began)
@@ -85,6 +89,6 @@ class Client:
                 wait_s = float(response.headers.get("Retry-After", 1))
             except httpx2.TransportError:
                 wait_s = 0.5
-            if time() - began > _PATIENCE_S:
+            if _real_s() - began > _PATIENCE_S:
                 raise Refused(f"ingest took nothing for {_PATIENCE_S:.0f} s")
             await asyncio.sleep(wait_s)

@@ -9,12 +9,12 @@ from time import monotonic
 from typing import Any, Protocol
 
 import httpx2
-
 from churnsignal_common.clock import paused_at
 from churnsignal_common.contracts.risk import Band, Cause, RiskChangedEvent
+
 from churnsignal_devstack.demo.client import Client
 from churnsignal_devstack.demo.report import Notice, Seen, build
-from churnsignal_devstack.demo.story import CSMS, Story, iso
+from churnsignal_devstack.demo.story import CSMS, Story
 from churnsignal_devstack.demo.watch import Watch
 
 # After the close of the day before (2 h of grace), then within the working hours of Tokyo, Berlin and New York.
@@ -31,6 +31,23 @@ class Screen(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Alerts:
+    """Where the CSM directory is."""
+
+    url: str
+    admin_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much is told, how fast, and whether somebody asked to stop."""
+
+    days: int
+    days_per_second: float
+    stopped: Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Demo:
     """Everything the demo needs, opened."""
 
@@ -39,11 +56,8 @@ class Demo:
     watch: Watch
     screen: Screen
     clock: Path
-    alerts_url: str
-    admin_token: str
-    days: int
-    days_per_second: float
-    stopped: Callable[[], bool]
+    alerts: Alerts
+    pace: Pace
 
 
 async def run(demo: Demo) -> dict[str, Any]:
@@ -54,17 +68,17 @@ async def run(demo: Demo) -> dict[str, Any]:
     await _seat_csms(demo)
     await _import(demo, midnight)
     before = midnight
-    for number in range(demo.days):
+    for number in range(demo.pace.days):
         day_began = monotonic()
         today = demo.story.start + timedelta(days=number)
         for step in STEPS:
             now = datetime.combine(today, step, UTC)
             await _step(demo, seen, before, now)
             before = now
-        demo.screen.day(number + 1, demo.days, today, len(demo.client.books.accepted), _bands(seen))
-        if demo.stopped():
+        demo.screen.day(number + 1, demo.pace.days, today, len(demo.client.books.accepted), _bands(seen))
+        if demo.pace.stopped():
             break
-        await asyncio.sleep(max(0.0, 1 / demo.days_per_second - (monotonic() - day_began)))
+        await asyncio.sleep(max(0.0, 1 / demo.pace.days_per_second - (monotonic() - day_began)))
     await _settle(demo, seen, before)
     return build(seen, demo.client.books, monotonic() - began)
 
@@ -75,7 +89,9 @@ def _move(demo: Demo, now: datetime) -> None:
 
 async def _seat_csms(demo: Demo) -> None:
     demo.screen.stage("seating the customer success managers")
-    async with httpx2.AsyncClient(base_url=demo.alerts_url, headers={"Authorization": f"Bearer {demo.admin_token}"}, timeout=15) as http:
+    async with httpx2.AsyncClient(
+        base_url=demo.alerts.url, headers={"Authorization": f"Bearer {demo.alerts.admin_token}"}, timeout=15
+    ) as http:
         for csm in CSMS:
             response = await http.put(f"/v1/csms/{csm['id']}", json={k: v for k, v in csm.items() if k != "id"})
             response.raise_for_status()
@@ -155,6 +171,3 @@ def _day_number(day: date) -> int:
 def _bands(seen: Seen) -> dict[str, int]:
     last = {event.subject: event.data.to_band.value for _, event in seen.changes}
     return {band.value: sum(b == band.value for b in last.values()) for band in Band}
-
-
-__all__ = ["STEPS", "Demo", "Screen", "iso", "run"]

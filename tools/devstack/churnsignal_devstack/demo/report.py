@@ -4,9 +4,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged, RiskChangedEvent
+
 from churnsignal_devstack.demo.client import Sent
 
 _OUTCOMES = ("applied", "duplicate", "conflict", "ignored", "parked", "dead")
@@ -86,7 +88,7 @@ def _gapless(changes: list[RiskChanged]) -> Iterable[str]:
             yield f"{account}: sequences {sorted(distinct)} have a gap"
             continue
         ordered = [distinct[n] for n in sorted(distinct)]
-        for before, after in zip(ordered, ordered[1:], strict=False):
+        for before, after in pairwise(ordered):
             if before.to_band is not after.from_band:
                 yield f"{account}: change {after.sequence} starts from {after.from_band}, not from {before.to_band}"
 

@@ -3,10 +3,9 @@
 from datetime import date
 from typing import Any
 
+from churnsignal_common.contracts.risk import Cause, RiskChangedEvent
 from rich.console import Console
 from rich.markup import escape
-
-from churnsignal_common.contracts.risk import Cause, RiskChangedEvent
 
 _COLOURS = {"red": "bold red", "yellow": "yellow", "green": "green", "grey": "dim"}
 

@@ -73,7 +73,7 @@ class Story:
         """Return the calls with after < time <= until: usage, profiles of new and leaving accounts, failed payments."""
         rows = self.replay.filter((pl.col("occurred_at") > after) & (pl.col("occurred_at") <= until))
         calls = [call for row in rows.iter_rows(named=True) for call in self._usage(row)]
-        calls += [c for c in self._changes(after, until)]
+        calls += self._changes(after, until)
         return sorted(calls, key=lambda call: str(call["timestamp"]))
 
     def _usage(self, row: dict[str, Any]) -> Iterator[Call]:

@@ -11,10 +11,9 @@ import asyncpg
 import httpx2
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-
 from churnsignal_common.contracts import topics
 from churnsignal_common.contracts.risk import RiskChangedEvent, risk_decoder
-from churnsignal_common.kafka.client import Brokers, new_consumer
+from churnsignal_common.kafka.client import Brokers, new_admin, new_consumer
 
 _USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
 _ALERTED = (topics.RISK_CHANGES, topics.ACCOUNTS)
@@ -34,6 +33,7 @@ class Watch:
 
     def __init__(self, brokers: Brokers, prefix: str, database: str, inbox: str) -> None:
         self._prefix = prefix
+        self._brokers = brokers
         self._consumer: AIOKafkaConsumer = new_consumer(brokers, "churnsignal-demo", None)
         self._database = database
         self._pool: asyncpg.Pool[asyncpg.Record]
@@ -44,8 +44,8 @@ class Watch:
     async def open(self) -> None:
         await self._consumer.start()
         self._pool = await asyncpg.create_pool(self._database, min_size=1, max_size=2, timeout=5, command_timeout=15)
-        self._partitions = [p for name in (*_USAGE, *_ALERTED) for p in await self._of(name)]
-        self._risk = await self._of(topics.RISK_CHANGES)
+        self._partitions = await self._all_of(*_USAGE, *_ALERTED)
+        self._risk = [p for p in self._partitions if p.topic == self._prefix + topics.RISK_CHANGES]
         self._consumer.assign(self._risk)
         await self._consumer.seek_to_beginning(*self._risk)
 
@@ -54,10 +54,14 @@ class Watch:
         await self._pool.close()
         await self._consumer.stop()
 
-    async def _of(self, name: str) -> list[TopicPartition]:
-        full = self._prefix + name
-        await self._consumer._client.force_metadata_update()
-        return [TopicPartition(full, p) for p in sorted(self._consumer.partitions_for_topic(full) or ())]
+    async def _all_of(self, *names: str) -> list[TopicPartition]:
+        admin = new_admin(self._brokers, "churnsignal-demo")
+        await admin.start()
+        try:
+            found = await admin.describe_topics([self._prefix + name for name in names])
+        finally:
+            await admin.close()
+        return [TopicPartition(row["topic"], part["partition"]) for row in found for part in row["partitions"]]
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
         """Return the rows of a query on a service's view."""

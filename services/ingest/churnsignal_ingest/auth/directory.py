@@ -1,0 +1,193 @@
+"""Flow. Who a write key belongs to: all keys in memory, read again every few seconds; the last known set serves while Postgres is away."""
+
+import asyncio
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+import structlog
+from churnsignal_common.clock import Clock
+from churnsignal_common.runtime.health import Dependency
+from churnsignal_common.runtime.tasks import Stop
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from churnsignal_ingest.auth.bucket import Bucket
+from churnsignal_ingest.auth.keys import Hasher, looks_right
+from churnsignal_ingest.auth.store import LiveKey
+from churnsignal_ingest.validate.batches import Sender
+from churnsignal_ingest.validate.reasons import Problem, RequestProblem
+
+log = structlog.get_logger()
+
+_REFRESH_S = 3.0
+_NOTE_USED_EVERY = 20
+
+
+class KeyStore(Protocol):
+    """Where the directory reads keys."""
+
+    async def live_keys(self) -> list[LiveKey]: ...
+
+    async def note_used(self, used: dict[int, datetime]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a good key gives: its sender, its source's bucket, and until when."""
+
+    key_id: int
+    sender: Sender
+    bucket: Bucket
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What sources without rates of their own may send."""
+
+    rate: float
+    burst: float
+
+
+class Directory:
+    """Looks keys up. `monotonic` is for the buckets."""
+
+    def __init__(
+        self, store: KeyStore, hasher: Hasher, clock: Clock, rates: Rates, postgres: Dependency, monotonic: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._hasher = hasher
+        self._clock = clock
+        self._rates = rates
+        self._postgres = postgres
+        self._monotonic = monotonic
+        self._keys: dict[bytes, LiveKey] = {}
+        self._grants: dict[str, Grant] = {}
+        self._buckets: dict[str, Bucket] = {}
+        self._used: dict[int, datetime] = {}
+        self._asked = asyncio.Event()
+        self._read = asyncio.Condition()
+        self._reads_begun = 0
+        self._reads_done = 0
+
+    def known(self, key: str) -> Grant | None:
+        """Return the grant of a key seen before: no hashing on the hot path."""
+        return self._grants.get(key)
+
+    async def look_up(self, key: str) -> Grant:
+        """Return what `key` may do. Only a key that a fresh read does not know is called bad; an unverifiable one is 503."""
+        grant = self._grants.get(key) or self._learn(key)
+        if grant is None:
+            if not looks_right(key):
+                raise RequestProblem(Problem.BAD_KEY)
+            if not await self._fresh_read():
+                raise RequestProblem(Problem.KEYS_AWAY)
+            grant = self._learn(key)
+        if grant is None or (grant.expires_at is not None and grant.expires_at <= self._clock.now()):
+            raise RequestProblem(Problem.BAD_KEY)
+        return grant
+
+    def _learn(self, key: str) -> Grant | None:
+        if not looks_right(key):
+            return None
+        live = next((found for candidate in self._hasher.candidates(key) if (found := self._keys.get(candidate))), None)
+        if live is None:
+            return None
+        grant = Grant(live.key_id, Sender(live.source, live.scope, live.kind == "rudder"), self._bucket(live), live.expires_at)
+        self._grants[key] = grant
+        return grant
+
+    def _bucket(self, live: LiveKey) -> Bucket:
+        """All keys of a source share one bucket, which lives on when its rates change."""
+        rate, burst = live.rate or self._rates.rate, live.burst or self._rates.burst
+        bucket = self._buckets.setdefault(live.source, Bucket(rate, burst, self._monotonic()))
+        bucket.rate, bucket.burst = rate, burst
+        return bucket
+
+    async def _fresh_read(self) -> bool:
+        """Wait for a read that begins after now; return whether one came about. Guessers thus wait, and share one read a second."""
+        wanted = self._reads_begun + 1
+        self._asked.set()
+        try:
+            async with asyncio.timeout(4.0), self._read:
+                await self._read.wait_for(lambda: self._reads_done >= wanted or self._postgres.ok is False)
+        except TimeoutError:
+            return False
+        return self._reads_done >= wanted
+
+    def note_used(self, grant: Grant) -> None:
+        self._used[grant.key_id] = self._clock.now()
+
+    async def run(self, stop: Stop) -> None:
+        """Read the keys again and again until stopped: every few seconds, and within a second when someone asks."""
+        turn = 0
+        while not stop.is_set():
+            await self.read()
+            turn += 1
+            if turn % _NOTE_USED_EVERY == 0:
+                await self._write_used()
+            if not await stop.wait(1.0):
+                await self._wait_or_asked(stop)
+        await self._write_used()
+
+    async def _wait_or_asked(self, stop: Stop) -> None:
+        waits = [asyncio.create_task(stop.wait()), asyncio.create_task(self._asked.wait())]
+        await asyncio.wait(waits, timeout=_REFRESH_S - 1.0, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    async def read(self) -> None:
+        """Replace the known set; on failure keep it."""
+        self._asked.clear()
+        self._reads_begun += 1
+        begun = self._reads_begun
+        try:
+            async with asyncio.timeout(5.0):
+                rows = await self._store.live_keys()
+        except (SQLAlchemyError, DBAPIError, OSError, TimeoutError) as error:
+            self._postgres.down(type(error).__name__)
+            log.warning("keys_not_read", reason=type(error).__name__)
+        else:
+            self._postgres.up()
+            self._reads_done = begun
+            self._replace({row.hash: row for row in rows})
+        async with self._read:
+            self._read.notify_all()
+
+    def _replace(self, keys: dict[bytes, LiveKey]) -> None:
+        if keys == self._keys:
+            return
+        self._keys = keys
+        self._grants.clear()
+        log.info("keys_read", keys=len(keys))
+
+    async def _write_used(self) -> None:
+        used, self._used = self._used, {}
+        if not used:
+            return
+        try:
+            await self._store.note_used(used)
+        except (SQLAlchemyError, DBAPIError, OSError, TimeoutError) as error:
+            log.warning("last_used_not_written", reason=type(error).__name__)
+
+
+def key_of_basic(authorization: bytes) -> str | None:
+    """Return the user of Basic credentials, with or without its colon; None when there is none."""
+    scheme, _, given = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        text = base64.b64decode(given.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return text.partition(":")[0] or None
+
+
+def key_of_bearer(authorization: bytes) -> str | None:
+    """Return a bearer token that is a write key. Other tokens are OAuth's, whose calls bring the key in their body."""
+    scheme, _, given = authorization.partition(b" ")
+    text = given.strip().decode("latin-1")
+    return text if scheme.lower() == b"bearer" and looks_right(text) else None

@@ -1,0 +1,68 @@
+"""Door. Keep a working producer in the coalescer: connect, and after a failed flush build a new one, for ever."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from churnsignal_common.kafka.client import stop_client
+from churnsignal_common.runtime.tasks import Stop
+
+from churnsignal_ingest.publish.coalescer import Coalescer
+from churnsignal_ingest.publish.gate import Gate
+
+log = structlog.get_logger()
+
+_RETRY_S = 0.5
+_CONNECT_S = 5.0
+_DRAIN_S = 8.0
+
+
+async def keep_linked(new_producer: Callable[[], AIOKafkaProducer], coalescer: Coalescer, gate: Gate, drained: Stop) -> None:
+    """Run until `drained` (nobody publishes any more), then flush and close.
+
+    A producer whose flush failed is replaced, not mended: starting again is the one way back from a dead broker, moved
+    addresses and a wedged sender alike, and it is the way that every start takes.
+    """
+    pump = asyncio.create_task(coalescer.run(), name="coalescer")
+    closing: set[asyncio.Task[None]] = set()
+    while not drained.is_set():
+        producer = await _connect(new_producer, gate, drained)
+        if producer is None:
+            break
+        coalescer.use(producer)
+        log.info("kafka_linked")
+        await _until_drained_or_broken(drained, coalescer, pump)
+        if drained.is_set():
+            log.info("kafka_drained", complete=await coalescer.drain(_DRAIN_S))
+        coalescer.drop()
+        task = asyncio.create_task(stop_client(producer), name="close-producer")
+        closing.add(task)
+        task.add_done_callback(closing.discard)
+    pump.cancel()
+    await asyncio.gather(pump, *closing, return_exceptions=True)
+
+
+async def _until_drained_or_broken(drained: Stop, coalescer: Coalescer, pump: asyncio.Task[None]) -> None:
+    watches = [asyncio.create_task(drained.wait()), asyncio.create_task(coalescer.broken.wait())]
+    await asyncio.wait({pump, *watches}, return_when=asyncio.FIRST_COMPLETED)
+    for watch in watches:
+        watch.cancel()
+    if pump.done():
+        pump.result()
+
+
+async def _connect(new_producer: Callable[[], AIOKafkaProducer], gate: Gate, drained: Stop) -> AIOKafkaProducer | None:
+    while not drained.is_set():
+        producer = new_producer()
+        try:
+            async with asyncio.timeout(_CONNECT_S):
+                await producer.start()
+        except (KafkaError, OSError, TimeoutError) as error:
+            gate.kafka_away(type(error).__name__)
+            await stop_client(producer)
+            await drained.wait(_RETRY_S)
+        else:
+            return producer
+    return None

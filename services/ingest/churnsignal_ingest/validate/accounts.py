@@ -1,0 +1,49 @@
+"""Pure. Which account a call belongs to: groupId of a group call, context.groupId, then configured paths into traits and properties."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from churnsignal_ingest.validate.calls import Call
+
+DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
+_ROOTS = {"traits", "context", "properties"}
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPaths:
+    """Where else an account's id may stand, first hit wins. Each path starts at `traits`, `context` or `properties`."""
+
+    paths: tuple[tuple[str, ...], ...]
+
+
+def account_paths(spelled: tuple[str, ...]) -> AccountPaths:
+    """Return the parsed paths, or raise ValueError naming the bad one."""
+    for path in spelled:
+        parts = path.split(".")
+        if parts[0] not in _ROOTS or len(parts) < 2 or not all(parts):
+            raise ValueError(f"{path!r}: an account path looks like traits.company.id or properties.accountId")
+    return AccountPaths(tuple(tuple(path.split(".")) for path in spelled))
+
+
+def account_value(call: Call, batch_group_id: Any, where: AccountPaths) -> Any:
+    """Return the raw account id of a call that is no group call; None leaves it to the user's last known account."""
+    context = call.context
+    if context is not None:
+        found = context.get("groupId")
+        if found is not None and found != "":
+            return found
+    if batch_group_id is not None:
+        return batch_group_id
+    for path in where.paths:
+        found = _follow(getattr(call, path[0]), path[1:])
+        if found is not None:
+            return found
+    return None
+
+
+def _follow(value: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(part)
+    return value if isinstance(value, str | int | float) and not isinstance(value, bool) else None

@@ -1,0 +1,155 @@
+"""Pure. One request: open its body, know what its calls share, judge each call by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+from churnsignal_common.contracts.envelope import Format
+from msgspec import Raw
+
+from churnsignal_ingest.validate.calls import Call, parse_all, parse_call
+from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Scope
+from churnsignal_ingest.validate.limits import Limits, check_shape, decode_any
+from churnsignal_ingest.validate.reasons import Problem, Refusal, RequestProblem
+from churnsignal_ingest.validate.times import json_time, read_time, skew
+
+_encode = msgspec.json.Encoder().encode
+# A batch's context stands in each of its envelopes: together they may weigh so many times what the batch may.
+_CONTEXT_GROWTH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Who sends, as the write key says."""
+
+    source: str
+    scope: Scope
+    rudder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An opened body: the calls as original bytes, how to parse one, and what stands around them."""
+
+    items: list[bytes]
+    parse: Callable[[bytes], tuple[Call, bytes]]
+    write_key: str | None = None
+    sent_at: Any = None
+    historical: bool = False
+    context: bytes | None = None
+    calls: list[Call] | None = None
+    form: Format = Format.SEGMENT
+
+
+class _Batch(msgspec.Struct):
+    batch: list[Raw]
+    write_key: Any = msgspec.field(default=None, name="writeKey")
+    sent_at: Any = msgspec.field(default=None, name="sentAt")
+    historical: Any = None
+    context: Raw | None = None
+
+
+class _Single(msgspec.Struct):
+    write_key: Any = msgspec.field(default=None, name="writeKey")
+    sent_at: Any = msgspec.field(default=None, name="sentAt")
+    historical: Any = None
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_single = msgspec.json.Decoder(_Single).decode
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+def open_batch(body: bytes) -> Parcel:
+    """Return the calls of a batch, or raise RequestProblem when it is none."""
+    try:
+        batch = _decode_batch(body)
+    except _BROKEN as error:
+        is_object = isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"{"
+        raise RequestProblem(Problem.MALFORMED_BATCH if is_object else Problem.MALFORMED_JSON) from None
+    context = None if batch.context is None or bytes(batch.context) == b"null" else bytes(batch.context)
+    return Parcel(
+        [bytes(raw) for raw in batch.batch], parse_call, _text(batch.write_key), batch.sent_at,
+        batch.historical is True, context, parse_all(body),
+    )  # fmt: skip
+
+
+def open_single(body: bytes, kind: str) -> Parcel:
+    """Return a call that came alone to the path of its `kind`, or raise RequestProblem."""
+    try:
+        single = _decode_single(body)
+    except _BROKEN:
+        raise RequestProblem(Problem.MALFORMED_JSON) from None
+    return Parcel([body], partial(parse_call, kind=kind), _text(single.write_key), single.sent_at, single.historical is True)
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judge, *, importing: bool) -> Judged:
+    """Judge every call of `parcel`: N in, N in `accepted` and `refused`. Raises RequestProblem when the batch breaks a limit."""
+    _check_batch(parcel, judge.limits)
+    arrival = _arrive(parcel, sender, received_at, judge.limits, importing)
+    judged = Judged()
+    calls = parcel.calls
+    for index, raw in enumerate(parcel.items):
+        call = None
+        spelled = raw
+        try:
+            if calls is None:
+                call, spelled = parcel.parse(raw)
+            else:
+                call = calls[index]
+            judge.accept(call, spelled, arrival, judged)
+        except Refusal as refusal:
+            judge.refuse(index, raw, call, refusal.reason, arrival, judged)
+    return judged
+
+
+def _check_batch(parcel: Parcel, limits: Limits) -> None:
+    if len(parcel.items) > limits.batch_events:
+        raise RequestProblem(Problem.TOO_MANY_EVENTS)
+    if parcel.context is not None and len(parcel.context) * len(parcel.items) > _CONTEXT_GROWTH * limits.batch_bytes:
+        raise RequestProblem(Problem.BATCH_TOO_LARGE)
+
+
+def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limits, importing: bool) -> Arrival:
+    """Work out once what all calls share. On /v1/import only keys of scope import make history: other SDKs send live calls there."""
+    try:
+        sent_at = read_time(parcel.sent_at)
+    except Refusal:
+        sent_at = None
+    may_import = sender.scope is Scope.IMPORT
+    history = (importing or parcel.historical) and may_import
+    head = b'{"source":' + _encode(sender.source) + b',"received_at":' + json_time(received_at)
+    if sent_at is not None:
+        head += b',"sent_at":' + json_time(sent_at)
+    if history:
+        head += b',"history":true'
+    if parcel.form is not Format.SEGMENT:
+        head += b',"format":' + _encode(parcel.form)
+    group_id = None
+    if parcel.context is not None:
+        head += b',"batch_context":' + parcel.context
+        group_id = _group_of(parcel.context, limits)
+    key = parcel.write_key.encode() if parcel.write_key else b""
+    return Arrival(
+        sender.source, sender.scope, received_at, sent_at, skew(received_at, sent_at), history,
+        parcel.historical and not may_import, group_id, key, head + b',"id":',
+    )  # fmt: skip
+
+
+def _group_of(context: bytes, limits: Limits) -> Any:
+    try:
+        check_shape(context, limits)
+        parsed = decode_any(context)
+    except Refusal:
+        raise RequestProblem(Problem.MALFORMED_BATCH) from None
+    if not isinstance(parsed, dict):
+        raise RequestProblem(Problem.MALFORMED_BATCH)
+    found = parsed.get("groupId")
+    return None if found == "" else found

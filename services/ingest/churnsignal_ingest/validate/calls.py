@@ -1,0 +1,90 @@
+"""Pure. One call of the tracking API, as it arrived: parsed once, its original bytes kept."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from churnsignal_ingest.validate.limits import decode_any
+from churnsignal_ingest.validate.reasons import Reason, Refusal
+
+
+class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """The fields that SDKs send. A call with others, such as its own `writeKey`, takes the slower way through `parse_call`."""
+
+    type: Any = None
+    event: Any = None
+    message_id: Any = msgspec.field(default=None, name="messageId")
+    user_id: Any = msgspec.field(default=None, name="userId")
+    anonymous_id: Any = msgspec.field(default=None, name="anonymousId")
+    group_id: Any = msgspec.field(default=None, name="groupId")
+    previous_id: Any = msgspec.field(default=None, name="previousId")
+    timestamp: Any = None
+    original_timestamp: Any = msgspec.field(default=None, name="originalTimestamp")
+    sent_at: Any = msgspec.field(default=None, name="sentAt")
+    received_at: Any = msgspec.field(default=None, name="receivedAt")
+    historical: Any = None
+    context: Any = None
+    properties: Any = None
+    traits: Any = None
+    integrations: Any = None
+    name: Any = None
+    category: Any = None
+    channel: Any = None
+    version: Any = None
+    metadata: Any = msgspec.field(default=None, name="_metadata")
+
+
+_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Call)}
+_decode = msgspec.json.Decoder(Call).decode
+_split = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Calls(msgspec.Struct):
+    """The typed pass over a whole batch."""
+
+    batch: list[Call]
+
+
+_decode_all = msgspec.json.Decoder(Calls).decode
+
+
+def parse_all(body: bytes) -> list[Call] | None:
+    """Return all calls of a batch at once; None when one of them needs the slower way."""
+    try:
+        return _decode_all(body).batch
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def parse_call(raw: bytes, kind: str | None = None) -> tuple[Call, bytes]:
+    """Return the call and its bytes: the original ones, unless a write key must come out or the path's `kind` go in."""
+    try:
+        call = _decode(raw)
+        if kind is None or call.type == kind:
+            return call, raw
+    except (msgspec.ValidationError, RecursionError):
+        pass
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refusal(Reason.MALFORMED) from None
+    return _parse_odd(raw, kind)
+
+
+def _parse_odd(raw: bytes, kind: str | None) -> tuple[Call, bytes]:
+    fields = decode_any(raw)
+    if not isinstance(fields, dict):
+        raise Refusal(Reason.NOT_AN_OBJECT)
+    if "writeKey" in fields or kind is not None:
+        raw = _respell(raw, kind)
+        fields["type"] = kind or fields.get("type")
+    return Call(**{_FIELDS[name]: value for name, value in fields.items() if name in _FIELDS}), raw
+
+
+def _respell(raw: bytes, kind: str | None) -> bytes:
+    """Return the object without `writeKey` and with its type; the values keep their original bytes."""
+    parts = {name: bytes(value) for name, value in _split(raw).items()}
+    parts.pop("writeKey", None)
+    if kind is not None:
+        parts["type"] = _encode(kind)
+    return b"{" + b",".join(_encode(name) + b":" + value for name, value in parts.items()) + b"}"

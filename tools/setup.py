@@ -50,14 +50,13 @@ def fingerprint() -> str:
 
 
 def made_venv() -> bool:
-    same = read(os.path.join(VENV, "churnsignal-python")) == sys.version
-    if same and os.path.exists(PYTHON):
-        return True
-    if run([sys.executable, "-m", "venv", "--clear", VENV]) != 0:
-        return False
-    with open(os.path.join(VENV, "churnsignal-python"), "w") as file:
-        file.write(sys.version)
-    return True
+    """Make the environment, unless there is one of this very Python."""
+    try:
+        if subprocess.check_output([PYTHON, "-c", "import sys; print(sys.version)"], universal_newlines=True).strip() == sys.version:
+            return True
+    except (OSError, subprocess.CalledProcessError):
+        pass
+    return run([sys.executable, "-m", "venv", "--clear", VENV]) == 0
 
 
 def run(argv: "list[str]") -> int:

@@ -13,8 +13,7 @@ import cyclopts
 from cyclopts import Parameter
 
 from churnsignal_devstack import plan
-from churnsignal_devstack.children import tail
-from churnsignal_devstack.problems import StackProblem
+from churnsignal_devstack.problems import StackProblem, of_os_error
 from churnsignal_devstack.stack import Options, Stack, wipe
 from churnsignal_devstack.state import State, default_dir
 
@@ -119,14 +118,17 @@ def _detach(services: str) -> None:
             argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=out, start_new_session=True, env=os.environ
         )
     shown = 0
-    while child.poll() is None and not (state.read("status.json") or {}).get("ready"):
-        time.sleep(0.1)
+    while True:
+        ended = child.poll() is not None
         lines = log.read_text(errors="replace").splitlines()
         for line in lines[shown:]:
             say(line)
         shown = len(lines)
-    if child.poll() is not None:
-        raise StackProblem(tail(log).removeprefix("\n".join(log.read_text().splitlines()[:shown])).strip() or "The stack did not start.")
+        if ended:
+            raise SystemExit(1)
+        if (state.read("status.json") or {}).get("ready"):
+            return
+        time.sleep(0.1)
 
 
 def _finish_up(state: State, env_file: Path | None) -> None:
@@ -165,6 +167,9 @@ def main() -> None:
         raise SystemExit(2) from None
     except StackProblem as problem:
         say(str(problem))
+        raise SystemExit(1) from None
+    except OSError as error:
+        say(str(of_os_error(error, "running the stack")))
         raise SystemExit(1) from None
 
 

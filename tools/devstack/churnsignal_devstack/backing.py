@@ -13,10 +13,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from churnsignal_devstack import ports, sweeper
+from churnsignal_devstack import places, ports, sweeper
 from churnsignal_devstack.kafka import Kafka, Sizing
 from churnsignal_devstack.postgres import Durability, Postgres
 from churnsignal_devstack.problems import StackProblem
+
+# A fresh Postgres with its libraries, its first log segments, a fresh Kafka.
+SPACE_MB = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,7 @@ def pick_port(wanted: int, what: str) -> int:
 
 def start(wanted: Wanted, environment: Mapping[str, str]) -> Backing:
     """Start what the environment does not name, and return when both serve."""
+    places.need_space(wanted.where, SPACE_MB)
     postgres = (
         None
         if environment.get("DATABASE_URL")

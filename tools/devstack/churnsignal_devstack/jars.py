@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from churnsignal_devstack.places import cache_dir
+from churnsignal_devstack.places import cache_dir, need_space
 from churnsignal_devstack.problems import StackProblem, of_os_error
 
 VERSION = "4.3.1"
@@ -13,6 +13,8 @@ VERSION = "4.3.1"
 ENDPOINT = f"org.apache.kafka:kafka_2.13:{VERSION}+org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!"
 PINS = Path(__file__).with_name(f"kafka-{VERSION}.sha256")
 ATTEMPTS = 3
+# While they are fetched there are three copies.
+SPACE_MB = 200
 
 
 def pinned() -> dict[str, str]:
@@ -39,6 +41,7 @@ def verify(home: Path) -> None:
 
 
 def _install(home: Path) -> None:
+    need_space(home, SPACE_MB)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the rename is atomic and two first starts cannot mix their files.
@@ -73,4 +76,6 @@ def _download(scratch: Path) -> list[Path]:
         # jgo lets every kind of error of its HTTP client and its resolver through.
         except Exception as error:  # noqa: BLE001
             last = error
-    raise StackProblem(f"Kafka {VERSION} could not be downloaded from Maven ({last}): check the network and start again.") from last
+    raise StackProblem(
+        f"Kafka {VERSION} could not be downloaded from Maven ({type(last).__name__}): check the network and start again."
+    ) from last

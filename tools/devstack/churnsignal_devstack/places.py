@@ -8,6 +8,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from churnsignal_devstack.problems import StackProblem
+
 
 def cache_dir() -> Path:
     """Return the directory for what was downloaded once and is used by every later start."""
@@ -58,6 +60,14 @@ def room_for(account: Account | None, wanted: Path) -> Path:
     elsewhere.chmod(0o711)
     wanted.symlink_to(elsewhere)
     return elsewhere
+
+
+def need_space(where: Path, megabytes: int) -> None:
+    """Refuse to begin what would stop half-way on a full disk."""
+    there = next(one for one in (where, *where.parents) if one.exists())
+    free = shutil.disk_usage(there).free // 2**20
+    if free < megabytes:
+        raise StackProblem(f"The disk is full: {where} needs {megabytes} MB and has {free}; free some space and start again.")
 
 
 def clear(room: Path) -> None:

@@ -17,7 +17,7 @@ PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3, "inbox": 5
 MODULES = {"inbox": ["churnsignal_devstack.inbox"]}
 READY_PATHS = {"inbox": "/api/messages"}
 # What a child needs of our own environment besides what we tell it.
-INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONHASHSEED", "PYTHONWARNINGS", "COVERAGE_PROCESS_START")
+INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONWARNINGS", "COVERAGE_PROCESS_START")
 
 
 def command(name: str, *arguments: str) -> list[str]:

@@ -95,10 +95,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve_http(app: Any, host: str, port: int, stop: Stop, *, grace_s: int = 10, backlog: int = 2048) -> None:
-    """Serve until `stop`, then finish the requests in flight within `grace_s` seconds."""
+async def serve_http(
+    app: Any, host: str, port: int, stop: Stop, *, grace_s: int = 10, backlog: int = 2048, protocol: type[Any] | None = None
+) -> None:
+    """Serve until `stop`, then finish the requests in flight within `grace_s` seconds. `protocol` replaces the safe h11."""
     config = uvicorn.Config(
-        app, host=host, port=port, http="h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+        app, host=host, port=port, http=protocol or "h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
         timeout_graceful_shutdown=grace_s, timeout_keep_alive=75, backlog=backlog,
     )  # fmt: skip
     server = _Server(config)

@@ -154,7 +154,7 @@ class SourceStore:
 
 
 def _source(row: Row[Any]) -> Source:
-    return Source(**row._mapping)
+    return Source(*tuple(row))
 
 
 def _key(row: Row[Any]) -> WriteKey:

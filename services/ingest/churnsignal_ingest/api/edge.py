@@ -1,0 +1,71 @@
+"""Door. The sockets: uvicorn's fast HTTP parser with the limits it lacks, on header bytes and on slow or silent clients."""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_BYTES = 64 * 1024
+# From the connection, or from a request's first byte, to the request's last byte.
+READ_S = 15.0
+
+_TOO_LARGE = (
+    b'HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 106\r\nconnection: close\r\n\r\n'
+    b'{"success":false,"code":"headers_too_large","message":"Send less than 64 KB of headers.","error":"refused"}'
+)  # fmt: skip
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """One timer per connection, none per request: every few seconds it looks whether a request has been coming in for too long."""
+
+    _reading_since: float | None = None
+    _head_bytes = 0
+    _in_head = False
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself narrows it
+        super().connection_made(transport)
+        self._reading_since = self.loop.time()
+        self._watch = self.loop.call_later(READ_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        since = self._reading_since
+        now = self.loop.time()
+        if since is not None and now - since >= READ_S:
+            self.transport.close()
+            return
+        due = READ_S if since is None else READ_S - (now - since)
+        self._watch = self.loop.call_later(due, self._look)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > HEAD_BYTES:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        if self._reading_since is None:
+            self._reading_since = self.loop.time()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+            self._refuse_head()
+            return
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._reading_since = None
+        super().on_message_complete()

@@ -1,0 +1,194 @@
+"""Flow. One request of an SDK: key, body, verdicts, Kafka's ack, answer. Stands in front of FastAPI, which keeps the rest."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, TypeAlias
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+from churnsignal_common.clock import Clock
+
+from churnsignal_ingest.api.body import Body, ClientGone, Receive
+from churnsignal_ingest.api.documents import rudder_source_config, segment_settings
+from churnsignal_ingest.api.replies import OK, answer, refusal
+from churnsignal_ingest.auth.directory import Directory, Grant, key_of_basic, key_of_bearer
+from churnsignal_ingest.metrics import Metrics
+from churnsignal_ingest.publish.coalescer import Coalescer
+from churnsignal_ingest.publish.gate import Gate
+from churnsignal_ingest.validate.batches import Parcel, judge_all, open_batch, open_single
+from churnsignal_ingest.validate.cloudevents import open_events
+from churnsignal_ingest.validate.judge import Judge, Judged
+from churnsignal_ingest.validate.reasons import Problem, RequestProblem
+
+log = structlog.get_logger()
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers: TypeAlias = dict[bytes, bytes]
+Reply: TypeAlias = tuple[int, bytes, list[tuple[bytes, bytes]]]
+
+_LETTERS = {"b": "batch", "t": "track", "i": "identify", "g": "group", "p": "page", "s": "screen", "a": "alias", "m": "m"}
+_NAMES = ("batch", "track", "identify", "group", "page", "screen", "alias", "import", "cloudevents")
+_ROUTES: dict[str, str] = {
+    f"/v1/{spelling}{slash}": name for spelling, name in [*((n, n) for n in _NAMES), *_LETTERS.items()] for slash in ("", "/")
+}
+_JSON = (b"content-type", b"application/json")
+_PREFLIGHT = [
+    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
+    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, x-retry-count, anonymousid"),
+    (b"access-control-max-age", b"900"),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the flow calls, in order."""
+
+    gate: Gate
+    directory: Directory
+    judge: Judge
+    coalescer: Coalescer
+    clock: Clock
+    monotonic: Callable[[], float]
+    metrics: Metrics
+
+
+class Tracking:
+    """The ASGI application for the SDK paths; everything else goes to `rest`."""
+
+    def __init__(self, inside: Inside, rest: App) -> None:
+        self._in = inside
+        self._rest = rest
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        route = _ROUTES.get(scope["path"]) if scope["type"] == "http" else None
+        if route is not None:
+            await self._serve(route, scope, receive, send)
+        elif scope["type"] == "http" and _is_document(scope["path"]):
+            headers: Headers = dict(scope["headers"])
+            await _send(send, await self._document(scope, headers), headers.get(b"origin"))
+        else:
+            await self._rest(scope, receive, send)
+
+    async def _serve(self, route: str, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        headers: Headers = dict(scope["headers"])
+        body = Body(self._in.gate)
+        try:
+            reply = await self._answer(route, scope["method"], headers, body, receive)
+        except RequestProblem as problem:
+            reply = refusal(problem)
+        except ClientGone:
+            return
+        finally:
+            body.done()
+        await _send(send, reply, headers.get(b"origin"))
+        self._in.metrics.request(route, reply[0], perf_counter() - started)
+
+    async def _answer(self, route: str, method: str, headers: Headers, body: Body, receive: Receive) -> Reply:
+        if method == "POST":
+            return 200, await self._take(route, headers, body, receive), []
+        if method == "OPTIONS":
+            return 200, OK, _PREFLIGHT
+        raise RequestProblem(Problem.METHOD)
+
+    async def _take(self, route: str, headers: Headers, body: Body, receive: Receive) -> bytes:
+        """Return the answer's body after the ack, or raise RequestProblem."""
+        if route == "m":
+            return OK
+        inside = self._in
+        if b"x-retry-count" in headers:
+            self._note_retry(headers[b"x-retry-count"])
+        limits = inside.judge.limits
+        declared = _declared_size(headers)
+        inside.gate.check(min(declared, limits.rudder_batch_bytes))
+        if declared > limits.rudder_batch_bytes:
+            raise RequestProblem(Problem.BATCH_TOO_LARGE)
+        raw = await body.read(receive, limits.rudder_batch_bytes)
+        plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
+        parcel = _open(route, plain, headers)
+        grant = await self._authenticate(headers, parcel)
+        if len(plain) > limits.batch_bytes and not grant.sender.rudder:
+            raise RequestProblem(Problem.BATCH_TOO_LARGE)
+        wait_s = grant.bucket.take(len(parcel.items), inside.monotonic())
+        if wait_s:
+            raise RequestProblem(Problem.RATE_LIMITED, wait_s)
+        judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, importing=route == "import")
+        if judged.records:
+            await inside.coalescer.publish(judged.records)
+        self._count(grant.sender.source, judged)
+        return answer(judged)
+
+    async def _authenticate(self, headers: Headers, parcel: Parcel) -> Grant:
+        given = headers.get(b"authorization", b"")
+        key = key_of_basic(given) or parcel.write_key or key_of_bearer(given)
+        if key is None:
+            raise RequestProblem(Problem.NO_KEY)
+        grant = await self._in.directory.look_up(key)
+        self._in.directory.note_used(grant)
+        return grant
+
+    def _note_retry(self, value: bytes) -> None:
+        if value.isdigit() and len(value) < 6:
+            self._in.metrics.retried(int(value))
+
+    def _count(self, source: str, judged: Judged) -> None:
+        metrics = self._in.metrics
+        if judged.accepted:
+            metrics.events(source, "accepted", "", judged.accepted)
+        if judged.clamped:
+            metrics.clamped(source, judged.clamped)
+        for refused in judged.refused:
+            metrics.events(source, "rejected", refused.reason.value, 1)
+        if judged.refused:
+            log.info("events_rejected", source=source, count=len(judged.refused), first=judged.refused[0].reason.value)
+
+    async def _document(self, scope: Scope, headers: Headers) -> Reply:
+        if scope["method"] == "OPTIONS":
+            return 200, OK, _PREFLIGHT
+        path: str = scope["path"]
+        try:
+            if path.startswith("/v1/projects/"):
+                key = path.split("/")[3]
+                await self._in.directory.look_up(key)
+                return 200, msgspec.json.encode(segment_settings(key, headers.get(b"host", b"").decode("latin-1"))), []
+            asked = parse_qs(scope["query_string"].decode("latin-1")).get("writeKey", [""])[0]
+            key = key_of_basic(headers.get(b"authorization", b"")) or asked
+            grant = await self._in.directory.look_up(key)
+            return 200, msgspec.json.encode(rudder_source_config(grant.sender.source, key)), []
+        except RequestProblem as problem:
+            return refusal(problem)
+
+
+def _is_document(path: str) -> bool:
+    return path.rstrip("/") == "/sourceConfig" or (path.startswith("/v1/projects/") and path.rstrip("/").endswith("/settings"))
+
+
+def _declared_size(headers: Headers) -> int:
+    declared = headers.get(b"content-length", b"0")
+    return int(declared[:18]) if declared.isdigit() else 0
+
+
+def _open(route: str, plain: bytes, headers: Headers) -> Parcel:
+    if route in ("batch", "import"):
+        return open_batch(plain)
+    if route == "cloudevents":
+        media = headers.get(b"content-type", b"").decode("latin-1")
+        return open_events(plain, media, {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()})
+    return open_single(plain, route)
+
+
+async def _send(send: Send, reply: Reply, origin: bytes | None) -> None:
+    status, body, extra = reply
+    headers = [_JSON, (b"content-length", str(len(body)).encode()), *extra]
+    if origin is not None:
+        headers += [
+            (b"access-control-allow-origin", origin),
+            (b"access-control-expose-headers", b"Retry-After"),
+            (b"vary", b"Origin"),
+        ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

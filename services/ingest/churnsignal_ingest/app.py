@@ -1,0 +1,91 @@
+"""Root. Wire ingest: Postgres, Kafka, rules, HTTP; serve until told to stop, then answer, flush and close in this order."""
+
+import secrets
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from time import monotonic
+
+import yaml
+from churnsignal_common.clock import open_clock
+from churnsignal_common.kafka.client import brokers_of, new_producer
+from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.health import Dependency, Readiness
+from churnsignal_common.runtime.http import build_app, draining, serve_http
+from churnsignal_common.runtime.settings import fail
+from churnsignal_common.runtime.tasks import Stop, run_until_stopped
+from churnsignal_common.runtime.tokens import Tokens
+from prometheus_client import CollectorRegistry
+
+from churnsignal_ingest.api.admin import add_admin
+from churnsignal_ingest.api.edge import GuardedProtocol
+from churnsignal_ingest.api.tracking import Inside, Tracking
+from churnsignal_ingest.auth.directory import Directory, Rates
+from churnsignal_ingest.auth.keys import hasher_of
+from churnsignal_ingest.auth.store import SourceStore
+from churnsignal_ingest.metrics import Metrics
+from churnsignal_ingest.publish.coalescer import Coalescer, Pace
+from churnsignal_ingest.publish.gate import Gate
+from churnsignal_ingest.publish.link import keep_linked
+from churnsignal_ingest.settings import IngestSettings
+from churnsignal_ingest.validate.accounts import DEFAULT_PATHS, AccountPaths, account_paths
+from churnsignal_ingest.validate.judge import Judge
+from churnsignal_ingest.validate.limits import Limits
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+ABOUT = "Takes usage events from Segment and RudderStack SDKs and as CloudEvents; a 200 says that Kafka has them."
+
+
+def read_account_paths(config_dir: Path | None) -> AccountPaths:
+    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml; without the file, the defaults."""
+    file = config_dir / "mapping.yaml" if config_dir else None
+    if file is None or not file.exists():
+        return account_paths(DEFAULT_PATHS)
+    try:
+        spelled = (yaml.safe_load(file.read_text()) or {}).get("account_paths", DEFAULT_PATHS)
+        return account_paths(tuple(spelled))
+    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
+        fail(f"{file}: account_paths: {error}. Example: account_paths: [traits.company.id]")
+        raise AssertionError from error
+
+
+async def run(settings: IngestSettings) -> int:
+    """Serve until SIGTERM; return the exit code."""
+    stop, drained = Stop(), Stop()
+    stop.on_signals()
+    clock = open_clock(settings.clock, dev=settings.dev)
+    kafka, postgres = Dependency("kafka"), Dependency("postgres")
+    readiness = Readiness((kafka, postgres), tolerant=True)
+    metrics = Metrics(CollectorRegistry())
+    judge = Judge(Limits(), read_account_paths(settings.config_dir), settings.partitions, partial(secrets.token_hex, 16))
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "ingest", pool=3))
+        hasher = hasher_of(settings.signing_keys.get_secret_value())
+        store = SourceStore(engine, hasher)
+        rates = Rates(settings.source_rate, settings.source_burst)
+        directory = Directory(store, hasher, clock, rates, postgres, monotonic)
+        gate = Gate(settings.inflight_bytes, kafka)
+        metrics.inflight.set_function(lambda: gate.in_hand)
+        coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
+
+        rest = build_app("ingest", ABOUT, readiness, metrics.registry)
+        add_admin(rest, store, Tokens(settings.tokens_file), clock, secrets.token_bytes)
+        inside = Inside(gate, directory, judge, coalescer, clock, monotonic, metrics)
+        app = Tracking(inside, rest)
+
+        async def serve() -> None:
+            try:
+                async with draining(readiness):
+                    await serve_http(app, settings.host, settings.port("ingest"), stop, protocol=GuardedProtocol)
+            finally:
+                drained.set()
+
+        producer = partial(new_producer, brokers_of(settings), "churnsignal-ingest")
+        return await run_until_stopped(
+            stop,
+            {
+                "http": serve,
+                "kafka": partial(keep_linked, producer, coalescer, gate, drained),
+                "keys": partial(directory.run, stop),
+            },
+        )

@@ -35,7 +35,7 @@ class ClockFile:
         """Replace the file atomically, so that no reader ever sees half of it."""
         fresh = path.with_suffix(f".{os.getpid()}.tmp")
         fresh.write_text(json.dumps({"real_s": self.real_s, "product_s": self.product_s, "rate": self.rate}))
-        os.replace(fresh, path)
+        fresh.replace(path)
 
 
 class FileClock:
@@ -48,7 +48,7 @@ class FileClock:
         self.now()
 
     def now(self) -> datetime:
-        stat = os.stat(self._path)
+        stat = self._path.stat()
         if (stat.st_mtime_ns, stat.st_ino) != self._seen:
             self._file = ClockFile(**json.loads(self._path.read_text()))
             self._seen = (stat.st_mtime_ns, stat.st_ino)

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import jsonschema  # type: ignore[import-untyped] # it ships no types
+import jsonschema
 import yaml
 from churnsignal_common.catalog.locales import Locale
 

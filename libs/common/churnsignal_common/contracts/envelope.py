@@ -39,7 +39,6 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     format: Format = Format.SEGMENT
     history: bool = False
     batch_context: msgspec.Raw | None = None
-    history: bool = False
     call: msgspec.Raw
 
 

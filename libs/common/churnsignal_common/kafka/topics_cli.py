@@ -7,10 +7,9 @@ import cyclopts
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError
-
-from churnsignal_common.contracts.generate import topics_table
 from pydantic import Field, SecretStr
 
+from churnsignal_common.contracts.generate import topics_table
 from churnsignal_common.contracts.topics import TOPICS, Topic
 from churnsignal_common.kafka.client import brokers_of, new_admin
 from churnsignal_common.runtime.settings import ServiceSettings, read_settings

@@ -130,7 +130,7 @@ def _values_from_files(kind: type[BaseSettings]) -> dict[str, Any]:
 
 def fail(message: str) -> None:
     """Say on stderr what to do, and exit 2."""
-    print(message, file=sys.stderr)
+    print(message, file=sys.stderr)  # noqa: T201 the one way out before logging is set up
     raise SystemExit(2)
 
 

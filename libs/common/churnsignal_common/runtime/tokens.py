@@ -2,7 +2,6 @@
 
 import hashlib
 import hmac
-import os
 import tomllib
 from dataclasses import dataclass
 from enum import IntEnum
@@ -57,7 +56,7 @@ class Tokens:
         if self._path is None:
             return
         try:
-            stat = os.stat(self._path)
+            stat = self._path.stat()
             if (stat.st_mtime_ns, stat.st_ino) == self._stamp:
                 return
             rows = tomllib.loads(self._path.read_text())

@@ -6,7 +6,7 @@ RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit bench
+.PHONY: help setup run up down test check format lint types contracts unit locks bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -46,6 +46,9 @@ contracts: setup
 
 unit: setup
 	@$(RUN) $(BIN)/python -m pytest -q tests/unit tests/contract tests/conformance tests/architecture
+
+locks: setup ## cut the images' locks out of requirements.lock again
+	@$(BIN)/python tools/locks.py
 
 bench: setup ## all benchmarks: a table, and a JSON file each under benchmarks/results/
 	@$(RUN) $(BIN)/python -m benchmarks

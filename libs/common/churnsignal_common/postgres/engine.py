@@ -42,7 +42,7 @@ async def open_engine(url: str, service: str, *, pool: int = 5, command_timeout_
         await engine.dispose()
 
 
-async def raw(connection: AsyncConnection) -> AsyncpgConnection[Any]:
+async def raw(connection: AsyncConnection) -> "AsyncpgConnection[Any]":
     """Return the asyncpg connection inside `connection`'s transaction: for array parameters and COPY on the hot path."""
     fairy = await connection.get_raw_connection()
     inner: AsyncpgConnection[Any] = fairy.driver_connection  # type: ignore[assignment] # SQLAlchemy types it as Any | None

@@ -13,17 +13,15 @@ import msgspec
 import uvloop
 from churnsignal_common.clock import open_clock
 from churnsignal_common.postgres.engine import open_engine
-from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.postgres.migrate import migrate_blocking
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import fail, read_settings
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_ingest.app import MIGRATIONS, read_account_paths, run
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
-from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
+from churnsignal_ingest.auth.store import STORE_ERRORS, Source, SourceStore, WriteKey
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.judge import Scope
 
@@ -51,7 +49,7 @@ def migrate() -> None:
     settings = read_settings(IngestSettings)
     try:
         migrate_blocking(settings.database_url.get_secret_value(), MIGRATIONS, "ingest")
-    except (*AWAY, SQLAlchemyError) as error:
+    except STORE_ERRORS as error:
         _give_up(f"cannot migrate: {type(error).__name__}; is Postgres up at DATABASE_URL?")
 
 
@@ -137,7 +135,7 @@ def _with_store(work: Callable[[SourceStore, datetime], Awaitable[T]]) -> T:
 
     try:
         return asyncio.run(go())
-    except (*AWAY, SQLAlchemyError) as error:
+    except STORE_ERRORS as error:
         _give_up(f"cannot use Postgres: {type(error).__name__}; check DATABASE_URL, and run `churnsignal-ingest migrate`")
 
 

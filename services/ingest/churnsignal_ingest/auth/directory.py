@@ -10,14 +10,12 @@ from typing import Protocol
 
 import structlog
 from churnsignal_common.clock import Clock
-from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
-from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_ingest.auth.bucket import Bucket
 from churnsignal_ingest.auth.keys import Hasher, looks_right
-from churnsignal_ingest.auth.store import LiveKey
+from churnsignal_ingest.auth.store import STORE_ERRORS, LiveKey
 from churnsignal_ingest.validate.batches import Sender
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 
@@ -148,7 +146,7 @@ class Directory:
         try:
             async with asyncio.timeout(5.0):
                 rows = await self._store.live_keys()
-        except (*AWAY, SQLAlchemyError) as error:
+        except STORE_ERRORS as error:
             self._postgres.down(type(error).__name__)
             log.warning("keys_not_read", reason=type(error).__name__)
         else:
@@ -171,7 +169,7 @@ class Directory:
             return
         try:
             await self._store.note_used(used)
-        except (*AWAY, SQLAlchemyError) as error:
+        except STORE_ERRORS as error:
             log.warning("last_used_not_written", reason=type(error).__name__)
 
 

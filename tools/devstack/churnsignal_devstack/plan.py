@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from churnsignal_devstack.services import PORT_OFFSETS
-
+PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3, "inbox": 5}
 SERVICES = ("ingest", "scoring", "alerts")
 DEFAULT_BASE = 8080
 DEFAULT_INBOX = 8025

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from churnsignal_devstack import children, ports
+from churnsignal_devstack.plan import PORT_OFFSETS
 from churnsignal_devstack.problems import StackProblem
 
-PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3, "inbox": 5}
 MODULES = {"inbox": ["churnsignal_devstack.inbox"]}
 READY_PATHS = {"inbox": "/api/messages"}
 # What a child needs of our own environment besides what we tell it.

@@ -1,4 +1,4 @@
-"""Pure. What /readyz says: each dependency, whether it answers, since when, and why not."""
+"""Door. What /readyz says: each dependency, whether it answers, since when, and why not."""
 
 from dataclasses import dataclass, field
 from time import monotonic

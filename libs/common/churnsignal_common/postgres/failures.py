@@ -1,0 +1,34 @@
+"""Door. Which errors mean that Postgres is away, busy or turned over, so that the same transaction may succeed later."""
+
+import asyncpg
+from asyncpg import exceptions as pg
+from sqlalchemy import exc
+
+AWAY: tuple[type[Exception], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    pg.PostgresConnectionError,
+    pg.InsufficientResourcesError,
+    pg.OperatorInterventionError,
+    pg.PostgresSystemError,
+    pg.TransactionRollbackError,
+    pg.LockNotAvailableError,
+    pg.IdleInTransactionSessionTimeoutError,
+    # A standby that is not yet promoted.
+    pg.ReadOnlySQLTransactionError,
+    pg.InvalidAuthorizationSpecificationError,
+    pg.InvalidCatalogNameError,
+    exc.InterfaceError,
+    exc.OperationalError,
+    exc.TimeoutError,
+)
+
+
+def is_away(error: BaseException) -> bool:
+    """Say whether trying again later makes sense; a programming error or bad data is the other kind."""
+    if isinstance(error, exc.DBAPIError) and error.orig is not None:
+        cause = getattr(error.orig, "__cause__", None)
+        return error.connection_invalidated or isinstance(error, AWAY) or (cause is not None and isinstance(cause, AWAY))
+    # asyncpg calls an argument of the wrong type an InterfaceError, too; that one will never get better.
+    return isinstance(error, AWAY) and not isinstance(error, ValueError)

@@ -1,0 +1,102 @@
+"""Door. The tables that ordinary queries read, as SQLAlchemy knows them; the migrations own their definition."""
+
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
+
+metadata = MetaData(schema="scoring")
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("first_day", Integer),
+    Column("last_active", Integer),
+    Column("last_event_us", BigInteger),
+    Column("events_total", BigInteger, nullable=False),
+    Column("origin", Integer, nullable=False),
+    Column("habit", LargeBinary, nullable=False),
+    Column("segment", Text, nullable=False),
+    Column("rest", LargeBinary, nullable=False),
+    Column("profile", JSONB),
+    Column("band", Text, nullable=False),
+    Column("score", Integer),
+    Column("coverage", Integer, nullable=False),
+    Column("closed_day", Integer, nullable=False),
+)
+
+score_history = Table(
+    "score_history",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("band", Text, nullable=False),
+    Column("score", Integer),
+    Column("coverage", Integer, nullable=False),
+)
+
+risk_changes = Table(
+    "risk_changes",
+    metadata,
+    Column("account", Text, primary_key=True),
+    Column("sequence", Integer, primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("from_band", Text),
+    Column("to_band", Text, nullable=False),
+    Column("body", JSONB, nullable=False),
+)
+
+parked = Table(
+    "parked",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("partition", Integer, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("received_day", Integer, nullable=False),
+    Column("envelope", LargeBinary, nullable=False),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("next_offset", BigInteger, nullable=False),
+)
+
+outcomes = Table(
+    "outcomes",
+    metadata,
+    Column("topic", Text, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("outcome", Text, primary_key=True),
+    Column("reason", Text, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+)
+
+dedup = Table(
+    "dedup",
+    metadata,
+    Column("partition", Integer, primary_key=True),
+    Column("lane", SmallInteger, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    Column("id", BigInteger, primary_key=True),
+    Column("written", Integer, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    Column("bodies", LargeBinary, nullable=False),
+)
+
+closes = Table(
+    "closes",
+    metadata,
+    Column("day", Integer, primary_key=True),
+    Column("partition", Integer, primary_key=True),
+    Column("stage", Text, nullable=False),
+    Column("cause", Text),
+    Column("positions", JSONB),
+    Column("partial", LargeBinary),
+    Column("moved_at", TIMESTAMP(timezone=True), nullable=False),
+)

@@ -1,0 +1,57 @@
+"""Door. What the pipeline's own tables say, for tests that hold them against a client's books."""
+
+import asyncio
+from collections import Counter
+from time import monotonic
+
+import asyncpg
+from aiokafka import TopicPartition
+from churnsignal_common.contracts import topics
+from churnsignal_common.kafka.client import Brokers, new_admin, new_consumer
+
+USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
+
+
+async def end_offsets(told: dict[str, str], *names: str) -> dict[tuple[str, int], int]:
+    """Return the end of each partition of the topics, by their names in the table."""
+    brokers, prefix = Brokers(told["KAFKA_BOOTSTRAP_SERVERS"], {}), told["CHURNSIGNAL_TOPIC_PREFIX"]
+    admin, consumer = new_admin(brokers, "test"), new_consumer(brokers, "test", None)
+    await admin.start()
+    await consumer.start()
+    try:
+        found = await admin.describe_topics([prefix + name for name in names])
+        ends = await consumer.end_offsets([TopicPartition(t["topic"], p["partition"]) for t in found for p in t["partitions"]])
+        return {(p.topic.removeprefix(prefix), p.partition): end for p, end in ends.items()}
+    finally:
+        await consumer.stop()
+        await admin.close()
+
+
+async def outcomes(database: asyncpg.Connection) -> Counter[str]:
+    """Return how many records ended how."""
+    return Counter(
+        {
+            r["outcome"]: r["count"]
+            for r in await database.fetch("SELECT outcome, sum(count)::int AS count FROM scoring.v_outcomes GROUP BY 1")
+        }
+    )
+
+
+async def until_scored(told: dict[str, str], patience_s: float = 60.0) -> None:
+    """Return when scoring has consumed all usage topics and published its outbox, seen twice in a row."""
+    database = await asyncpg.connect(told["DATABASE_URL"])
+    deadline, seen = monotonic() + patience_s, None
+    try:
+        while True:
+            pending = await database.fetchval("SELECT sum(pending) FROM scoring.v_outbox")
+            ends = {key: end for key, end in (await end_offsets(told, *USAGE)).items() if end}
+            rows = await database.fetch("SELECT topic, partition, next_offset FROM scoring.v_positions")
+            positions = {(r["topic"], r["partition"]): r["next_offset"] for r in rows}
+            if not pending and all(positions.get(key, 0) >= end for key, end in ends.items()):
+                if ends == seen:
+                    return
+                seen = ends
+            assert monotonic() < deadline, f"not scored after {patience_s:.0f} s: pending {pending}, ends {ends}, positions {positions}"
+            await asyncio.sleep(0.05)  # looking again at a pipeline that moves
+    finally:
+        await database.close()

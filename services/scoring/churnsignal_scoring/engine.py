@@ -4,16 +4,25 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
-
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, Driver, RiskChanged
-from churnsignal_scoring.health.days import DayZone
+
+from churnsignal_scoring.health import explain
+from churnsignal_scoring.health.bands import Standing, is_worse, step, worst
+from churnsignal_scoring.health.days import DayZone, to_date
+from churnsignal_scoring.health.evaluate import Evaluation, evaluate
+from churnsignal_scoring.health.knockouts import Forced, knocked_out, overridden
 from churnsignal_scoring.health.mapping import Mapper
+from churnsignal_scoring.health.memory import TREND_CLOSES
+from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
+from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
-from churnsignal_scoring.health.usage import Usage
+from churnsignal_scoring.health.usage import SOURCE_PREFIX, Usage
+from churnsignal_scoring.health.view import WINDOW, View
+
+FROZEN = "frozen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +62,24 @@ class Explanation:
     profile: AccountProfile
 
 
-class PartialNorms(msgspec.Struct):
-    """Sums over a partition's accounts of one segment."""
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One evaluation with everything that decides the band."""
 
-    accounts: int
-    active: int
-    active_days_28: list[int]
-    reporting: dict[str, int]
+    view: View
+    found: Evaluation
+    score: int | None
+    segment: str
+    life: Lifecycle
+    knockout: Forced | None
+    override: Forced | None
+    record: DayRecord | None
 
-
-class Partial(msgspec.Struct):
-    """One partition's part of a day record; sums of integers, so that the order of merging does not matter. JSON-able."""
-
-    day: int
-    norms: dict[str, PartialNorms]
+    def shown(self, own: Band) -> Band:
+        """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
+        if self.override is not None:
+            return self.override.band
+        return own if self.knockout is None else worst(own, self.knockout.band)
 
 
 class AccountEngine:
@@ -76,31 +89,74 @@ class AccountEngine:
         self.mapper = mapper
         self.scorecard = scorecard
         self.zone = zone
+        self._read: list[tuple[DayRecord, dict[str, Norms]]] = []
 
     def apply(self, state: AccountState, envelope: Envelope, usage: Usage) -> None:
         """Add one distinct call that `mapper.usage` did not ignore."""
+        day_of = self.zone.day_of
+        state.apply(usage, envelope, day_of(envelope.occurred_at), day_of(envelope.received_at))
 
     def settle(self, state: AccountState, now: datetime, record: DayRecord | None, last_closed: int | None, history: bool) -> Settled:
         """Evaluate after a micro-batch: a live score, and a change of band only if it worsened. `record` is that of `last_closed`.
 
         `history` is true when the batch brought the account imported calls: they never change a band by themselves.
         """
-        raise ValueError
+        today = self.zone.day_of(now)
+        as_of = today - 1 if last_closed is None else last_closed
+        look = self._look(state, record, as_of, live=True)
+        new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
+        if new_facts or not state.segment:
+            state.segment = look.segment
+        if history:
+            self._mark(state, Cause.HISTORY)
+            state.memory.known_knockout = None if look.knockout is None else look.knockout.fact.event_id
+        change = None if history else self._worsen(state, look, as_of, now)
+        profile = read_profile(look.view, look.segment, look.life) if new_facts else None
+        return Settled(self._assessment(state, look), change, profile)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
         """Close `day` for one account: evaluate as of its end, move the band memory, prune. Idempotent: a closed day changes nothing.
 
         `cause` is CLOSE, or CATCH_UP when the close is made late, or SCORECARD/MAPPING on the first close under a new version.
         """
-        raise ValueError
+        look = self._look(state, record, day, live=False)
+        memory = state.memory
+        if memory.closed_day is not None and memory.closed_day >= day:
+            return Settled(self._assessment(state, look), None, None)
+        memory.closed_day = day
+        state.dirty = True
+        if not _exists(look.view):
+            return Settled(self._assessment(state, look), None, None)
+        self._mark_close(state, look, cause)
+        change = None if look.life.holds else self._move(state, look, cause)
+        self._settle_mark(state, moved=change is not None)
+        if not look.life.holds and not memory.frozen:
+            memory.score, memory.coverage = look.score, look.found.coverage
+        memory.trend = (*memory.trend, memory.score)[-TREND_CLOSES:]
+        for row in self.scorecard.measures:
+            if row.measure.reports is not None and row.measure.reports(look.view):
+                state.reported[row.measure.name] = day
+        state.segment = state.segment or look.segment
+        state.prune(day)
+        return Settled(self._assessment(state, look), change, None)
 
-    def explain(self, state: AccountState, record: DayRecord | None, as_of: int | None) -> Explanation:
-        """Return the live evaluation with its drivers, without touching the state; for the API."""
-        raise ValueError
+    def explain(self, state: AccountState, record: DayRecord | None, as_of: int) -> Explanation:
+        """Return the live evaluation after the close of `as_of` with its drivers, without touching the state."""
+        look = self._look(state, record, as_of, live=True)
+        return Explanation(
+            self._assessment(state, look),
+            explain.drivers(look.view, self.scorecard, look.found, state.memory.entered),
+            explain.counterfactual(self.scorecard, look.found, state.memory.own) if look.score is not None else None,
+            read_profile(look.view, look.segment, look.life),
+        )
 
     def partial(self, states: Iterable[AccountState], day: int) -> Partial:
         """Return the sums over one partition's accounts as of the end of `day`. Needs the account rows only (no days, users or facts)."""
-        raise ValueError
+        sums = Partial(day, {})
+        for state in states:
+            if state.segment and not state.held:
+                add(sums, state)
+        return sums
 
     def merge(
         self,
@@ -111,6 +167,161 @@ class AccountEngine:
         made_at: datetime,
         left_out: tuple[int, ...] = (),
     ) -> DayRecord:
-        """Return the day record. `sources` is the number of calls of each source on `day`, over all partitions (from the day rows' `@source` counts);
-        `previous` are the records of the 28 days before, as far as there are any."""
-        raise ValueError
+        """Return the day record.
+
+        `sources` counts the calls of each source on `day` over all partitions (the day rows' `@source` counts); `previous` are the records
+        of the 28 days before, as far as there are any.
+        """
+        return DayRecord(
+            day=to_date(day),
+            made_at=made_at,
+            scorecard=self.scorecard.version,
+            mapping=self.mapper.version,
+            norms=merge_norms(partials, previous.get(day - 1)),
+            sources=judge_sources(day, sources, previous),
+            left_out=left_out,
+        )
+
+    def _norms(self, record: DayRecord | None) -> dict[str, Norms]:
+        if record is None:
+            return {}
+        for known, norms in self._read:
+            if known is record:
+                return norms
+        norms = read_norms(record)
+        self._read = [*self._read[-3:], (record, norms)]
+        return norms
+
+    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool) -> _Look:
+        view = View(state, as_of, None, live=live)
+        name = segment(view, self.scorecard.segment_by)
+        view.norms = self._norms(record).get(name)
+        found = evaluate(view, self.scorecard)
+        enough = found.coverage >= self.scorecard.coverage_floor and view.age >= self.scorecard.least_age_days
+        return _Look(
+            view,
+            found,
+            found.score if enough else None,
+            name,
+            lifecycle(view),
+            knocked_out(view, self.scorecard.knockouts),
+            overridden(view, self.zone),
+            record,
+        )
+
+    def _worsen(self, state: AccountState, look: _Look, last_closed: int, now: datetime) -> RiskChanged | None:
+        memory = state.memory
+        shown = look.shown(memory.own)
+        reason = look.override or look.knockout
+        if look.life.holds or reason is None or not is_worse(shown, memory.band):
+            return None
+        # What is older than the last close, or came by import, waits for the next close: it is no news.
+        if reason.fact.day <= last_closed or reason.fact.event_id == memory.known_knockout:
+            return None
+        return self._change(state, look, shown, Cause.EVENT, now)
+
+    def _move(self, state: AccountState, look: _Look, cause: Cause) -> RiskChanged | None:
+        memory, policy = state.memory, self.scorecard.bands
+        if not memory.frozen:
+            recovered = look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
+            standing = step(policy, Standing(memory.own, memory.pending), look.score, recovered=recovered)
+            memory.own, memory.pending = standing.band, standing.pending
+        shown = look.shown(memory.own)
+        if shown is memory.band:
+            return None
+        return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
+
+    def _change(self, state: AccountState, look: _Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
+        memory, found = state.memory, look.found
+        parts = explain.drivers(look.view, self.scorecard, found, memory.entered)
+        change = RiskChanged(
+            account=read_profile(look.view, look.segment, look.life),
+            sequence=memory.sequence + 1,
+            from_band=memory.band if memory.sequence else None,
+            to_band=band,
+            score_before=memory.entered_score,
+            score_after=look.score,
+            coverage=found.coverage,
+            drivers=parts,
+            knockout=_code(look, band),
+            counterfactual=explain.counterfactual(self.scorecard, found, memory.own) if look.score is not None else None,
+            previous_band_since=None if memory.since is None else to_date(memory.since),
+            scorecard=self.scorecard.version,
+            day_record=None if look.record is None else look.record.day,
+            as_of=at,
+            last_seen=look.view.last_seen(),
+            cause=cause,
+            trend=(*memory.trend, look.score)[-TREND_CLOSES:],
+        )
+        memory.band, memory.sequence = band, change.sequence
+        memory.previous_since, memory.since = memory.since, look.view.as_of if cause is not Cause.EVENT else self.zone.day_of(at)
+        memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
+        return change
+
+    def _mark_close(self, state: AccountState, look: _Look, cause: Cause) -> None:
+        memory = state.memory
+        if not memory.trend:
+            self._mark(state, Cause.FIRST)
+        if cause.silent:
+            self._mark(state, cause)
+        frozen = _is_frozen(look.view, look.record)
+        if memory.frozen and not frozen:
+            self._mark(state, Cause.THAW)
+        memory.frozen = frozen
+
+    def _mark(self, state: AccountState, cause: Cause) -> None:
+        memory = state.memory
+        memory.mark = memory.mark or cause
+        memory.mark_left = self.scorecard.bands.settle_closes
+
+    def _settle_mark(self, state: AccountState, *, moved: bool) -> None:
+        memory = state.memory
+        if memory.mark is None:
+            return
+        if moved or memory.pending:
+            memory.mark_left = self.scorecard.bands.settle_closes
+            return
+        memory.mark_left -= 1
+        if memory.mark_left <= 0:
+            memory.mark, memory.mark_left = None, 0
+
+    def _assessment(self, state: AccountState, look: _Look) -> Assessment:
+        memory = state.memory
+        held = look.life.value if look.life.holds else FROZEN if memory.frozen else None
+        state.held = look.life.holds
+        return Assessment(
+            as_of=look.view.as_of,
+            score=look.score if held is None else memory.score,
+            coverage=look.found.coverage if held is None else memory.coverage,
+            band=memory.band,
+            segment=look.segment,
+            lifecycle=look.life.value,
+            knockout=_code(look, memory.band),
+            held=held,
+            record_day=None if look.record is None else look.record.day.toordinal() - to_date(0).toordinal(),
+        )
+
+
+def _code(look: _Look, band: Band) -> str | None:
+    """Return the reason code of what forced `band`, if the score did not."""
+    forced = look.override or look.knockout
+    return forced.code if forced is not None and forced.band is band else None
+
+
+def _exists(view: View) -> bool:
+    return view.first is not None or any(versions[-1].day <= view.end for versions in view.state.facts.values())
+
+
+def _is_frozen(view: View, record: DayRecord | None) -> bool:
+    """Return whether all sources that feed the account are silent: then its silence says nothing."""
+    silent = set() if record is None else {name for name, verdict in record.sources.items() if verdict.silent}
+    if not silent or view.last is None:
+        return False
+    fed = {
+        key.removeprefix(SOURCE_PREFIX)
+        for day, bucket in view.state.days.items()
+        if view.last - WINDOW < day <= view.last
+        for key in bucket
+        if key.startswith(SOURCE_PREFIX)
+    }
+    return bool(fed) and fed <= silent

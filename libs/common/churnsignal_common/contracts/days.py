@@ -9,11 +9,18 @@ class SegmentNorms(msgspec.Struct, frozen=True, kw_only=True):
     """What similar accounts did on the day: how many were counted, how many were active, and the distribution of active days.
 
     `active_days_28[n]` is the number of accounts with n active days in the 28 days that end on the day (n = 0..28).
+    `typical` is the usual share of active accounts (millionths) over the `days` the segment has been watched.
+    `worths` are what this day and those before it count as silence, newest first: 100 for a day as busy as usual, less when
+    many were away. `reporting[family]` is the number of accounts that showed signals of that family lately.
     """
 
     accounts: int
     active: int
     active_days_28: tuple[int, ...]
+    days: int = 0
+    typical: int = 0
+    worths: tuple[int, ...] = ()
+    reporting: dict[str, int] = {}
 
 
 class SourceVerdict(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,9 @@ class Format(StrEnum):
     COMMAND = "command"
 
 
+NULL = msgspec.Raw(b"null")
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """One call. Times are UTC; scoring never decides these again.
 
@@ -22,8 +25,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
     timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
     `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic.
-    `batch_context` is the `context` that the SDK put on the batch beside items without one. `history` marks an imported call:
-    on usage.unresolved.v1 it says that the call moves on to usage.history.v1.
+    `batch_context` is the `context` that the SDK put on the batch beside items without one.
     """
 
     v: int = 1
@@ -38,7 +40,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     format: Format = Format.SEGMENT
     history: bool = False
-    batch_context: msgspec.Raw | None = None
+    # Not `Raw | None`: msgspec reads only null for that. A factory, because a schema cannot show a Raw as default.
+    batch_context: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
     call: msgspec.Raw
 
 

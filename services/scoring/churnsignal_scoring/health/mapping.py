@@ -1,16 +1,210 @@
 """Pure. What calls mean: raw event names and properties to canonical signals and facts, by configuration."""
 
-from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_scoring.health.config.load import MappingConfig
-from churnsignal_scoring.health.usage import Usage
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from churnsignal_common.contracts.envelope import (
+    NULL,
+    Envelope,
+    Format,
+    OutcomeRecorded,
+    OverrideCleared,
+    OverrideSet,
+    ProfileEdited,
+    command_decoder,
+)
+
+from churnsignal_scoring.health.usage import FEATURE_PREFIX, USE, Usage
+
+NAME_CHARS = 64
+TEXT_CHARS = 256
+_CACHE_NAMES = 20_000
+_ACTIVITY = frozenset({"track", "page", "screen"})
+_SILENT = frozenset({"identify", "group", "alias"})
+_OTHER = re.compile(r"[\W_]+")
+# "Order 48213 viewed" is one feature, not one per order.
+_NUMBERS = re.compile(r"\d{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Calls of these names are `signal`. With `where`, only those whose property has one of the values.
+
+    `facts` names what to remember: a fact and the property it is read from; None remembers only that it happened.
+    """
+
+    signal: str
+    events: tuple[str, ...]
+    active: bool = True
+    where: tuple[str, tuple[Any, ...]] | None = None
+    facts: tuple[tuple[str, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """Whose calls are not use by a customer: known from the call itself, never from what we learn later."""
+
+    users: frozenset[str] = frozenset()
+    email_domains: frozenset[str] = frozenset()
+    accounts: frozenset[str] = frozenset()
+    events: frozenset[str] = frozenset()
+    user_agents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MappingConfig:
+    """`profile` maps a canonical fact to the trait names it is read from."""
+
+    version: str
+    rules: tuple[Rule, ...] = ()
+    profile: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    ignore: Ignore = Ignore()
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+    event: str | None = None
+    name: str | None = None
+    properties: msgspec.Raw = NULL
+    traits: msgspec.Raw = NULL
+    context: msgspec.Raw = NULL
+    data: msgspec.Raw = NULL
+
+
+_head_decoder = msgspec.json.Decoder(_Head)
+_decode = msgspec.json.decode
+_NOTHING = Usage(active=False, signals=())
+
+
+def plain_name(name: str) -> str:
+    """Return `name` without case, spaces and punctuation: `Invoice Payment Failed` is `invoice_payment_failed`."""
+    return _OTHER.sub("", name).casefold()
 
 
 class Mapper:
-    """Reads calls by one mapping. Calls without interesting properties are looked up by (type, event name)."""
+    """Reads calls by one mapping. Calls whose properties do not matter are looked up by (type, event name)."""
 
     def __init__(self, config: MappingConfig) -> None:
-        self.version: str = config.version
+        self.version = config.version
+        self._ignore = config.ignore
+        self._rules: dict[str, list[Rule]] = {}
+        for rule in config.rules:
+            for event in rule.events:
+                self._rules.setdefault(plain_name(event), []).append(rule)
+        self._ignored_events = frozenset(plain_name(event) for event in config.ignore.events)
+        self._profile = {plain_name(alias): fact for fact, aliases in config.profile.items() for alias in (fact, *aliases)}
+        self._agents = tuple(agent.casefold() for agent in config.ignore.user_agents)
+        self._whose = bool(config.ignore.users or config.ignore.accounts or config.ignore.email_domains)
+        self._known: dict[tuple[str, str | None], Usage] = {}
 
     def usage(self, envelope: Envelope) -> Usage:
         """Return what the call means; raises `msgspec.DecodeError` when the call is no JSON object."""
-        raise ValueError(envelope)
+        if envelope.format is Format.COMMAND:
+            return self._command(envelope)
+        head = _head_decoder.decode(envelope.call)
+        context = bytes(envelope.batch_context if head.context is NULL else head.context)
+        # Most contexts say nothing of interest here; finding that out must not cost a decode.
+        odd = self._whose or b'"active"' in context or b'"userAgent"' in context
+        if odd and (reason := self._ignored(envelope, head, context)):
+            return Usage(active=False, signals=(), ignored=reason)
+        known = self._known.get((head.type, head.event))
+        return self._read(envelope, head) if known is None else known
+
+    def _ignored(self, envelope: Envelope, head: _Head, context: bytes) -> str | None:
+        if envelope.user in self._ignore.users:
+            return "internal_user"
+        if envelope.account in self._ignore.accounts:
+            return "test_account"
+        said = _object(context)
+        if said.get("active") is False and head.type in _ACTIVITY:
+            return "context_inactive"
+        if self._is_bot(str(said.get("userAgent", ""))):
+            return "bot"
+        if self._ignore.email_domains and self._is_internal(said, head):
+            return "internal_user"
+        return None
+
+    def _is_bot(self, agent: str) -> bool:
+        folded = agent.casefold()
+        return any(part in folded for part in self._agents)
+
+    def _is_internal(self, context: dict[str, Any], head: _Head) -> bool:
+        traits = (context.get("traits"), _object(head.traits))
+        emails = [str(found.get("email", "")) for found in traits if isinstance(found, dict)]
+        return any(email.rpartition("@")[2].casefold() in self._ignore.email_domains for email in emails if email)
+
+    def _read(self, envelope: Envelope, head: _Head) -> Usage:
+        if envelope.format is Format.CLOUDEVENTS:
+            return self._event(("", None), head.type, head.data)
+        if head.type == "track":
+            return self._event((head.type, head.event), head.event or "", head.properties)
+        if head.type in _ACTIVITY:
+            rules = self._rules.get(plain_name(head.name or ""), [])
+            return self._event(("", None), head.name or "", head.properties) if rules else Usage(True, (USE, "page_viewed"))
+        if head.type in _SILENT:
+            return self._profile_call(head)
+        return Usage(active=False, signals=(), ignored="unknown_type")
+
+    def _event(self, key: tuple[str, str | None], name: str, properties: msgspec.Raw) -> Usage:
+        plain = plain_name(name)
+        if plain in self._ignored_events:
+            return Usage(active=False, signals=(), ignored="ignored_event")
+        rules = self._rules.get(plain) or self._rules.get(plain_name(name.rpartition(".")[2]), [])
+        if not any(rule.where or rule.facts for rule in rules):
+            usage = _usage(name, rules, ())
+            if key[0] and len(self._known) < _CACHE_NAMES:
+                self._known[key] = usage
+            return usage
+        values = _object(properties)
+        fitting = [rule for rule in rules if rule.where is None or values.get(rule.where[0]) in rule.where[1]]
+        facts = tuple((fact, _scalar(values.get(path)) if path else True) for rule in fitting for fact, path in rule.facts)
+        return _usage(name, fitting, facts)
+
+    def _profile_call(self, head: _Head) -> Usage:
+        traits = _object(head.traits)
+        if head.type == "identify":
+            company = traits.get("company")
+            traits = company if isinstance(company, dict) else {}
+        if head.type == "alias" or not traits:
+            return _NOTHING
+        return Usage(active=False, signals=(), facts=self._traits(traits))
+
+    def _traits(self, traits: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
+        found = ((self._profile.get(plain_name(name)), value) for name, value in sorted(traits.items()))
+        return tuple((fact, _scalar(value)) for fact, value in found if fact is not None)
+
+    def _command(self, envelope: Envelope) -> Usage:
+        command = command_decoder.decode(envelope.call)
+        facts: tuple[tuple[str, Any], ...] = ()
+        match command:
+            case OverrideSet():
+                facts = (("override", msgspec.to_builtins(command)),)
+            case OverrideCleared():
+                facts = (("override", None),)
+            case OutcomeRecorded():
+                facts = (("outcome", command.outcome),)
+            case ProfileEdited():
+                facts = self._traits(command.traits)
+            case _:
+                pass
+        return Usage(active=False, signals=(), facts=facts, command=command)
+
+
+def _usage(name: str, rules: list[Rule], facts: tuple[tuple[str, Any], ...]) -> Usage:
+    if not rules:
+        return Usage(True, (USE, FEATURE_PREFIX + _NUMBERS.sub("#", name.replace("\0", ""))[:NAME_CHARS]))
+    active = any(rule.active for rule in rules)
+    return Usage(active, ((USE,) if active else ()) + tuple(rule.signal for rule in rules), facts)
+
+
+def _object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
+    value = _decode(raw)
+    return value if isinstance(value, dict) else {}
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "")[:TEXT_CHARS]  # Postgres keeps no NUL
+    return value if isinstance(value, (bool, int, float)) else None

@@ -1,23 +1,25 @@
 """Pure. What an account's band remembers between evaluations; it moves at day closes, and between them only to the worse."""
 
 import msgspec
-
 from churnsignal_common.contracts.risk import Band, Cause
+
+TREND_CLOSES = 28
 
 
 class BandMemory(msgspec.Struct):
-    """`since` is the day the band was entered, `sequence` the number of the last published change.
+    """`band` is what people see since day `since`; `own` is what the score alone says, and `pending` how many closes in a row asked for another.
 
-    `pending` is a band that the score has asked for during `pending_days` closes in a row. `mark` is the silent cause that
-    changes carry until the band has settled for `mark_left` more closes. `entered` are the contributions at entry, by measure.
-    `trend` are the scores of the last closes, newest last.
+    `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
+    closes. `entered*` are the score and the contributions at entry. `trend` are the scores of the last closes, newest last.
+    `known_knockout` is the call that came by history and therefore alerts nobody.
     """
 
     band: Band = Band.GREY
     since: int | None = None
+    previous_since: int | None = None
     sequence: int = 0
-    pending: Band | None = None
-    pending_days: int = 0
+    own: Band = Band.GREY
+    pending: int = 0
     mark: Cause | None = None
     mark_left: int = 0
     closed_day: int | None = None
@@ -25,6 +27,6 @@ class BandMemory(msgspec.Struct):
     coverage: int = 0
     entered_score: int | None = None
     entered: dict[str, int] = {}
-    previous_since: int | None = None
+    known_knockout: str | None = None
     frozen: bool = False
     trend: tuple[int | None, ...] = ()

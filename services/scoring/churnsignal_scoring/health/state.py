@@ -7,13 +7,14 @@ an equal state. Calls that arrive twice must be dropped before they get here.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+from zlib import crc32
 
 import msgspec
-
 from churnsignal_common.contracts.envelope import Envelope
+
 from churnsignal_scoring.health.days import to_us
 from churnsignal_scoring.health.memory import BandMemory
-from churnsignal_scoring.health.usage import SOURCE_PREFIX, Usage
+from churnsignal_scoring.health.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 RETENTION_DAYS = 119
 """Counts per day are kept for 17 weeks: 4 weeks, the 8 before them to compare with, and room for late calls."""
@@ -21,8 +22,11 @@ HABIT_DAYS = 728
 """Which days were active is kept for two years: the account's own habit, and the same season a year ago."""
 BLOCK_DAYS = 28
 """A user's active days are kept in masks of one block: 28 bits fit Postgres's int4."""
-BUCKET_NAMES = 96
-"""Distinct signals kept of an account's day; the ones with the smallest hash stay, whatever order they came in."""
+BUCKET_FEATURES = 64
+"""Distinct features kept of an account's day: those with the smallest hash stay, so the order of arrival does not matter."""
+
+LAST_DAYS = 4
+"""The latest call is kept for the newest days only: those not yet closed, and the one before."""
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -90,8 +94,9 @@ class StateRows(NamedTuple):
 
 class _Rest(msgspec.Struct):
     memory: BandMemory
-    lasts: dict[int, tuple[int, str]]
+    lasts: list[tuple[int, int, str]]
     reported: dict[str, int]
+    held: bool
 
 
 _rest_decoder = msgspec.json.Decoder(_Rest)
@@ -105,6 +110,7 @@ class AccountState:
     """Mutable. `active` is the mask of active days since `origin` (its oldest bit). `blocks` are the users' masks by block of days.
 
     `lasts` is the latest call of a day: (time in us, id), for evidence. `reported` is the last day a family of signals was seen.
+    `held` says that the account is out of the game (churned, paused, ignored) and counts in no norm.
     The `dirty_*` sets name what changed since `clean()`.
     """
 
@@ -116,6 +122,7 @@ class AccountState:
     origin: int = 0
     active: int = 0
     segment: str = ""
+    held: bool = False
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
@@ -129,15 +136,126 @@ class AccountState:
 
     def apply(self, usage: Usage, envelope: Envelope, day: int, received_day: int) -> None:
         """Add one distinct call that occurred on `day` and was received on `received_day`."""
-        raise ValueError
+        self.dirty = True
+        source = envelope.source
+        stamp = to_us(envelope.occurred_at)
+        for name, value in usage.facts:
+            self.learn(name, Fact(value, stamp, envelope.id, source, day))
+        if usage.command is not None:
+            return
+        self.events_total += 1
+        if self.first_day is None or day < self.first_day:
+            self.first_day = day
+        if self.last_event_us is None or stamp > self.last_event_us:
+            self.last_event_us = stamp
+        if usage.active:
+            self._note_active(day, received_day)
+            last = self.lasts.get(day)
+            if last is None or (stamp, envelope.id) > last:
+                self.lasts[day] = (stamp, envelope.id)
+                if len(self.lasts) > LAST_DAYS:
+                    del self.lasts[min(self.lasts)]
+        if received_day - day < RETENTION_DAYS:
+            self._count(day, usage.signals, SOURCE_PREFIX + source)
+            if usage.active and envelope.user is not None:
+                self._note_user(day, envelope.user)
+
+    def _note_active(self, day: int, received_day: int) -> None:
+        if self.last_active is None or day > self.last_active:
+            self.last_active = day
+        if received_day - day >= HABIT_DAYS:
+            return
+        offset = day - self.origin
+        if not self.active or offset < 0:
+            self.active = self.active << -offset | 1 if self.active else 1
+            self.origin = day
+        elif not self.active >> offset & 1:
+            self.active |= 1 << offset
+
+    def _count(self, day: int, signals: tuple[str, ...], source: str) -> None:
+        self.dirty_days.add(day)
+        bucket = self.days.get(day)
+        if bucket is None:
+            bucket = self.days[day] = {}
+        bucket[source] = bucket.get(source, 0) + 1
+        for signal in signals:
+            count = bucket.get(signal)
+            if count is not None:
+                bucket[signal] = count + 1
+            else:
+                bucket[signal] = 1
+                if len(bucket) > BUCKET_FEATURES:
+                    _keep_smallest(bucket)
+
+    def _note_user(self, day: int, user: str) -> None:
+        block, offset = divmod(day, BLOCK_DAYS)
+        users = self.blocks.get(block)
+        if users is None:
+            users = self.blocks[block] = {}
+        mask = users.get(user, 0)
+        if not mask >> offset & 1:
+            users[user] = mask | 1 << offset
+            self.dirty_users.add((user, block))
+
+    def learn(self, name: str, fact: Fact) -> None:
+        """Keep `fact` if it is the latest of its day; the last version of each day stays until a close has passed it."""
+        versions = self.facts.get(name, [])
+        same = next((old for old in versions if old.day == fact.day), None)
+        if same is not None and same.stamp >= fact.stamp:
+            return
+        kept = [old for old in versions if old is not same]
+        self.facts[name] = sorted([*kept, fact], key=lambda version: version.stamp, reverse=True)
+        self.dirty_facts.add(name)
 
     def prune(self, day: int) -> None:
         """Forget what no evaluation after the close of `day` can see."""
-        raise ValueError
+        oldest = day - RETENTION_DAYS
+        for past in [past for past in self.days if past <= oldest]:
+            del self.days[past]
+        for block in [block for block in self.blocks if block * BLOCK_DAYS + BLOCK_DAYS - 1 <= oldest]:
+            del self.blocks[block]
+        for name, versions in self.facts.items():
+            if len(versions) > 1 and versions[-2].day <= day:
+                self.facts[name] = _visible_after(versions, day)
+                self.dirty_facts.add(name)
+        if len(self.lasts) > 1:
+            keep = max((past for past in self.lasts if past <= day), default=day)
+            self.lasts = {past: last for past, last in self.lasts.items() if past >= keep}
+        self._prune_habit(day - HABIT_DAYS)
+
+    def _prune_habit(self, oldest: int) -> None:
+        if self.active and self.origin <= oldest:
+            self.active >>= oldest + 1 - self.origin
+            self.origin = oldest + 1
+            trailing = (self.active & -self.active).bit_length() - 1 if self.active else 0
+            self.active >>= trailing
+            self.origin += trailing
 
     def rows(self) -> StateRows:
-        """Return what changed since `clean()`, as rows."""
-        raise ValueError
+        """Return what changed since `clean()`, as rows in a fixed order."""
+        return StateRows(
+            self._row(),
+            [DayRow(self.account, day, _encode(self.days[day])) for day in sorted(self.dirty_days) if day in self.days],
+            [
+                UserRow(self.account, user, block, self.blocks[block][user])
+                for user, block in sorted(self.dirty_users)
+                if block in self.blocks
+            ],
+            [FactRow(self.account, name, _encode(self.facts[name])) for name in sorted(self.dirty_facts)],
+        )
+
+    def _row(self) -> StateRow:
+        rest = _encode(_Rest(self.memory, [(day, *self.lasts[day]) for day in sorted(self.lasts)], self.reported, self.held))
+        habit = self.active.to_bytes((self.active.bit_length() + 7) // 8, "little")
+        first, last, origin = self.first_day, self.last_active, self.origin if self.active else 0
+        return StateRow(self.account, first, last, self.last_event_us, self.events_total, origin, habit, self.segment, rest)
+
+    def mark_all(self) -> None:
+        """Make `rows()` return everything: for digests, and for copies."""
+        self.dirty = True
+        self.dirty_days = set(self.days)
+        self.dirty_users = {(user, block) for block, users in self.blocks.items() for user in users}
+        self.dirty_facts = set(self.facts)
 
     def clean(self) -> None:
         """Note that everything is written."""
@@ -151,4 +269,25 @@ class AccountState:
         cls, row: StateRow, days: Iterable[DayRow] = (), users: Iterable[UserRow] = (), facts: Iterable[FactRow] = ()
     ) -> "AccountState":
         """Return the state that was written as these rows."""
-        raise ValueError(row, days, users, facts)
+        rest = _rest_decoder.decode(row.rest)
+        state = cls(row.account, row.first_day, row.last_active, row.last_event_us, row.events_total, row.origin)
+        state.active = int.from_bytes(row.habit, "little")
+        state.segment, state.held, state.memory = row.segment, rest.held, rest.memory
+        state.lasts, state.reported = {day: (stamp, call) for day, stamp, call in rest.lasts}, rest.reported
+        state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
+        for user in users:
+            state.blocks.setdefault(user.block, {})[user.user] = user.mask
+        state.facts = {fact.name: _versions_decoder.decode(fact.versions) for fact in facts}
+        return state
+
+
+def _keep_smallest(bucket: dict[str, int]) -> None:
+    # A name among the smallest of all is among the smallest of any part, so it is never dropped and its count is exact.
+    features = [name for name in bucket if name.startswith(FEATURE_PREFIX)]
+    if len(features) > BUCKET_FEATURES:
+        del bucket[max(features, key=lambda name: (crc32(name.encode()), name))]
+
+
+def _visible_after(versions: list[Fact], day: int) -> list[Fact]:
+    later = [version for version in versions if version.day > day]
+    return [*later, *[version for version in versions if version.day <= day][:1]]

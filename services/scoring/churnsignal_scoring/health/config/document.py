@@ -63,8 +63,7 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> An
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
-    loader = yaml.SafeLoader("")
-    value = loader.construct_object(node)  # type: ignore[no-untyped-call] # the stubs leave it untyped
+    value = yaml.SafeLoader("").construct_object(node)
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 -- only NaN differs from itself
         raise ConfigError(file, node.start_mark.line + 1, path, "not a finite number", "write a plain number")
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(node.value)

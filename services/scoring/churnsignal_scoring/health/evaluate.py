@@ -1,0 +1,66 @@
+"""Pure. From an account's view to a score whose parts add up to it exactly."""
+
+from dataclasses import dataclass
+
+from churnsignal_scoring.health.curves import FULL
+from churnsignal_scoring.health.measures.measure import Missing, Reading
+from churnsignal_scoring.health.scorecard import MILLION, Scorecard
+from churnsignal_scoring.health.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """`readings`, `points`, `shares` and `contributions` are in the scorecard's order; points are None where a measure does not count.
+
+    `score` is what the points make; whether there is enough evidence for it is in `coverage` (hundredths of a per cent of the weight).
+    """
+
+    score: int
+    coverage: int
+    readings: tuple[Reading | Missing, ...]
+    points: tuple[int | None, ...]
+    shares: tuple[int, ...]
+    contributions: tuple[int, ...]
+
+
+def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
+    """Return the evaluation of one account."""
+    readings: list[Reading | Missing] = []
+    points: list[int | None] = []
+    present = evident = applicable = 0
+    for place, row in enumerate(scorecard.measures):
+        reading = row.measure.read(view, row.options)
+        readings.append(reading)
+        bit = 1 << place
+        if isinstance(reading, Reading):
+            points.append(row.curve.points(reading.measured))
+            evident |= bit
+        else:
+            points.append(None if reading is Missing.NOT_APPLICABLE else row.missing.points)
+        if reading is not Missing.NOT_APPLICABLE:
+            applicable |= bit
+        if points[-1] is not None:
+            present |= bit
+    shares = scorecard.shares(present)
+    score, contributions = add_up(points, shares)
+    return Evaluation(score, _coverage(scorecard, evident, applicable), tuple(readings), tuple(points), shares, contributions)
+
+
+def add_up(points: list[int | None], shares: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+    """Return the score and the contributions that total it exactly: rounded down, the largest remainders get what is left."""
+    parts = [(value or 0) * share for value, share in zip(points, shares, strict=True)]
+    score = (sum(parts) + MILLION // 2) // MILLION
+    contributions = [part // MILLION for part in parts]
+    missing = score - sum(contributions)
+    if missing > 0:
+        order = sorted(range(len(parts)), key=lambda place: (-(parts[place] % MILLION), place))
+        for place in order[:missing]:
+            contributions[place] += 1
+    return score, tuple(contributions)
+
+
+def _coverage(scorecard: Scorecard, evident: int, applicable: int) -> int:
+    if evident == applicable:
+        return FULL if applicable else 0
+    shares = scorecard.shares(applicable)
+    return sum(share for place, share in enumerate(shares) if evident >> place & 1) // (MILLION // FULL)

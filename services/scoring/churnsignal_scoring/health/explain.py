@@ -1,0 +1,74 @@
+"""Pure. Why a score is what it is: drivers with their evidence, and the smallest change that would help."""
+
+from churnsignal_common.contracts.risk import Band, Counterfactual, Driver, Evidence
+
+from churnsignal_scoring.health.curves import FULL
+from churnsignal_scoring.health.evaluate import Evaluation
+from churnsignal_scoring.health.measures.measure import Reading
+from churnsignal_scoring.health.scorecard import MILLION, BandPolicy, Scorecard, Weighted
+from churnsignal_scoring.health.view import View
+
+
+def drivers(view: View, scorecard: Scorecard, found: Evaluation, entered: dict[str, int]) -> tuple[Driver, ...]:
+    """Return the measures that count, those that cost the most first; their contributions total the score."""
+    rows = [_driver(view, row, found, place, entered) for place, row in enumerate(scorecard.measures) if found.points[place] is not None]
+    return tuple(sorted(rows, key=lambda driver: (driver.contribution - driver.possible, driver.measure)))
+
+
+def _driver(view: View, row: Weighted, found: Evaluation, place: int, entered: dict[str, int]) -> Driver:
+    reading, contribution = found.readings[place], found.contributions[place]
+    name = row.measure.name
+    call = view.last_call()
+    known = isinstance(reading, Reading)
+    return Driver(
+        code=row.measure.code,
+        measure=name,
+        contribution=contribution,
+        # Rounding may give a measure one hundredth more than its weight.
+        possible=max(contribution, found.shares[place] * FULL // MILLION),
+        value=reading.value / 100 if isinstance(reading, Reading) else None,
+        baseline=reading.baseline / 100 if isinstance(reading, Reading) and reading.baseline is not None else None,
+        unit=row.measure.unit,
+        window_days=row.measure.window_days,
+        moved=contribution - entered[name] if name in entered else None,
+        evidence=Evidence(
+            events=reading.events if isinstance(reading, Reading) else None,
+            users=reading.users if isinstance(reading, Reading) else None,
+            last_seen=view.last_seen(),
+            event_ids=(call[1],) if known and call is not None else (),
+        ),
+    )
+
+
+def counterfactual(scorecard: Scorecard, found: Evaluation, own: Band) -> Counterfactual | None:
+    """Return the single measure that has to move the least for the next better band, and where to; None when no single one suffices."""
+    target = next_better(scorecard.bands, own)
+    if target is None:
+        return None
+    band, threshold = target
+    best: tuple[int, int, Counterfactual] | None = None
+    for place, row in enumerate(scorecard.measures):
+        points, reading, share = found.points[place], found.readings[place], found.shares[place]
+        if points is None or not isinstance(reading, Reading) or share == 0:
+            continue
+        needed = points + -(-(threshold - found.score + 1) * MILLION // share)
+        value = row.curve.value_for(needed) if needed <= FULL else None
+        if value is not None and (best is None or needed - points < best[0]):
+            told = _told(row, reading, value)
+            best = (needed - points, place, Counterfactual(code=row.measure.code, measure=row.measure.name, value=told, band=band))
+    return None if best is None else best[2]
+
+
+def next_better(policy: BandPolicy, own: Band) -> tuple[Band, int] | None:
+    """Return the next better band and the score that asks for it."""
+    if own is Band.RED:
+        return Band.YELLOW, policy.red_leave
+    return (Band.GREEN, policy.green_enter) if own is Band.YELLOW else None
+
+
+def _told(row: Weighted, reading: Reading, value: int) -> float:
+    """Return the curve's value in the unit people are told: days, users and events come whole, rounded to the safe side."""
+    told = row.measure.tell(reading, value)
+    if row.measure.unit == "percent":
+        return told / 100
+    return float(-(-told // 100) if row.curve.rising else told // 100)

@@ -1,0 +1,52 @@
+"""Pure. Silence: how long an account has not been used, beyond what is usual for itself and for its peers."""
+
+from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading
+from churnsignal_scoring.health.norms import FULL_DAY
+from churnsignal_scoring.health.view import View
+
+HABIT_WINDOW = 364
+
+
+def usual_gap(active: int, quantile: int, limit: int, least: int) -> int | None:
+    """Return the gap in days that `quantile` per cent of the gaps between active days do not exceed, at most `limit`; None with too few gaps.
+
+    `active` is the mask of active days. A quantile, so that one long holiday does not become the habit.
+    """
+    mask = active >> max(0, active.bit_length() - HABIT_WINDOW)
+    gaps = mask.bit_count() - 1
+    if gaps < least:
+        return None
+    followed = 0
+    for gap in range(1, limit):
+        followed |= mask >> gap
+        if (followed & mask).bit_count() * 100 >= quantile * gaps:
+            return gap
+    return limit
+
+
+def _read(view: View, options: Options) -> Reading | Missing:
+    if view.first is None and view.last is None:
+        return Missing.NO_DATA
+    silent = view.silent_days
+    worth = silent * FULL_DAY if view.norms is None else view.norms.worth(silent)
+    # Gaps before the last use only: while the silence lasts the habit stays what it was.
+    usual = usual_gap(view.active, options["habit_percent"], options["longest_habit_days"], options["least_gaps"])
+    allowed = options["unknown_habit_days"] if usual is None else usual
+    return Reading(max(0, worth - allowed * 100), silent * 100, allowed * 100)
+
+
+def _tell(reading: Reading, measured: int) -> int:
+    return measured + (reading.baseline or 0)
+
+
+SILENCE = Measure(
+    name="silence",
+    code="silence",
+    unit="days",
+    window_days=None,
+    more_is_better=False,
+    about="Days without use beyond the account's own usual gap; days when its peers were away count less.",
+    read=_read,
+    options={"habit_percent": 80, "longest_habit_days": 14, "least_gaps": 4, "unknown_habit_days": 7},
+    tell=_tell,
+)

@@ -1,0 +1,119 @@
+"""Pure. What is known of an account beside its use: profile, segment and place in its life, from facts as they came."""
+
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from churnsignal_common.contracts.risk import AccountProfile
+
+from churnsignal_scoring.health.days import from_date
+from churnsignal_scoring.health.view import View
+
+_TEXTS = ("name", "plan", "currency", "owner", "tier", "timezone", "country", "parent")
+_NUMBERS = ("arr", "seats", "notice_days")
+_DAYS = ("renewal_on", "created_on")
+PROFILE_FACTS = frozenset((*_TEXTS, *_NUMBERS, *_DAYS, "segment", "lifecycle", "outcome", "paused_until"))
+DEFAULT_SEGMENT = "default"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Lifecycle(StrEnum):
+    """Where an account is in its life. In the last three it holds still: no score moves, no band changes."""
+
+    TRIAL = "trial"
+    ONBOARDING = "onboarding"
+    ACTIVE = "active"
+    CHURNED = "churned"
+    PAUSED = "paused"
+    IGNORED = "ignored"
+
+    @property
+    def holds(self) -> bool:
+        return self in (Lifecycle.CHURNED, Lifecycle.PAUSED, Lifecycle.IGNORED)
+
+
+_SAID = {
+    **{life.value: life for life in Lifecycle},
+    "cancelled": Lifecycle.CHURNED,
+    "canceled": Lifecycle.CHURNED,
+    "subscribed": Lifecycle.ACTIVE,
+    "customer": Lifecycle.ACTIVE,
+}
+
+
+def lifecycle(view: View) -> Lifecycle:
+    """Return the account's place in its life: the later of what its traits say and of what people recorded as its outcome."""
+    said, outcome = view.version("lifecycle"), view.version("outcome")
+    if outcome is not None and outcome.value is not None and (said is None or outcome.stamp > said.stamp):
+        return Lifecycle.CHURNED if outcome.value == "churned" else Lifecycle.ACTIVE
+    found = Lifecycle.ACTIVE if said is None else _SAID.get(str(said.value).casefold(), Lifecycle.ACTIVE)
+    if found is Lifecycle.PAUSED:
+        until = _day(view.fact("paused_until"))
+        if until is not None and from_date(until) <= view.as_of:
+            return Lifecycle.ACTIVE
+    return found
+
+
+def segment(view: View, by: tuple[str, ...]) -> str:
+    """Return the first known of the facts `by`, as one word whatever its case."""
+    for name in by:
+        value = view.fact(name)
+        if value is not None and str(value).strip():
+            return str(value).strip().casefold()
+    return DEFAULT_SEGMENT
+
+
+def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfile:
+    """Return the profile; what cannot be read as what it should be is left out, never guessed."""
+    texts = {name: _text(view.fact(name)) for name in _TEXTS}
+    numbers = {name: _number(view.fact(name)) for name in _NUMBERS}
+    days = {name: _day(view.fact(name)) for name in _DAYS}
+    changed = max((version.occurred_us for name in PROFILE_FACTS if (version := view.version(name))), default=None)
+    return AccountProfile(
+        account=view.state.account,
+        name=texts["name"],
+        plan=texts["plan"],
+        arr=numbers["arr"],
+        currency=texts["currency"],
+        seats=_whole(numbers["seats"]),
+        renewal_on=days["renewal_on"],
+        notice_days=_whole(numbers["notice_days"]),
+        owner=texts["owner"],
+        segment=segment_name,
+        tier=texts["tier"],
+        timezone=texts["timezone"],
+        country=texts["country"],
+        lifecycle=life.value,
+        parent=texts["parent"],
+        created_on=days["created_on"],
+        updated_at=None if changed is None else _EPOCH + timedelta(microseconds=changed),
+    )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None or not str(value).strip() else str(value).strip()
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or value is None:
+        return None
+    try:
+        number = float(str(value).replace(",", ""))
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e15 else None
+
+
+def _day(value: Any) -> date | None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        # CRMs send dates as epoch seconds or milliseconds, too.
+        seconds = value / 1000 if value > 1e11 else value
+        return (_EPOCH + timedelta(seconds=seconds)).date() if 0 < seconds < 1e11 else None
+    try:
+        return date.fromisoformat(str(value).strip()[:10])
+    except ValueError:
+        return None

@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx2
 import uvicorn
@@ -44,8 +45,12 @@ def read_settings() -> InboxSettings:
         smtp_port=int(os.environ.get("CHURNSIGNAL_INBOX_SMTP_PORT", "1025")),
         public_url=os.environ.get("CHURNSIGNAL_INBOX_URL", f"http://127.0.0.1:{port}"),
         alerts_url=os.environ.get("CHURNSIGNAL_ALERTS_URL", ""),
-        signing_secret=os.environ.get("SLACK_SIGNING_SECRET", ""),
+        signing_secret=os.environ.get("SLACK_SIGNING_SECRET") or _from_file("SLACK_SIGNING_SECRET_FILE"),
     )
+
+
+def _from_file(name: str) -> str:
+    return Path(os.environ[name]).read_text().strip() if name in os.environ else ""
 
 
 def make_app(store: Store, faults: Faults, clock: Clock, cut: Cut, alerts: Alerts | None, public_url: str) -> Starlette:

@@ -13,6 +13,7 @@ from datetime import time as midnight
 from pathlib import Path
 
 from churnsignal_common.clock import ClockFile, paused_at
+
 from churnsignal_devstack import plan
 
 SECRETS = Path("/run/churnsignal")

@@ -29,6 +29,13 @@ class Seen(IntEnum):
     CONFLICT = 2
 
 
+class Stored(NamedTuple):
+    """What is on disk of a bucket: how many rows, and the product's day of the newest."""
+
+    rows: int
+    written: int
+
+
 class Bucket(NamedTuple):
     """Where an id is looked for. `lane` keeps calls by account (0) apart from calls by user (1)."""
 
@@ -99,11 +106,11 @@ class Seenlog:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._runs: OrderedDict[Bucket, list[Run]] = OrderedDict()
-        self._stored: dict[Bucket, int] = {}
+        self._stored: dict[Bucket, Stored] = {}
         self._ids = 0
 
-    def own(self, stored: dict[Bucket, int]) -> None:
-        """Note which buckets of newly owned partitions are on disk, and in how many rows."""
+    def own(self, stored: dict[Bucket, Stored]) -> None:
+        """Note what newly owned partitions have on disk."""
         self._stored.update(stored)
 
     def forget(self) -> None:
@@ -146,29 +153,36 @@ class Seenlog:
         codes[order] = np.where(new, Seen.NEW, np.where(bodies == reference, Seen.DUPLICATE, Seen.CONFLICT))
         return codes, Run(ids[new], bodies[new])
 
-    def remember(self, fresh: dict[Bucket, list[Run]]) -> list[Bucket]:
+    def remember(self, fresh: dict[Bucket, list[Run]], today: int) -> list[Bucket]:
         """Keep what a committed transaction has stored; return the buckets whose rows on disk should be joined."""
         crowded = []
         for bucket, new in fresh.items():
             if bucket not in self._stored:
                 self._runs.setdefault(bucket, [])
-            self._stored[bucket] = self._stored.get(bucket, 0) + len(new)
-            if self._stored[bucket] >= COMPACT_ROWS:
+            before = self._stored.get(bucket, Stored(0, today))
+            self._stored[bucket] = Stored(before.rows + len(new), max(before.written, today))
+            if self._stored[bucket].rows >= COMPACT_ROWS:
                 crowded.append(bucket)
             if bucket in self._runs:
                 self._add(bucket, new)
         self._evict()
         return crowded
 
-    def compacted(self, bucket: Bucket) -> None:
+    def joined(self, bucket: Bucket) -> None:
         """Note that the rows of `bucket` on disk were joined."""
-        self._stored[bucket] = 1
+        self._stored[bucket] = self._stored[bucket]._replace(rows=1)
 
-    def prune(self, partition: int, before: int) -> None:
-        """Forget the buckets of days before `before`; the store deletes the same ones."""
-        for bucket in [b for b in self._stored if b.partition == partition and b.day < before]:
+    def prune(self, partitions: Iterable[int], day: int) -> list[Bucket]:
+        """Forget and return the buckets that no retry after the close of `day` can need; the store must delete the same ones.
+
+        A bucket that was written to in the last days stays even if its day is long past: what was just published may come twice.
+        """
+        mine, oldest = set(partitions), day - WINDOW_DAYS - 1
+        old = [b for b, stored in self._stored.items() if b.partition in mine and b.day < oldest and stored.written < day - 1]
+        for bucket in old:
             del self._stored[bucket]
             self._drop(bucket)
+        return old
 
     def _add(self, bucket: Bucket, new: list[Run]) -> None:
         runs = self._runs[bucket]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_event
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
+
 from churnsignal_scoring.engine import Assessment, Settled
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.outcomes import Place, Tally
@@ -94,9 +95,10 @@ class CloseRow(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """One transaction. `partitions` are those whose epoch is checked; `now_day` is the product's day."""
+    """One transaction at the product's time `now`, on its day `today`. `partitions` are those whose epoch is checked."""
 
-    now_day: int
+    now: datetime
+    today: int
     partitions: set[int] = field(default_factory=set)
     positions: dict[Place, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
@@ -110,6 +112,7 @@ class Effects:
     closes: list[CloseRow] = field(default_factory=list)
     record: tuple[int, bytes] | None = None
     published: list[int] = field(default_factory=list)
+    dropped: list[tuple[int, int, int]] = field(default_factory=list)
     _outgoing: dict[tuple[int, str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
 
     def send(self, partition: int, topic: str, target: int, key: str, value: bytes) -> None:

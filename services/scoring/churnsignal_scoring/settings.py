@@ -1,8 +1,9 @@
 """Door. What scoring reads from the environment, once, at start."""
 
-from pydantic import Field
+from pathlib import Path
 
 from churnsignal_common.runtime.settings import ServiceSettings
+from pydantic import Field
 
 
 class ScoringSettings(ServiceSettings):
@@ -57,9 +58,7 @@ class ScoringSettings(ServiceSettings):
         alias="CHURNSIGNAL_PARKED_PER_SOURCE",
         description="Calls of unknown users kept per source until a link to an account arrives; those beyond are counted and let go.",
     )
-    parked_days: int = Field(
-        default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is let go."
-    )
+    parked_days: int = Field(default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is let go.")
     score_history_months: int = Field(
         default=25, ge=2, alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS", description="Months of closed scores to keep."
     )
@@ -75,3 +74,16 @@ class ScoringSettings(ServiceSettings):
         alias="CHURNSIGNAL_STUCK_AFTER_S",
         description="Seconds without progress, with work waiting, before the watchdog ends the process.",
     )
+
+    @property
+    def mapping(self) -> Path | None:
+        return self._config("mapping.yaml")
+
+    @property
+    def scorecard(self) -> Path | None:
+        return self._config("scorecard.yaml")
+
+    def _config(self, name: str) -> Path | None:
+        # A folder that holds only some of the files leaves the others at the shipped defaults.
+        file = self.config_dir / name if self.config_dir is not None else None
+        return file if file is not None and file.exists() else None

@@ -1,0 +1,163 @@
+"""Root. Scoring over HTTP: accounts with their scores and reasons, closed days, and commands that go onto the log first."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from aiokafka.errors import KafkaError
+from churnsignal_common.clock import Clock
+from churnsignal_common.contracts.envelope import Command, Envelope, Format, OutcomeRecorded, OverrideCleared, OverrideSet, encoder
+from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.topics import USAGE_EVENTS
+from churnsignal_common.runtime.http import may
+from churnsignal_common.runtime.paging import BadCursor, decode_cursor, page
+from churnsignal_common.runtime.tokens import Caller, Role, Tokens
+from fastapi import Depends, FastAPI, HTTPException, Query
+from pydantic import AwareDatetime, BaseModel, Field
+
+from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.load import Load
+from churnsignal_scoring.queries import Filters, Queries
+from churnsignal_scoring.relay import Relay
+
+SOURCE = "scoring-api"
+
+
+class OverrideBody(BaseModel):
+    """A band set by hand. It stands beside the computed score until it expires."""
+
+    band: Literal["green", "yellow", "red", "grey"]
+    reason: str = Field(min_length=1, max_length=500)
+    expires_at: AwareDatetime
+
+
+class OutcomeBody(BaseModel):
+    """What became of the account."""
+
+    outcome: Literal["churned", "renewed", "downgraded", "expanded"]
+    note: str = Field(default="", max_length=2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What the paths need."""
+
+    queries: Queries
+    load: Load
+    engine: AccountEngine
+    relay: Relay
+    tokens: Tokens
+    clock: Clock
+    new_id: Callable[[], str]
+    partitions: int
+
+
+def _key(cursor: str | None, length: int) -> list[Any] | None:
+    try:
+        return decode_cursor(cursor, length) if cursor else None
+    except BadCursor as error:
+        raise HTTPException(400, str(error)) from error
+
+
+def add_api(app: FastAPI, inside: Inside) -> None:
+    """Add scoring's paths to `app`."""
+    _add_reads(app, inside)
+    _add_commands(app, inside)
+
+
+def _add_reads(app: FastAPI, inside: Inside) -> None:
+    reader = Depends(may(Role.READER, inside.tokens))
+    limits = Annotated[int, Query(ge=1, le=500)]
+
+    @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the worst first", dependencies=[reader])
+    async def list_accounts(
+        band: Literal["green", "yellow", "red", "grey"] | None = None,
+        owner: str | None = None,
+        segment: str | None = None,
+        order: Literal["account", "score", "arr"] = "score",
+        cursor: str | None = None,
+        limit: limits = 100,
+    ) -> dict[str, Any]:
+        rows = await inside.queries.accounts(Filters(band, owner, segment), order, _key(cursor, 2), limit)
+        shown = page(rows, limit, "key", "account")
+        for row in shown["items"]:
+            del row["key"]
+        return shown
+
+    @app.get("/v1/accounts/{account}", tags=["accounts"], summary="One account: score, band, reasons, profile", dependencies=[reader])
+    async def one_account(account: str) -> dict[str, Any]:
+        found = await inside.queries.account(account)
+        if found is None:
+            raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
+        del found["key"]
+        return found | await _explain(inside, account) | {"changes": await inside.queries.changes(account, 20)}
+
+    @app.get("/v1/accounts/{account}/history", tags=["accounts"], summary="Closed days, newest first", dependencies=[reader])
+    async def history(account: str, cursor: str | None = None, limit: limits = 100) -> dict[str, Any]:
+        key = _key(cursor, 1)
+        rows = await inside.queries.history(account, key[0] if key else None, limit)
+        return page(rows, limit, "day")
+
+    @app.get("/v1/unresolved", tags=["accounts"], summary="Users whose account nobody knows yet", dependencies=[reader])
+    async def unresolved(cursor: str | None = None, limit: limits = 100) -> dict[str, Any]:
+        return page(await inside.queries.unresolved(_key(cursor, 2), limit), limit, "source", "subject")
+
+
+async def _explain(inside: Inside, account: str) -> dict[str, Any]:
+    [resident] = await inside.load.residents([account])
+    records = await inside.load.records_after(resident.closed_day - 1)
+    explained = inside.engine.explain(resident.state, records.get(resident.closed_day), resident.closed_day)
+    verdict = explained.assessment
+    return {
+        "lifecycle": verdict.lifecycle,
+        "knockout": verdict.knockout,
+        "held": verdict.held,
+        "drivers": msgspec.to_builtins(explained.drivers),
+        "counterfactual": msgspec.to_builtins(explained.counterfactual),
+        "profile": msgspec.to_builtins(explained.profile),
+    }
+
+
+def _add_commands(app: FastAPI, inside: Inside) -> None:
+    csm = may(Role.CSM, inside.tokens)
+    callers = Annotated[Caller, Depends(csm)]
+
+    async def put_on_log(account: str, command: Command) -> dict[str, str]:
+        if await inside.queries.account(account) is None:
+            raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
+        envelope = command_envelope(account, command, inside.new_id(), inside.clock.now())
+        try:
+            target = partition_of(account, inside.partitions)
+            await inside.relay.send(USAGE_EVENTS, target, account, encoder.encode(envelope))
+        except (KafkaError, TimeoutError) as error:
+            raise HTTPException(503, "Kafka does not answer; send the same request again", {"Retry-After": "5"}) from error
+        return {"id": envelope.id}
+
+    @app.put("/v1/accounts/{account}/override", tags=["commands"], status_code=202, summary="Set the band by hand, with reason and end")
+    async def set_override(account: str, body: OverrideBody, caller: callers) -> dict[str, str]:
+        command = OverrideSet(band=body.band, reason=body.reason, author=caller.name, expires_at=body.expires_at)
+        return await put_on_log(account, command)
+
+    @app.delete("/v1/accounts/{account}/override", tags=["commands"], status_code=202, summary="End the override now")
+    async def clear_override(account: str, caller: callers) -> dict[str, str]:
+        return await put_on_log(account, OverrideCleared(author=caller.name))
+
+    @app.post("/v1/accounts/{account}/outcome", tags=["commands"], status_code=202, summary="Record what became of the account")
+    async def record_outcome(account: str, body: OutcomeBody, caller: callers) -> dict[str, str]:
+        return await put_on_log(account, OutcomeRecorded(outcome=body.outcome, author=caller.name, note=body.note))
+
+
+def command_envelope(account: str, command: Command, new_id: str, now: datetime) -> Envelope:
+    """Return a command as it goes onto the log: like any other call, so that a replay gives the same scores."""
+    return Envelope(
+        id=new_id,
+        source=SOURCE,
+        account=account,
+        occurred_at=now,
+        received_at=now,
+        stamped_at=now,
+        format=Format.COMMAND,
+        call=msgspec.Raw(encoder.encode(command)),
+    )

@@ -1,0 +1,130 @@
+"""Root. Wire scoring: policy, Postgres, Kafka, the consumer loop, HTTP; on the way out finish the batch, publish, leave, close."""
+
+import os
+import socket
+import uuid
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+
+from churnsignal_common.clock import Clock, open_clock
+from churnsignal_common.kafka.client import brokers_of
+from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.health import Dependency, Readiness
+from churnsignal_common.runtime.http import build_app, draining, serve_http
+from churnsignal_common.runtime.tasks import Stop, run_until_stopped
+from churnsignal_common.runtime.tokens import Tokens
+
+from churnsignal_scoring.api import Inside, add_api
+from churnsignal_scoring.apply import Apply
+from churnsignal_scoring.batch import Batch
+from churnsignal_scoring.brake import Brake
+from churnsignal_scoring.closes import CloseRules, Closes
+from churnsignal_scoring.conclude import Conclude
+from churnsignal_scoring.consume import Consume, Voice
+from churnsignal_scoring.dedup import Seenlog
+from churnsignal_scoring.doors import Doors
+from churnsignal_scoring.effects import Effects
+from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.feed import Feed, FeedRules
+from churnsignal_scoring.gauges import Gauges
+from churnsignal_scoring.health.days import DayZone, open_zone
+from churnsignal_scoring.health.mapping import Mapper
+from churnsignal_scoring.load import Load
+from churnsignal_scoring.memory import Memory
+from churnsignal_scoring.metrics import Metrics
+from churnsignal_scoring.ownership import Ownership
+from churnsignal_scoring.policy import load_mapping, load_scorecard
+from churnsignal_scoring.queries import Queries
+from churnsignal_scoring.relay import Relay
+from churnsignal_scoring.residents import Residents
+from churnsignal_scoring.resolve import Links
+from churnsignal_scoring.settings import ScoringSettings
+from churnsignal_scoring.store import Store
+from churnsignal_scoring.takeover import Fixed, Takeover
+from churnsignal_scoring.tidy import Keep, Tidy
+from churnsignal_scoring.unresolved import Parking, Unresolved
+from churnsignal_scoring.watch import Watchdog
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+ABOUT = "Keeps a health score per account, explains it, and publishes each change of risk once."
+
+
+def _new_id() -> str:
+    return uuid.uuid4().hex  # noqa: TID251 a root may draw ids
+
+
+def _effects(clock: Clock, zone: DayZone) -> Effects:
+    now = clock.now()
+    return Effects(now, zone.day_of(now))
+
+
+def _memory(settings: ScoringSettings) -> Memory:
+    links = Links()
+    parking = Parking(settings.parked_per_source, settings.partitions)
+    return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_accounts), links, Unresolved(links, parking))
+
+
+def _feed_rules(settings: ScoringSettings) -> FeedRules:
+    return FeedRules(
+        settings.topic_prefix,
+        settings.partitions,
+        settings.instance,
+        int(settings.session_timeout_s * 1000),
+        settings.batch_records,
+        settings.history_batch_records,
+    )
+
+
+async def run(settings: ScoringSettings) -> int:
+    """Serve until SIGTERM; return the exit code."""
+    stop, consumed = Stop(), Stop()
+    stop.on_signals()
+    clock, zone, brokers = open_clock(settings.clock, dev=settings.dev), open_zone(settings.day_zone), brokers_of(settings)
+    engine = AccountEngine(Mapper(load_mapping(settings.mapping)), load_scorecard(settings.scorecard), zone)
+    kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
+    readiness = Readiness((kafka, postgres, consumer))
+    metrics, memory, effects = Metrics(), _memory(settings), partial(_effects, clock, zone)
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "scoring", pool=4))
+        store = Store(database, Ownership(settings.instance or f"{socket.gethostname()}:{os.getpid()}"))
+        feed, load, relay = Feed(brokers, _feed_rules(settings), kafka), Load(database), Relay(brokers, settings.topic_prefix, kafka)
+        doors = Doors(feed, store, load, relay)
+        conclude = Conclude(engine, memory.ledger)
+        apply = Apply(engine, memory.residents, memory.ledger, conclude, settings.partitions)
+        batch = Batch(doors, memory, apply, metrics, settings.partitions, effects)
+        rules = CloseRules(timedelta(seconds=settings.close_grace_s), settings.close_patience_s, settings.partitions)
+        tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), store, load, memory)
+        closes = Closes(doors, rules, memory, conclude, tidy, metrics, effects)
+        takeover = Takeover(Fixed(zone, settings.partitions), clock, store, load, memory)
+        brake = Brake(feed, metrics, settings.poison_brake)
+        consume = Consume(doors, batch, closes, takeover, memory, Voice(postgres, consumer, metrics), brake)
+        feed.before_release = consume.hand_over
+        watchdog = Watchdog(settings.stuck_after_s, postgres, lambda: consume.beat_s, lambda: consume.moved_s)
+
+        http = build_app("scoring", ABOUT, readiness, metrics.registry)
+        tokens = Tokens(settings.tokens_file)
+        add_api(http, Inside(Queries(database), load, engine, relay, tokens, clock, _new_id, settings.partitions))
+
+        async def serve() -> None:
+            async with draining(readiness):
+                await serve_http(http, settings.host, settings.port("scoring"), stop)
+
+        async def consume_then_release() -> None:
+            # The relay outlives the loop, so that what the last transaction wrote is published before we leave.
+            try:
+                await consume.run(stop)
+            finally:
+                consumed.set()
+
+        return await run_until_stopped(
+            stop,
+            {
+                "http": serve,
+                "consume": consume_then_release,
+                "relay": partial(relay.run, consumed),
+                "gauges": partial(Gauges(database, metrics, memory.ledger).run, stop),
+                "watchdog": partial(watchdog.run, stop),
+            },
+        )

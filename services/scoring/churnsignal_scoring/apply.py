@@ -1,0 +1,123 @@
+"""Pure. Apply a micro-batch to the states in memory, and note what its transaction writes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from churnsignal_common.contracts.envelope import Envelope, Rejected, encoder
+from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+
+from churnsignal_scoring.conclude import Conclude
+from churnsignal_scoring.decode import UNREADABLE, Poison, Reading, Span
+from churnsignal_scoring.dedup import Seen
+from churnsignal_scoring.effects import Effects
+from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.ledger import Ledger
+from churnsignal_scoring.links import ties
+from churnsignal_scoring.outcomes import Outcome
+from churnsignal_scoring.residents import Resident, Residents
+from churnsignal_scoring.resolve import link_envelope
+
+BODY_BYTES = 64 * 1024
+_SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
+
+
+@dataclass(slots=True)
+class Touched:
+    """The accounts that the batch changed, and which of them got imported calls."""
+
+    residents: dict[str, Resident] = field(default_factory=dict)
+    imported: set[str] = field(default_factory=set)
+
+    def note(self, residents: Iterable[Resident], imported: bool) -> None:
+        names = {resident.state.account: resident for resident in residents}
+        self.residents.update(names)
+        if imported:
+            self.imported.update(names)
+
+
+class Apply:
+    """The calls that have an account. Closed days come first: an account behind its partition's close is closed when it is touched."""
+
+    def __init__(self, engine: AccountEngine, residents: Residents, ledger: Ledger, conclude: Conclude, partitions: int) -> None:
+        self._engine = engine
+        self._residents = residents
+        self._ledger = ledger
+        self._conclude = conclude
+        self._partitions = partitions
+
+    def span(self, span: Span, reading: Reading, codes: list[int], effects: Effects, touched: Touched) -> None:
+        """Apply the rows of one place; each ends as exactly one outcome."""
+        usage_of, apply = self._engine.mapper.usage, self._engine.apply
+        known: dict[str | None, Resident] = {}
+        applied, others = 0, Counter[tuple[Outcome, str]]()
+        for row in range(span.start, span.end):
+            if codes[row]:
+                others[(_SEEN[Seen(codes[row])], "")] += 1
+                continue
+            envelope = reading.envelopes[row]
+            try:
+                usage = usage_of(envelope)
+            except UNREADABLE:
+                others[(Outcome.DEAD, "unreadable_call")] += 1
+                record = reading.records[row]
+                poison = Poison(span.place, record.offset, "unreadable_call", record.value or b"")
+                reject(poison, effects, self._partitions, envelope.source)
+                continue
+            if usage.ignored is not None:
+                others[(Outcome.IGNORED, usage.ignored)] += 1
+                continue
+            resident = known.get(envelope.account)
+            if resident is None:
+                resident = known[envelope.account] = self._touch(envelope.account or "", span.place.partition, effects)
+            apply(resident.state, envelope, usage)
+            applied += 1
+            if not usage.active:
+                self._tie(envelope, span.place.partition, effects)
+        touched.note(known.values(), span.place.topic == USAGE_HISTORY)
+        effects.tally.add(span.place, Outcome.APPLIED, count=applied)
+        for (outcome, reason), count in others.items():
+            effects.tally.add(span.place, outcome, reason, count)
+
+    def settle(self, touched: Touched, effects: Effects, now: datetime) -> None:
+        """Give each account that changed its live score, once for the whole batch."""
+        for account, resident in touched.residents.items():
+            self._conclude.settle(resident, effects, now, account in touched.imported)
+
+    def _touch(self, account: str, partition: int, effects: Effects) -> Resident:
+        resident = self._residents.find(account)
+        if resident is None:
+            # Whoever appears after a day's position was fixed has nothing to close for it.
+            resident = Resident(AccountState(account), partition, self._ledger.partitions[partition].recorded)
+            self._residents.put(resident)
+        self._conclude.close(resident, effects)
+        return resident
+
+    def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
+        for subject in ties(envelope):
+            link = link_envelope(envelope, subject, envelope.account or "")
+            target = partition_of(subject, self._partitions)
+            effects.send(partition, USAGE_UNRESOLVED, target, subject, encoder.encode(link))
+
+
+def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", message: str = "") -> None:
+    """Publish a record that cannot be processed, with its place and reason."""
+    place = poison.place
+    said = message or "scoring cannot process this record; fix its producer and replay it"
+    record = Rejected(
+        id=f"{place.topic}:{place.partition}:{poison.offset}",
+        source=source,
+        stage="scoring",
+        reason=poison.reason,
+        message=said,
+        rejected_at=effects.now,
+        topic=place.topic,
+        partition=place.partition,
+        offset=poison.offset,
+        body=poison.value[:BODY_BYTES],
+    )
+    key = source or "unknown"
+    effects.send(place.partition, USAGE_REJECTED, partition_of(key, partitions), key, encoder.encode(record))

@@ -1,0 +1,49 @@
+"""Flow. Stop a partition for a while that brings nothing but unreadable records: somebody should look before all of it is gone."""
+
+from time import monotonic
+
+import structlog
+
+from churnsignal_scoring.decode import Reading
+from churnsignal_scoring.feed import Feed
+from churnsignal_scoring.metrics import Metrics
+from churnsignal_scoring.outcomes import Place
+
+log = structlog.get_logger()
+
+BRAKE_S = 60.0
+
+
+class Brake:
+    """Counts unreadable records in a row per topic-partition; `limit` of them hold the partition for a minute."""
+
+    def __init__(self, feed: Feed, metrics: Metrics, limit: int) -> None:
+        self._feed = feed
+        self._metrics = metrics
+        self._limit = limit
+        self._in_a_row: dict[Place, int] = {}
+        self._until_s: dict[int, float] = {}
+
+    def look(self, reading: Reading) -> None:
+        """Count what a committed batch could not read."""
+        good = {span.place for span in reading.spans if span.end > span.start}
+        for place in reading.next:
+            dead = sum(1 for poison in reading.dead if poison.place == place) if reading.dead else 0
+            self._in_a_row[place] = 0 if place in good else self._in_a_row.get(place, 0) + dead
+            if self._in_a_row[place] >= self._limit:
+                self._hold(place)
+
+    def release(self) -> None:
+        """Let partitions go on whose minute is over."""
+        for partition in [p for p, until in self._until_s.items() if monotonic() >= until]:
+            del self._until_s[partition]
+            self._metrics.braked.labels(str(partition)).set(0)
+            if partition in self._feed.owned:
+                self._feed.release(partition)
+
+    def _hold(self, place: Place) -> None:
+        self._in_a_row[place] = 0
+        self._until_s[place.partition] = monotonic() + BRAKE_S
+        self._feed.hold(place.partition)
+        self._metrics.braked.labels(str(place.partition)).set(1)
+        log.error("partition_braked", topic=place.topic, partition=place.partition, seconds=BRAKE_S, why="only unreadable records")

@@ -1,0 +1,51 @@
+"""Pure. Evaluate accounts after a micro-batch or at a close, and note in the effects what came of it."""
+
+from datetime import datetime
+
+from churnsignal_common.contracts.days import DayRecord
+from churnsignal_common.contracts.risk import Cause
+
+from churnsignal_scoring.effects import AccountRow, Effects, ScoreRow
+from churnsignal_scoring.engine import AccountEngine, Settled
+from churnsignal_scoring.ledger import Ledger
+from churnsignal_scoring.residents import Resident
+
+
+class Conclude:
+    """The engine's two questions, with what this process knows about records and closes."""
+
+    def __init__(self, engine: AccountEngine, ledger: Ledger) -> None:
+        self.engine = engine
+        self._ledger = ledger
+
+    def settle(self, resident: Resident, effects: Effects, now: datetime, history: bool) -> None:
+        """Give the account its live score after the calls of a micro-batch."""
+        record = self._ledger.records.get(resident.closed_day)
+        settled = self.engine.settle(resident.state, now, record, resident.closed_day, history)
+        self._keep(resident, settled, effects)
+
+    def close(self, resident: Resident, effects: Effects) -> None:
+        """Close the partition's recorded day for the account, unless that was done."""
+        closing = self._ledger.partitions[resident.partition]
+        day = closing.recorded
+        if resident.closed_day >= day:
+            return
+        record = self._ledger.records[day]
+        settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
+        resident.closed_day = day
+        verdict = settled.assessment
+        effects.scores.append(ScoreRow(resident.state.account, day, verdict.band.value, verdict.score, verdict.coverage))
+        self._keep(resident, settled, effects)
+
+    def _cause(self, record: DayRecord, cause: Cause, day: int) -> Cause:
+        # A new version explains the change better than lateness does.
+        before = self._ledger.records.get(day - 1)
+        if before is not None and before.scorecard != record.scorecard:
+            return Cause.SCORECARD
+        if before is not None and before.mapping != record.mapping:
+            return Cause.MAPPING
+        return cause
+
+    def _keep(self, resident: Resident, settled: Settled, effects: Effects) -> None:
+        row = AccountRow(resident.state, resident.partition, settled.assessment, settled.profile, resident.closed_day)
+        effects.conclude(row, settled)

@@ -1,0 +1,149 @@
+"""Pure. Turn polled records into columns: envelopes, fingerprints for dedup, and what cannot be read."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import msgspec
+import numpy as np
+from churnsignal_common.contracts.envelope import Envelope, envelope_decoder, subject
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
+from xxhash import xxh3_64_digest
+
+from churnsignal_scoring.dedup import WINDOW_DAYS, Bodies, Bucket, Group, Ids
+from churnsignal_scoring.outcomes import Place
+
+USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
+ACCOUNT_LANE, USER_LANE = 0, 1
+_EPOCH_ORDINAL = 719163
+# What msgspec raises for bytes that are no JSON: its own class, and these two from deep inside.
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class Record(Protocol):
+    """What we use of a consumer's record."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class Poison(NamedTuple):
+    """A record that cannot be processed, and why."""
+
+    place: Place
+    offset: int
+    reason: str
+    value: bytes
+
+
+class Span(NamedTuple):
+    """The rows of one place: [start, end) of the columns."""
+
+    place: Place
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Reading:
+    """Columns of a micro-batch in the order of the log. `lost` records were deleted by the broker before we read them."""
+
+    envelopes: list[Envelope] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    dead: list[Poison] = field(default_factory=list)
+    lost: dict[Place, int] = field(default_factory=dict)
+    next: dict[Place, int] = field(default_factory=dict)
+    groups: list[Group] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+
+    def fingerprints(self) -> tuple[Ids, Bodies]:
+        """Return the hashes of (source, id) and of the bodies, row by row."""
+        ids = np.frombuffer(b"".join(self.ids), ">u8").astype(np.uint64)
+        bodies = np.frombuffer(b"".join(self.bodies), ">u8").astype(np.uint32)
+        return ids, bodies
+
+
+def read(polled: Iterable[tuple[Place, Sequence[Record]]], positions: dict[Place, int]) -> Reading:
+    """Return the columns of what was polled. `positions` are the offsets expected next."""
+    reading = Reading()
+    for place, records in polled:
+        if not records:
+            continue
+        start = len(reading.envelopes)
+        _read_place(reading, place, records)
+        reading.spans.append(Span(place, start, len(reading.envelopes)))
+        reading.next[place] = records[-1].offset + 1
+        lost = records[-1].offset + 1 - positions[place] - len(records)
+        if lost:
+            reading.lost[place] = lost
+    return reading
+
+
+def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> None:
+    # The hot loop: locals, no calls that can be avoided; about 2 us a record, most of it JSON.
+    decode, digest = envelope_decoder.decode, xxh3_64_digest
+    envelopes, kept, ids, bodies = reading.envelopes, reading.records, reading.ids, reading.bodies
+    by_user, imported = place.topic == USAGE_UNRESOLVED, place.topic == USAGE_HISTORY
+    prefixes: dict[str, str] = {}
+    groups: dict[tuple[int, bool], list[int]] = {}
+    row = len(envelopes)
+    for record in records:
+        value = record.value or b""
+        try:
+            envelope = decode(value)
+        except UNREADABLE:
+            reading.dead.append(Poison(place, record.offset, "unreadable", value))
+            continue
+        if (envelope.account is None and not by_user) or envelope.v != 1 or b"\\u0000" in value or (by_user and not _has_subject(envelope)):
+            reading.dead.append(Poison(place, record.offset, _why(envelope, value), value))
+            continue
+        day = received = envelope.received_at.toordinal()
+        loose = True
+        if envelope.stamped_at is not None and not imported:
+            stamped = envelope.stamped_at.toordinal()
+            if received - WINDOW_DAYS <= stamped <= received + 1:
+                day, loose = stamped, False
+        source = envelope.source
+        prefix = prefixes.get(source)
+        if prefix is None:
+            prefix = prefixes[source] = f"{len(source)}:{source}"
+        ids.append(digest((prefix + envelope.id).encode()))
+        bodies.append(digest(envelope.call if b'"sentAt"' not in value else _without_sent_at(envelope.call)))
+        rows = groups.get((day, loose))
+        if rows is None:
+            rows = groups[(day, loose)] = []
+        rows.append(row)
+        envelopes.append(envelope)
+        kept.append(record)
+        row += 1
+    lane = USER_LANE if by_user else ACCOUNT_LANE
+    for (day, loose), rows in groups.items():
+        bucket = Bucket(place.partition, lane, day - _EPOCH_ORDINAL)
+        reading.groups.append(Group(bucket, loose, np.array(rows, np.intp)))
+
+
+def _has_subject(envelope: Envelope) -> bool:
+    # A user.linked command names its subject in the call.
+    return subject(envelope) is not None or envelope.format == "command"
+
+
+def _why(envelope: Envelope, value: bytes) -> str:
+    if envelope.v != 1:
+        return "unknown_version"
+    if b"\\u0000" in value:
+        return "null_character"
+    return "no_account" if envelope.account is None else "no_user"
+
+
+def _without_sent_at(call: msgspec.Raw) -> bytes:
+    # A retry is sent again at another time: that alone is no conflict.
+    try:
+        body = msgspec.json.decode(call)
+    except UNREADABLE:
+        return bytes(call)
+    if isinstance(body, dict):
+        body.pop("sentAt", None)
+    return msgspec.json.encode(body)

@@ -1,0 +1,50 @@
+"""Flow. What is measured by asking Postgres now and then: accounts by band, silent sources, records without an outcome."""
+
+import structlog
+from churnsignal_common.contracts.risk import Band
+from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.runtime.tasks import Stop
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_scoring.ledger import Ledger
+from churnsignal_scoring.metrics import Metrics
+from churnsignal_scoring.tables import accounts, outcomes, positions
+
+log = structlog.get_logger()
+
+EVERY_S = 10.0
+
+
+class Gauges:
+    """Counts over all partitions; each replica shows the same."""
+
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, ledger: Ledger) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._ledger = ledger
+
+    async def run(self, stop: Stop) -> None:
+        while not stop.is_set():
+            try:
+                await self.refresh()
+            except AWAY as error:
+                log.info("gauges_not_refreshed", error=type(error).__name__)
+            await stop.wait(EVERY_S)
+
+    async def refresh(self) -> None:
+        async with self._engine.connect() as connection:
+            bands: dict[str, int] = dict(
+                (await connection.execute(select(accounts.c.band, func.count()).group_by(accounts.c.band))).tuples().all()
+            )
+            read = select(func.coalesce(func.sum(positions.c.next_offset - positions.c.first_offset), 0)).scalar_subquery()
+            told = select(func.coalesce(func.sum(outcomes.c.count), 0)).scalar_subquery()
+            # One statement, one snapshot: the two sums belong together.
+            missing = (await connection.execute(select(read - told))).scalar_one()
+        for band in Band:
+            self._metrics.accounts.labels(band.value).set(bands.get(band.value, 0))
+        self._metrics.unaccounted.set(float(missing))
+        newest = max(self._ledger.records, default=None)
+        if newest is not None:
+            for source, verdict in self._ledger.records[newest].sources.items():
+                self._metrics.silent.labels(source).set(1 if verdict.silent else 0)

@@ -1,0 +1,203 @@
+"""Door. Read what the owner of partitions needs in memory: positions, states, links, dedup buckets, closes and the unpublished."""
+
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+from asyncpg import Connection
+from churnsignal_common.contracts.days import DayRecord, day_record_decoder
+from churnsignal_common.postgres.engine import raw
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
+from churnsignal_scoring.effects import Link, OutboxRow
+from churnsignal_scoring.health.state import AccountState, DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.outcomes import Place
+from churnsignal_scoring.residents import Resident
+from churnsignal_scoring.unresolved import Waiting
+
+CHUNK = 500
+_COLUMNS = "account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest, partition, closed_day"
+
+ACCOUNTS = f"""-- states by name
+SELECT {_COLUMNS} FROM scoring.accounts WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
+DAYS = "SELECT account, day, counts FROM scoring.day_counts WHERE account = ANY($1::text[])"
+USERS = "SELECT account, user_id, block, mask FROM scoring.user_days WHERE account = ANY($1::text[])"
+FACTS = "SELECT account, name, versions FROM scoring.facts WHERE account = ANY($1::text[])"
+
+UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
+SELECT account FROM scoring.accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
+ROWS_OF_PARTITION = f"""-- the own rows of a partition's accounts, after a name
+SELECT {_COLUMNS} FROM scoring.accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
+SOURCES = """-- how many calls of each source happened on a day, by the accounts of a partition
+SELECT substr(c.key, 2) AS source, sum(c.value::bigint)::bigint AS calls
+FROM scoring.accounts a JOIN scoring.day_counts d ON d.account = a.account AND d.day = $2, jsonb_each_text(d.counts) c
+WHERE a.partition = $1 AND c.key LIKE '@%' GROUP BY c.key"""
+
+DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM scoring.dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
+DEDUP_BUCKETS = """-- the ids of some buckets
+SELECT d.partition, d.lane, d.bucket, d.ids, d.bodies FROM scoring.dedup d
+JOIN unnest($1::int[], $2::smallint[], $3::int[]) AS w(partition, lane, bucket) USING (partition, lane, bucket)"""
+
+LINKS = "SELECT subject, account, occurred_us, event_id FROM scoring.users WHERE subject = ANY($1::text[])"
+WAITING = """-- parked calls of users who are linked now, oldest first
+SELECT id, subject, source, envelope FROM scoring.parked WHERE partition = $1 AND subject = ANY($2::text[]) ORDER BY id"""
+PARKED = "SELECT partition, source, count(*)::int AS calls FROM scoring.parked WHERE partition = ANY($1::int[]) GROUP BY 1, 2"
+
+EXPIRED = """-- calls parked for too long
+SELECT partition, source, array_agg(id) AS ids FROM (
+    SELECT id, partition, source FROM scoring.parked WHERE partition = ANY($1::int[]) AND received_day < $2 ORDER BY id LIMIT 5000) AS old
+GROUP BY 1, 2"""
+
+POSITIONS = "SELECT topic, partition, next_offset FROM scoring.positions WHERE partition = ANY($1::int[])"
+FIRST_POSITIONS = """-- where the first owner begins
+INSERT INTO scoring.positions (topic, partition, first_offset, next_offset)
+SELECT t, p, o, o FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n(t, p, o)"""
+DEPLOYMENT = """-- facts that are fixed when the deployment first runs
+INSERT INTO scoring.deployment (name, value) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (name) DO NOTHING"""
+CLOSES = """-- how far each partition's closes have come
+SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM scoring.closes WHERE partition = ANY($1::int[])
+ORDER BY partition, stage, day DESC"""
+RECORDS = "SELECT day, record FROM scoring.day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
+LEFTOVERS = "SELECT id, partition, topic, target, records FROM scoring.outbox WHERE partition = ANY($1::int[]) ORDER BY id"
+PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
+SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM scoring.closes WHERE day = $1"""
+
+_records = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
+
+
+class CloseMark(NamedTuple):
+    """The newest day at which a partition's close reached `stage`."""
+
+    partition: int
+    stage: str
+    day: int
+    cause: str | None
+
+
+class Part(NamedTuple):
+    """One partition's step of a day's close."""
+
+    partition: int
+    stage: str
+    partial: bytes | None
+    waited_s: float
+
+
+class Load:
+    """The read side of the schema. Reads of one call are consistent with what this process has committed."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @contextlib.asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection[Any]]:
+        async with self._engine.connect() as connection:
+            yield await raw(connection)
+
+    async def residents(self, accounts: list[str]) -> list[Resident]:
+        """Return the stored states; unknown accounts are left out."""
+        found: list[Resident] = []
+        async with self._connection() as pg:
+            for start in range(0, len(accounts), CHUNK):
+                found.extend(await _residents(pg, accounts[start : start + CHUNK]))
+        return found
+
+    async def unclosed(self, partitions: list[int], after: str, day: int, limit: int) -> list[str]:
+        async with self._connection() as pg:
+            return [row["account"] for row in await pg.fetch(UNCLOSED, partitions, after, day, limit)]
+
+    async def account_rows(self, partition: int, after: str, limit: int) -> list[AccountState]:
+        """Return states without days, users and facts: all that the partial sums need."""
+        async with self._connection() as pg:
+            return [AccountState.from_rows(StateRow(*row[:9])) for row in await pg.fetch(ROWS_OF_PARTITION, partition, after, limit)]
+
+    async def source_calls(self, partition: int, day: int) -> dict[str, int]:
+        async with self._connection() as pg:
+            return {row["source"]: row["calls"] for row in await pg.fetch(SOURCES, partition, day)}
+
+    async def buckets(self, wanted: list[Bucket]) -> dict[Bucket, Run]:
+        rows: dict[Bucket, list[tuple[bytes, bytes]]] = {bucket: [] for bucket in wanted}
+        async with self._connection() as pg:
+            for row in await pg.fetch(DEDUP_BUCKETS, *(list(column) for column in zip(*wanted, strict=True))):
+                rows[Bucket(row["partition"], row["lane"], row["bucket"])].append((row["ids"], row["bodies"]))
+        return {bucket: unpack(pairs) for bucket, pairs in rows.items()}
+
+    async def links(self, subjects: list[str]) -> dict[str, Link | None]:
+        found: dict[str, Link | None] = dict.fromkeys(subjects)
+        async with self._connection() as pg:
+            for row in await pg.fetch(LINKS, subjects):
+                found[row["subject"]] = Link(row["account"], row["occurred_us"], row["event_id"])
+        return found
+
+    async def waiting(self, linked: Mapping[int, set[str]]) -> dict[int, list[Waiting]]:
+        """Return the parked calls of subjects that are being linked, by partition."""
+        async with self._connection() as pg:
+            return {p: [Waiting(*row) for row in await pg.fetch(WAITING, p, sorted(subjects))] for p, subjects in linked.items()}
+
+    async def expired(self, partitions: list[int], before: int) -> list[tuple[int, str, list[int]]]:
+        """Return some of the calls received before the day `before` that still wait, by partition and source."""
+        async with self._connection() as pg:
+            return [(row["partition"], row["source"], row["ids"]) for row in await pg.fetch(EXPIRED, partitions, before)]
+
+    async def records_after(self, day: int) -> dict[int, DayRecord]:
+        async with self._connection() as pg:
+            return {row["day"]: day_record_decoder.decode(row["record"]) for row in await pg.fetch(RECORDS, day)}
+
+    async def parts(self, day: int) -> list[Part]:
+        async with self._connection() as pg:
+            return [Part(*row) for row in await pg.fetch(PARTS, day)]
+
+
+async def _residents(pg: Connection[Any], accounts: list[str]) -> Iterable[Resident]:
+    rows = await pg.fetch(ACCOUNTS, accounts)
+    if not rows:
+        return []
+    names = [row["account"] for row in rows]
+    days, users, facts = defaultdict(list), defaultdict(list), defaultdict(list)
+    for account, day, counts in await pg.fetch(DAYS, names):
+        days[account].append(DayRow(account, day, counts.encode()))
+    for account, user, block, mask in await pg.fetch(USERS, names):
+        users[account].append(UserRow(account, user, block, mask))
+    for account, name, versions in await pg.fetch(FACTS, names):
+        facts[account].append(FactRow(account, name, versions.encode()))
+    return [
+        Resident(AccountState.from_rows(StateRow(*row[:9]), days[name], users[name], facts[name]), row["partition"], row["closed_day"])
+        for name, row in zip(names, rows, strict=True)
+    ]
+
+
+async def deployment(pg: Connection[Any], facts: dict[str, str]) -> dict[str, str]:
+    """Return what the deployment was first run with; `facts` count only on its first run."""
+    await pg.execute(DEPLOYMENT, list(facts), list(facts.values()))
+    return {row["name"]: row["value"] for row in await pg.fetch("SELECT name, value FROM scoring.deployment")}
+
+
+async def positions(pg: Connection[Any], starts: dict[Place, int]) -> dict[Place, int]:
+    """Return the next offset of each place in `starts`, which says where to begin with those never owned before."""
+    found = {Place(row["topic"], row["partition"]): row["next_offset"] for row in await pg.fetch(POSITIONS, [p.partition for p in starts])}
+    new = [place for place in starts if place not in found]
+    if new:
+        columns = zip(*((place.topic, place.partition, starts[place]) for place in new), strict=True)
+        await pg.execute(FIRST_POSITIONS, *(list(column) for column in columns))
+    return {place: found.get(place, start) for place, start in starts.items()}
+
+
+async def stored_buckets(pg: Connection[Any], partitions: list[int]) -> dict[Bucket, Stored]:
+    return {Bucket(*row[:3]): Stored(row["rows"], row["written"]) for row in await pg.fetch(DEDUP_STORED, partitions)}
+
+
+async def parked(pg: Connection[Any], partitions: list[int]) -> Counter[tuple[int, str]]:
+    return Counter({(row["partition"], row["source"]): row["calls"] for row in await pg.fetch(PARKED, partitions)})
+
+
+async def close_marks(pg: Connection[Any], partitions: list[int]) -> list[CloseMark]:
+    return [CloseMark(*row) for row in await pg.fetch(CLOSES, partitions)]
+
+
+async def leftovers(pg: Connection[Any], partitions: list[int]) -> list[OutboxRow]:
+    """Return what was committed and perhaps not published, in its order."""
+    rows = await pg.fetch(LEFTOVERS, partitions)
+    return [OutboxRow(row["id"], row["partition"], row["topic"], row["target"], _records.decode(row["records"])) for row in rows]

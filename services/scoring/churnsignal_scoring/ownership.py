@@ -1,0 +1,45 @@
+"""Door. Who may write a partition: an epoch in Postgres that each new owner raises, so that a zombie's transaction is refused."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from asyncpg import Connection
+
+CLAIM = """-- take partitions: whoever held an older epoch can write no more
+INSERT INTO scoring.ownership AS o (partition, epoch, owner) SELECT p, 1, $2 FROM unnest($1::int[]) AS p ORDER BY p
+ON CONFLICT (partition) DO UPDATE SET epoch = o.epoch + 1, owner = $2, taken_at = now() RETURNING partition, epoch"""
+
+CHECK = """-- lock our epochs until the commit: a new owner waits for us, or we see its epoch
+SELECT partition, epoch FROM scoring.ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE"""
+
+
+class Fenced(Exception):
+    """Another process owns these partitions now; this one must end, because it cannot know since when."""
+
+    def __init__(self, partitions: list[int]) -> None:
+        super().__init__(
+            f"partitions {partitions} belong to another process now. After a pause of this process that is normal, and a restart joins again; "
+            "when it happens over and over, two processes run with the same CHURNSIGNAL_INSTANCE"
+        )
+        self.partitions = partitions
+
+
+class Ownership:
+    """The epochs under which this process may write."""
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self.epochs: dict[int, int] = {}
+
+    async def claim(self, pg: Connection[Any], partitions: Iterable[int]) -> dict[int, int]:
+        """Return new epochs; they count once the caller's transaction has committed."""
+        rows = await pg.fetch(CLAIM, sorted(partitions), self._owner)
+        return {row["partition"]: row["epoch"] for row in rows}
+
+    async def check(self, pg: Connection[Any], partitions: Iterable[int]) -> None:
+        """Raise `Fenced` unless this process still owns all `partitions`; they stay ours until the transaction ends."""
+        wanted = sorted(partitions)
+        found = {row["partition"]: row["epoch"] for row in await pg.fetch(CHECK, wanted)}
+        lost = [partition for partition in wanted if found.get(partition) != self.epochs.get(partition)]
+        if lost:
+            raise Fenced(lost)

@@ -1,0 +1,101 @@
+"""Pure. Whose account a call belongs to when it does not say: the user's last known one, or park it until a link arrives."""
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import msgspec
+from churnsignal_common.contracts.envelope import Envelope, Format, UserLinked, encoder, subject
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
+
+from churnsignal_scoring.effects import Link
+from churnsignal_scoring.health.days import to_us
+
+LINKS_KEPT = 200_000
+
+
+class Move(NamedTuple):
+    """The call goes to `topic` under `account`."""
+
+    topic: str
+    account: str
+
+
+class Park(NamedTuple):
+    """Nobody knows the user yet."""
+
+    subject: str
+
+
+class Linked(NamedTuple):
+    """The link is the newest of its subject: remember it, and credit what was parked."""
+
+    subject: str
+    link: Link
+
+
+class Stale(NamedTuple):
+    """A link that a later one has overtaken."""
+
+    subject: str
+
+
+Route = Move | Park | Linked | Stale
+
+
+@dataclass(slots=True)
+class Links:
+    """Links by subject, as committed; `None` means that nobody has linked the subject. The least recently used leave first."""
+
+    known: OrderedDict[str, Link | None] = field(default_factory=OrderedDict)
+
+    def missing(self, subjects: set[str]) -> list[str]:
+        return sorted(subjects - self.known.keys())
+
+    def learn(self, links: dict[str, Link | None]) -> None:
+        self.known.update(links)
+
+    def trim(self) -> None:
+        while len(self.known) > LINKS_KEPT:
+            self.known.popitem(last=False)
+
+
+def linked_subject(envelope: Envelope, command: UserLinked | None) -> str:
+    """Return whose link the record needs."""
+    return command.subject if command is not None else subject(envelope) or ""
+
+
+def route(envelope: Envelope, command: UserLinked | None, known: Link | None) -> Route:
+    """Decide what becomes of a record of usage.unresolved.v1, given the subject's link as of now."""
+    if command is not None:
+        fresh = Link(command.account, to_us(envelope.occurred_at), envelope.id)
+        newer = known is None or (fresh.occurred_us, fresh.event_id) > (known.occurred_us, known.event_id)
+        return Linked(command.subject, fresh) if newer else Stale(command.subject)
+    if known is None or known.account is None:
+        return Park(subject(envelope) or "")
+    return Move(lane_topic(envelope), known.account)
+
+
+def lane_topic(envelope: Envelope) -> str:
+    """Return where the call goes once its account is known."""
+    return USAGE_HISTORY if envelope.history else USAGE_EVENTS
+
+
+def moved(envelope: Envelope, account: str) -> bytes:
+    """Return the envelope with its account filled in; everything else, the call's bytes included, stays."""
+    return encoder.encode(msgspec.structs.replace(envelope, account=account))
+
+
+def link_envelope(cause: Envelope, linked: str, account: str) -> Envelope:
+    """Return the `user.linked` command that follows from `cause`, a call that names both. A repeat has the same id."""
+    return Envelope(
+        id=f"{cause.id}:link:{linked}",
+        source=cause.source,
+        user=linked,
+        occurred_at=cause.occurred_at,
+        received_at=cause.received_at,
+        stamped_at=cause.stamped_at,
+        format=Format.COMMAND,
+        history=cause.history,
+        call=msgspec.Raw(encoder.encode(UserLinked(subject=linked, account=account))),
+    )

@@ -1,0 +1,220 @@
+"""Door. Write one transaction: epochs, offsets, outcomes, dedup, states, scores, closes and the outbox commit together or not at all."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import msgspec
+from asyncpg import Connection
+from churnsignal_common.postgres.engine import raw
+from churnsignal_common.runtime import crash
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_scoring.dedup import Bucket
+from churnsignal_scoring.effects import AccountRow, Effects, OutboxRow, encoder, positions_of
+from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, UserRow
+from churnsignal_scoring.ownership import Ownership
+
+crash.declare("scoring.in_transaction")
+
+POSITIONS = """-- move the offsets
+UPDATE scoring.positions p SET next_offset = n.next FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n(topic, partition, next)
+WHERE p.topic = n.topic AND p.partition = n.partition"""
+
+OUTCOMES = """-- count what became of each record
+INSERT INTO scoring.outcomes AS o (topic, partition, outcome, reason, count)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[])
+ON CONFLICT (topic, partition, outcome, reason) DO UPDATE SET count = o.count + EXCLUDED.count"""
+
+DEDUP = """-- remember the ids, packed
+INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
+SELECT p, l, b, $6, i, o FROM unnest($1::int[], $2::smallint[], $3::int[], $4::bytea[], $5::bytea[]) AS n(p, l, b, i, o)"""
+
+JOIN_DEDUP = """-- join the small rows of one bucket into one
+WITH gone AS (DELETE FROM scoring.dedup WHERE partition = $1 AND lane = $2 AND bucket = $3 AND octet_length(ids) < 65536
+              RETURNING id, written, ids, bodies)
+INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
+SELECT $1, $2, $3, max(written), string_agg(ids, ''::bytea ORDER BY id), string_agg(bodies, ''::bytea ORDER BY id) FROM gone
+HAVING count(*) > 0"""
+
+DROP_DEDUP = """-- ids that no retry can repeat any more
+DELETE FROM scoring.dedup d USING unnest($1::int[], $2::smallint[], $3::int[]) AS n(partition, lane, bucket)
+WHERE d.partition = n.partition AND d.lane = n.lane AND d.bucket = n.bucket"""
+
+ACCOUNTS = """-- the accounts' own rows; a profile only when it changed
+INSERT INTO scoring.accounts AS a (account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest,
+    partition, band, score, coverage, profile, closed_day)
+SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[], $8::text[], $9::bytea[],
+    $10::int[], $11::text[], $12::int[], $13::int[], $14::jsonb[], $15::int[])
+ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active = EXCLUDED.last_active, last_event_us = EXCLUDED.last_event_us,
+    events_total = EXCLUDED.events_total, origin = EXCLUDED.origin, habit = EXCLUDED.habit, segment = EXCLUDED.segment, rest = EXCLUDED.rest,
+    band = EXCLUDED.band, score = EXCLUDED.score, coverage = EXCLUDED.coverage, profile = coalesce(EXCLUDED.profile, a.profile),
+    closed_day = EXCLUDED.closed_day"""
+
+DAYS = """-- counts of the days that changed
+INSERT INTO scoring.day_counts (account, day, counts) SELECT * FROM unnest($1::text[], $2::int[], $3::jsonb[])
+ON CONFLICT (account, day) DO UPDATE SET counts = EXCLUDED.counts"""
+
+USERS = """-- active days of users that changed
+INSERT INTO scoring.user_days (account, user_id, block, mask) SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[])
+ON CONFLICT (account, block, user_id) DO UPDATE SET mask = EXCLUDED.mask"""
+
+FACTS = """-- facts that changed
+INSERT INTO scoring.facts (account, name, versions) SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
+ON CONFLICT (account, name) DO UPDATE SET versions = EXCLUDED.versions"""
+
+PRUNE_DAYS = """-- counts that no evaluation can see any more
+DELETE FROM scoring.day_counts WHERE account = ANY($1::text[]) AND day < $2"""
+PRUNE_USERS = """-- users' days that no evaluation can see any more
+DELETE FROM scoring.user_days WHERE account = ANY($1::text[]) AND block < $2"""
+
+SCORES = """-- what closes concluded
+INSERT INTO scoring.score_history (account, day, band, score, coverage)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[])"""
+
+CHANGES = """-- changes of band, kept beside their publication
+INSERT INTO scoring.risk_changes (account, sequence, day, cause, from_band, to_band, body)
+SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[])"""
+
+LINKS = """-- users' accounts; the later link wins
+INSERT INTO scoring.users AS u (subject, partition, account, occurred_us, event_id)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::text[])
+ON CONFLICT (subject) DO UPDATE SET account = EXCLUDED.account, occurred_us = EXCLUDED.occurred_us, event_id = EXCLUDED.event_id"""
+
+PARK = """-- calls of users that nobody knows yet
+INSERT INTO scoring.parked (partition, subject, source, received_day, envelope)
+SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bytea[])"""
+UNPARK = """-- credited
+DELETE FROM scoring.parked WHERE id = ANY($1::bigint[])"""
+
+CLOSES = """-- steps of the day closes
+INSERT INTO scoring.closes AS c (day, partition, stage, cause, positions, partial)
+SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
+ON CONFLICT (day, partition) DO UPDATE SET stage = EXCLUDED.stage, cause = coalesce(EXCLUDED.cause, c.cause),
+    positions = coalesce(EXCLUDED.positions, c.positions), partial = coalesce(EXCLUDED.partial, c.partial), moved_at = now()"""
+
+RECORD = """-- the day's record: made once, never again
+INSERT INTO scoring.day_records (day, record) VALUES ($1, $2::jsonb)"""
+
+OUTBOX = """-- to be published after the commit, in this order
+INSERT INTO scoring.outbox (partition, topic, target, count, records)
+SELECT p, t, g, c, r FROM unnest($1::int[], $2::text[], $3::int[], $4::int[], $5::bytea[]) WITH ORDINALITY AS n(p, t, g, c, r, place)
+ORDER BY place RETURNING id"""
+PUBLISHED = """-- published and acknowledged
+DELETE FROM scoring.outbox WHERE id = ANY($1::bigint[])"""
+
+
+class Store:
+    """The write side of the schema."""
+
+    def __init__(self, engine: AsyncEngine, ownership: Ownership) -> None:
+        self._engine = engine
+        self.ownership = ownership
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection[Any]]:
+        """Yield an asyncpg connection in a transaction of its own."""
+        async with self._engine.connect() as connection:
+            pg = await raw(connection)
+            async with pg.transaction():
+                yield pg
+
+    async def save(self, effects: Effects) -> list[OutboxRow]:
+        """Write everything in one transaction; return the outbox rows as stored. Raises `Fenced` when the partitions are not ours."""
+        async with self.transaction() as pg:
+            await self.ownership.check(pg, effects.partitions)
+            await _save_progress(pg, effects)
+            if effects.accounts:
+                await _save_accounts(pg, effects.accounts.values())
+            await _save_conclusions(pg, effects)
+            await _save_unresolved(pg, effects)
+            stored = await _save_outbox(pg, effects)
+            crash.point("scoring.in_transaction")
+        return stored
+
+    async def delete_published(self, ids: list[int]) -> None:
+        async with self.transaction() as pg:
+            await pg.execute(PUBLISHED, ids)
+
+    async def join_dedup(self, buckets: Iterable[Bucket]) -> None:
+        """Join the small rows of these buckets; their ids stay the same."""
+        async with self.transaction() as pg:
+            await self.ownership.check(pg, {bucket.partition for bucket in buckets})
+            for bucket in buckets:
+                await pg.execute(JOIN_DEDUP, *bucket)
+
+
+async def _put(pg: Connection[Any], statement: str, rows: Sequence[Sequence[Any]]) -> None:
+    """Run a set-based statement with one array per column, unless there is nothing to write."""
+    if rows:
+        await pg.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
+
+
+async def _save_progress(pg: Connection[Any], effects: Effects) -> None:
+    await _put(pg, POSITIONS, [(*place, following) for place, following in effects.positions.items()])
+    await _put(pg, OUTCOMES, sorted((*key, count) for key, count in effects.tally.counts.items() if count))
+    if effects.dedup:
+        await pg.execute(DEDUP, *(list(column) for column in zip(*effects.dedup, strict=True)), effects.today)
+    await _put(pg, DROP_DEDUP, effects.dropped)
+    if effects.published:
+        await pg.execute(PUBLISHED, effects.published)
+
+
+async def _save_accounts(pg: Connection[Any], rows: Iterable[AccountRow]) -> None:
+    accounts: list[tuple[Any, ...]] = []
+    days: list[tuple[Any, ...]] = []
+    users: list[UserRow] = []
+    facts: list[tuple[Any, ...]] = []
+    for row in sorted(rows, key=lambda row: row.state.account):
+        changed = row.state.rows()
+        verdict = row.assessment
+        profile = encoder.encode(row.profile).decode() if row.profile is not None else None
+        accounts.append((*changed.account, row.partition, verdict.band.value, verdict.score, verdict.coverage, profile, row.closed_day))
+        days.extend((account, day, counts.decode()) for account, day, counts in changed.days)
+        users.extend(changed.users)
+        facts.extend((account, name, versions.decode()) for account, name, versions in changed.facts)
+    await _put(pg, ACCOUNTS, accounts)
+    await _put(pg, DAYS, days)
+    await _put(pg, USERS, users)
+    await _put(pg, FACTS, facts)
+
+
+async def _save_conclusions(pg: Connection[Any], effects: Effects) -> None:
+    await _put(pg, SCORES, effects.scores)
+    for day in sorted({row.day for row in effects.scores}):
+        closed = [row.account for row in effects.scores if row.day == day]
+        await pg.execute(PRUNE_DAYS, closed, day - RETENTION_DAYS + 1)
+        await pg.execute(PRUNE_USERS, closed, (day - RETENTION_DAYS + 1) // BLOCK_DAYS)
+    changes = [
+        (
+            c.account.account,
+            c.sequence,
+            effects.today,
+            c.cause.value,
+            c.from_band and c.from_band.value,
+            c.to_band.value,
+            encoder.encode(c).decode(),
+        )
+        for c in effects.changes
+    ]
+    await _put(pg, CHANGES, changes)
+    await _put(pg, CLOSES, [(r.day, r.partition, r.stage, r.cause, positions_of(r), r.partial) for r in effects.closes])
+    if effects.record is not None:
+        day, body = effects.record
+        await pg.execute(RECORD, day, body.decode())
+
+
+async def _save_unresolved(pg: Connection[Any], effects: Effects) -> None:
+    await _put(pg, LINKS, [(subject, partition, *link) for subject, (partition, link) in sorted(effects.links.items())])
+    await _put(pg, PARK, effects.parked)
+    if effects.unparked:
+        await pg.execute(UNPARK, [row for gone in effects.unparked for row in gone.ids])
+
+
+async def _save_outbox(pg: Connection[Any], effects: Effects) -> list[OutboxRow]:
+    rows = list(effects.outbox())
+    if not rows:
+        return []
+    packed = [(row.partition, row.topic, row.target, len(row.records), msgspec.msgpack.encode(row.records)) for row in rows]
+    stored = await pg.fetch(OUTBOX, *(list(column) for column in zip(*packed, strict=True)))
+    return [row._replace(id=found["id"]) for row, found in zip(rows, stored, strict=True)]

@@ -15,6 +15,7 @@ class Verdict(StrEnum):
 
     TELL = "entered the band"
     TELL_AGAIN = "came back within the flap window"
+    HOLD_FLAP = "came back before its recovery was told"
     DIGEST_FLAPPING = "came back too often: a line in the digest"
     SUMMARISE = "came to light silently: a line in one summary"
     SUMMARISE_LATE = "too old when it reached us: a line in one summary"
@@ -71,6 +72,14 @@ def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules:
         return Verdict.SUMMARISE_LATE
     if episode is None or not came_back(episode, change.as_of, rules.flap_window):
         return Verdict.TELL
+    return _again(episode, rules)
+
+
+def _again(episode: Episode, rules: Rules) -> Verdict:
+    if not episode.told:
+        return Verdict.TELL
+    if not episode.over_told:
+        return Verdict.HOLD_FLAP
     return Verdict.TELL_AGAIN if episode.flips < rules.flap_limit else Verdict.DIGEST_FLAPPING
 
 
@@ -108,7 +117,7 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
     match verdict:
         case Verdict.NOTHING | Verdict.OFF:
             return None
-        case Verdict.TELL | Verdict.TELL_AGAIN | Verdict.DIGEST_FLAPPING | Verdict.SUMMARISE | Verdict.SUMMARISE_LATE:
+        case Verdict.TELL | Verdict.TELL_AGAIN | Verdict.HOLD_FLAP | Verdict.DIGEST_FLAPPING | Verdict.SUMMARISE | Verdict.SUMMARISE_LATE:
             again = episode is not None and came_back(episode, change.as_of, window)
             return _reopened(episode, change) if again and episode else _opened(kind, change)
         case Verdict.HOLD_OPEN:
@@ -137,6 +146,6 @@ def _opened(kind: Kind, change: RiskChanged) -> Episode:
 
 def _reopened(episode: Episode, change: RiskChanged) -> Episode:
     return replace(
-        episode, state=State.OPEN, change=change, since=change.as_of, flips=episode.flips + 1, ended_at=None,
+        episode, state=State.OPEN, change=change, since=change.as_of, flips=episode.flips + 1, ended_at=None, over_told=False,
         by=None, acted_at=None, until=None, outcome=None, score_before=change.score_before,
     )  # fmt: skip

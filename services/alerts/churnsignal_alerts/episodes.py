@@ -64,9 +64,10 @@ class NoticeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One account's time in trouble. `flips` counts how often it came back; `told` whether a notice left or is leaving.
+    """One account's time in trouble, from one entry into the band to its end.
 
-    `change` is the newest risk change. `by`, `acted_at`, `until`, `outcome` and `note` belong to the last action of a person.
+    `flips` counts how often it came back, `since` is when it last did. `told` and `over_told`: a notice of it, or of its end, has left
+    or is leaving. `pinned`: a person chose the CSM. `change` is the newest risk change. `by`, `acted_at`, `until`, `outcome` and `note` belong to the last action of a person.
     """
 
     id: str
@@ -78,6 +79,7 @@ class Episode:
     since: datetime
     flips: int = 0
     told: bool = False
+    over_told: bool = False
     ended_at: datetime | None = None
     csm: str | None = None
     pinned: bool = False

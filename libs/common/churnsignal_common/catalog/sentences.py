@@ -122,6 +122,7 @@ _SENTENCES: Final[dict[str, Both]] = {
         "このリンクは無効です。最新のお知らせを開くか、管理者にお問い合わせください。",
     ),
     "page.ask.acknowledge": Both("Start working on this account?", "このお客様の対応を開始しますか。"),
+    "page.ask.close": Both("Was this a false alarm? The episode will be closed.", "誤検知として対応完了にしますか。"),
     "page.ask.snooze": Both("Be told again tomorrow?", "明日あらためて通知しますか。"),
     "page.done": Both("Noted.", "承りました。"),
     "page.already": Both("This had been noted before; nothing changed.", "すでに承っております。変更はありません。"),

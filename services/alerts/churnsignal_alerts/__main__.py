@@ -1,0 +1,87 @@
+"""Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import cyclopts
+import uvloop
+from churnsignal_common.postgres.migrate import migrate_blocking
+from churnsignal_common.runtime.logging import set_up_logging
+from churnsignal_common.runtime.settings import fail, read_settings
+
+from churnsignal_alerts.app import routing_text, run
+from churnsignal_alerts.commands_cli import explain_route, import_csms
+from churnsignal_alerts.policy_file import BadPolicy, parse_policy
+from churnsignal_alerts.send.email import mailer_of
+from churnsignal_alerts.settings import AlertsSettings
+
+app = cyclopts.App(name="churnsignal-alerts", help="Tells the right person, once.\n\nExample: churnsignal-alerts serve")
+csms = cyclopts.App(name="csms", help="The directory of customer success managers.")
+routes = cyclopts.App(name="routes", help="Who would be told.")
+app.command(csms)
+app.command(routes)
+
+
+@app.command
+def serve() -> None:
+    """Consume, decide, deliver and answer HTTP until SIGTERM. Example: churnsignal-alerts serve"""
+    settings = _checked()
+    set_up_logging(settings.log_level, settings.log_format, "alerts")
+    raise SystemExit(uvloop.run(run(settings)))
+
+
+@app.command
+def migrate() -> None:
+    """Bring the schema `alerts` to its newest version. Example: churnsignal-alerts migrate"""
+    settings = read_settings(AlertsSettings)
+    migrate_blocking(settings.database_url.get_secret_value(), Path(__file__).parent / "migrations", "alerts")
+
+
+@app.command(name="check-config")
+def check_config() -> None:
+    """Check the environment and routing.yaml; exit 2 and say what to do. Example: churnsignal-alerts check-config"""
+    settings = _checked()
+    _, name = routing_text(settings)
+    print(f"{name}: valid")
+    if not settings.slack_token and not settings.smtp:
+        print("warning: neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told", file=sys.stderr)
+    if not settings.signing_keys:
+        print("warning: CHURNSIGNAL_SIGNING_KEYS is not set: e-mails carry no links to act", file=sys.stderr)
+
+
+@csms.command(name="import")
+def csms_import(file: Path, *, json: bool = False) -> None:
+    """Insert or replace CSMs from a CSV file. Example: churnsignal-alerts csms import team.csv
+
+    Columns: id, name, email, slack, locale (en|ja), zone, country, hours (09:00-18:00), workdays (mon-fri), channels (slack;email),
+    manager, delegate, away_from, away_until, active.
+    """
+    raise SystemExit(asyncio.run(import_csms(_checked(), file, as_json=json)))
+
+
+@routes.command(name="explain")
+def routes_explain(account: str, *, json: bool = False) -> None:
+    """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme"""
+    raise SystemExit(asyncio.run(explain_route(_checked(), account, as_json=json)))
+
+
+def _checked() -> AlertsSettings:
+    settings = read_settings(AlertsSettings)
+    try:
+        parse_policy(*routing_text(settings))
+        if settings.smtp:
+            mailer_of(settings.smtp.get_secret_value(), settings.sender)
+    except BadPolicy as error:
+        fail(str(error))
+    except ValueError as error:
+        fail(str(error))
+    return settings
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

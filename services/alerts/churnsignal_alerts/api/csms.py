@@ -1,0 +1,47 @@
+"""Door. The directory of CSMs over HTTP."""
+
+from typing import Any
+
+from churnsignal_common.runtime.http import may
+from churnsignal_common.runtime.paging import page
+from churnsignal_common.runtime.tokens import Role
+from fastapi import APIRouter, Depends, HTTPException, Response
+
+from churnsignal_alerts.api.models import CsmIn, csm_out
+from churnsignal_alerts.api.parts import Cursor, Limit, Parts, after
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Return the routes; readers see, operators change."""
+    router = APIRouter(tags=["csms"])
+    reader, operator = [Depends(may(Role.READER, parts.tokens))], [Depends(may(Role.OPERATOR, parts.tokens))]
+
+    @router.get("/v1/csms", summary="All CSMs by id", dependencies=reader)
+    async def all_csms(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+        return page([csm_out(csm) for csm in await parts.reader.csms(after(cursor, 1), limit)], limit, "id")
+
+    @router.get("/v1/csms/{ident}", summary="One CSM", dependencies=reader)
+    async def one(ident: str) -> dict[str, Any]:
+        csm = (await parts.people.setup()).directory.csms.get(ident)
+        if csm is None:
+            raise HTTPException(404, "no such CSM")
+        return csm_out(csm)
+
+    @router.put("/v1/csms/{ident}", summary="Add or replace a CSM", dependencies=operator)
+    async def put(ident: str, body: CsmIn) -> dict[str, Any]:
+        try:
+            csm = body.to_csm(ident)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        await parts.people.put([csm])
+        return csm_out(csm)
+
+    @router.delete(
+        "/v1/csms/{ident}", status_code=204, summary="Remove a CSM; their accounts go to the next in line", dependencies=operator
+    )
+    async def remove(ident: str) -> Response:
+        if not await parts.people.remove(ident):
+            raise HTTPException(404, "no such CSM")
+        return Response(status_code=204)
+
+    return router

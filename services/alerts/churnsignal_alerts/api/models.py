@@ -1,0 +1,113 @@
+"""Door. What the API takes and gives, checked once at the edge."""
+
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from churnsignal_common.catalog.locales import Locale
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.episodes import Outcome
+from churnsignal_alerts.hours import is_country, parse_hours, write_hours
+from churnsignal_alerts.policy_file import is_zone
+
+
+def _storable(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain NUL")
+    return value
+
+
+Text = Annotated[str, Field(max_length=500), AfterValidator(_storable)]
+Ident = Annotated[str, Field(min_length=1, max_length=120), AfterValidator(_storable)]
+
+
+def _zone(value: str | None) -> str | None:
+    if value and not is_zone(value):
+        raise ValueError("is no IANA zone such as Asia/Tokyo")
+    return value or None
+
+
+def _country(value: str | None) -> str | None:
+    if value and not is_country(value):
+        raise ValueError("no calendar for this country; use an ISO 3166 code such as JP")
+    return value or None
+
+
+class CsmIn(BaseModel):
+    """One customer success manager as the API and the CSV file give them."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: Ident
+    email: Annotated[str, Field(pattern=r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+$", max_length=254)] | None = None
+    slack: Annotated[str, Field(pattern=r"^[#CGDUW][\w-]{1,80}$", description="User id such as U0AB12CD, or a channel")] | None = None
+    locale: Locale = Locale.EN
+    zone: Annotated[str | None, AfterValidator(_zone)] = None
+    country: Annotated[str | None, AfterValidator(_country)] = None
+    hours: str | None = Field(default=None, description="09:00-18:00, or always; none: the deployment's")
+    workdays: str = "mon-fri"
+    channels: tuple[Channel, ...] = (Channel.SLACK,)
+    manager: Ident | None = None
+    delegate: Ident | None = None
+    away_from: date | None = None
+    away_until: date | None = None
+    active: bool = True
+
+    def to_csm(self, ident: str) -> Csm:
+        """Return the CSM; raises ValueError with the fix for hours that cannot be read."""
+        values = self.model_dump(exclude={"hours", "workdays"})
+        if not self.email and not self.slack:
+            raise ValueError("needs an email or a slack id: otherwise nobody can be told")
+        return Csm(id=ident, hours=parse_hours(self.hours, self.workdays) if self.hours else None, **values)
+
+
+def csm_out(csm: Csm) -> dict[str, Any]:
+    """Return a CSM as the API shows them."""
+    hours, workdays = write_hours(csm.hours) if csm.hours else (None, None)
+    return {
+        "id": csm.id, "name": csm.name, "email": csm.email, "slack": csm.slack, "locale": csm.locale, "zone": csm.zone, "country": csm.country,
+        "hours": hours, "workdays": workdays, "channels": csm.channels, "manager": csm.manager, "delegate": csm.delegate,
+        "away_from": csm.away_from, "away_until": csm.away_until, "active": csm.active,
+    }  # fmt: skip
+
+
+class AcknowledgeIn(BaseModel):
+    """`by`: who acts, when the token is not their own."""
+
+    by: Ident | None = None
+    note: Text = ""
+
+
+class SnoozeIn(AcknowledgeIn):
+    """`until`: when to be told again; none means tomorrow."""
+
+    until: datetime | None = None
+
+
+class ReassignIn(AcknowledgeIn):
+    """`to`: the id or e-mail of a CSM."""
+
+    to: Ident
+
+
+class CloseIn(AcknowledgeIn):
+    """What became of it."""
+
+    outcome: Outcome
+
+
+class RoutingIn(BaseModel):
+    """A whole routing.yaml."""
+
+    document: Annotated[str, Field(max_length=200_000), AfterValidator(_storable)]
+
+
+class ExplainIn(BaseModel):
+    """Who would be told about an account; fields beside `account` replace what is known of it."""
+
+    account: Ident
+    owner: Text | None = None
+    segment: Text | None = None
+    arr: float | None = None
+    at: datetime | None = None

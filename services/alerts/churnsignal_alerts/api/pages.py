@@ -1,0 +1,88 @@
+"""Door. The pages behind links in e-mails: GET asks, POST acts, whoever prefetches the link changes nothing."""
+
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.sentences import say
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
+
+from churnsignal_alerts.act import Answer, Command
+from churnsignal_alerts.api.parts import Parts
+from churnsignal_alerts.directory import zone_of
+from churnsignal_alerts.episodes import Episode, Outcome, State
+from churnsignal_alerts.inert import clean
+from churnsignal_alerts.links import Ticket
+from churnsignal_alerts.plan import Setup
+from churnsignal_alerts.render.card import Reader, state_line
+from churnsignal_alerts.render.mail import page
+from churnsignal_alerts.store import episode_of
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+}
+_ANSWERS = {Answer.DONE: "page.done", Answer.ALREADY: "page.already", Answer.OVER: "page.over", Answer.PAST: "page.over"}
+
+
+def reader_of(person: str, setup: Setup) -> tuple[Reader, str]:
+    """Return how the person reads, and the name they act under."""
+    csm = setup.directory.find(person)
+    pool = setup.policy.pools.get(person.removeprefix("pool:"), setup.policy.catch_all)
+    if csm is None:
+        return Reader(pool.locale, pool.zone or setup.policy.zone), person.removeprefix("pool:")
+    return Reader(csm.locale, zone_of(csm.zone, setup.policy.zone)), csm.name
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Return the two routes of a link."""
+    router = APIRouter(tags=["links"])
+
+    async def opened(token: str) -> tuple[Ticket, Episode, Reader, str] | None:
+        ticket = parts.links.read(token, parts.clock.now())
+        row = await parts.reader.episode(ticket.episode) if ticket else None
+        if ticket is None or row is None:
+            return None
+        return ticket, episode_of(row), *reader_of(ticket.person, await parts.people.setup())
+
+    @router.get("/a/{token}", summary="Ask before acting", response_class=HTMLResponse)
+    async def ask(token: str) -> Response:
+        found = await opened(token)
+        if found is None:
+            return _expired()
+        ticket, episode, reader, _ = found
+        if not episode.active:
+            return _shown(episode, reader, say(reader.locale, "page.over"), state_line(episode, reader))
+        button = say(reader.locale, "button.false_alarm" if ticket.act == "close" else f"button.{ticket.act}")
+        return _shown(episode, reader, say(reader.locale, f"page.ask.{ticket.act}"), _state(episode, reader), button=button)
+
+    @router.post("/a/{token}", summary="Act", response_class=HTMLResponse)
+    async def act(token: str) -> Response:
+        found = await opened(token)
+        if found is None:
+            return _expired()
+        ticket, _, reader, name = found
+        outcome = Outcome.FALSE_ALARM if ticket.act == "close" else None
+        result = await parts.desk.run(ticket.episode, Command(ticket.act, name, outcome=outcome), "email")
+        if result is None:
+            return _expired()
+        answer, episode = result
+        return _shown(episode, reader, say(reader.locale, _ANSWERS[answer]), _state(episode, reader))
+
+    return router
+
+
+def _state(episode: Episode, reader: Reader) -> str:
+    return "" if episode.state is State.OPEN else state_line(episode, reader)
+
+
+def _shown(episode: Episode, reader: Reader, *sentences: str, button: str = "") -> Response:
+    title = say(reader.locale, "page.title", account=clean(episode.name, 90))
+    facts = {"lang": reader.locale.value, "title": title, "sentences": [s for s in sentences if s], "button": button}
+    return HTMLResponse(page("page.html", **facts), headers=_HEADERS)
+
+
+def _expired() -> Response:
+    # We do not know who reads, so both languages.
+    sentences = [say(locale, "page.expired") for locale in Locale]
+    return HTMLResponse(page("page.html", lang="en", title="Churnsignal", sentences=sentences, button=""), 404, headers=_HEADERS)

@@ -1,0 +1,42 @@
+"""Door. The routing document over HTTP, and who would be told."""
+
+from typing import Annotated, Any
+
+from churnsignal_common.contracts.risk import AccountProfile
+from churnsignal_common.runtime.http import may, problem
+from churnsignal_common.runtime.tokens import Caller, Role
+from fastapi import APIRouter, Depends, HTTPException
+from fastapi.responses import JSONResponse
+
+from churnsignal_alerts.api.models import ExplainIn, RoutingIn
+from churnsignal_alerts.api.parts import Parts
+from churnsignal_alerts.explain import explain, with_changes
+from churnsignal_alerts.policy_file import BadPolicy
+
+
+def routes(parts: Parts) -> APIRouter:
+    """Return the routes; readers see, operators change."""
+    router = APIRouter(tags=["routing"])
+    reader, operator = [Depends(may(Role.READER, parts.tokens))], may(Role.OPERATOR, parts.tokens)
+
+    @router.get("/v1/routing", summary="The routing document in force, its version and author", dependencies=reader)
+    async def document() -> dict[str, Any]:
+        return await parts.people.routing()
+
+    @router.put("/v1/routing", summary="Replace the routing document; a new version, in force at once", response_model=None)
+    async def put(body: RoutingIn, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any] | JSONResponse:
+        try:
+            await parts.people.put_routing(body.document, caller.name, parts.clock.now())
+        except BadPolicy as error:
+            return problem(422, "The routing document cannot be used", str(error))
+        return await parts.people.routing()
+
+    @router.post("/v1/routing/explain", summary="Who would get it, when, by which channel, why", dependencies=reader)
+    async def who(body: ExplainIn) -> dict[str, Any]:
+        if body.at is not None and body.at.tzinfo is None:
+            raise HTTPException(422, "at needs an offset, such as 2026-11-24T09:00:00+09:00")
+        known = await parts.reader.profile(body.account) or AccountProfile(account=body.account)
+        profile = with_changes(known, owner=body.owner, segment=body.segment, arr=body.arr)
+        return explain(profile, await parts.people.setup(), body.at or parts.clock.now())
+
+    return router

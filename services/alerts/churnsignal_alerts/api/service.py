@@ -1,0 +1,43 @@
+"""Door. The HTTP application of alerts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from churnsignal_common.runtime.health import Dependency
+from churnsignal_common.runtime.http import build_app, problem
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.requests import Request
+
+from churnsignal_alerts.api import acts, csms, episodes, pages, routing, slack_in
+from churnsignal_alerts.api.parts import Parts
+from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.metrics import registry
+
+__all__ = ["Parts", "build"]
+
+
+def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
+    """Return the application. Channels are told by /v1/channels, not by /readyz: with one away the other does its work."""
+    app = build_app("alerts", "Episodes, who is told about them, and what became of it.", parts.readiness, registry)
+    for router in (
+        episodes.routes(parts),
+        acts.routes(parts),
+        csms.routes(parts),
+        routing.routes(parts),
+        slack_in.routes(parts),
+        pages.routes(parts),
+    ):
+        app.include_router(router)
+
+    @app.get("/v1/channels", tags=["deliveries"], summary="Which channels are configured, and their last word")
+    async def which() -> dict[str, Any]:
+        return {"items": [dependency.report() for dependency in channels.values()]}
+
+    @app.exception_handler(SQLAlchemyError)
+    async def away(_request: Request, error: SQLAlchemyError) -> JSONResponse:
+        parts.readiness.dependencies[0].down(type(error).__name__)
+        return problem(503, "Postgres is away", "try again in a few seconds", {"Retry-After": "5"})
+
+    return app

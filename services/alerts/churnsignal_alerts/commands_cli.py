@@ -1,0 +1,97 @@
+"""Flow. What the commands `csms import` and `routes explain` do."""
+
+import csv
+import json as jsonlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from churnsignal_common.clock import open_clock
+from churnsignal_common.contracts.risk import AccountProfile
+from churnsignal_common.postgres.engine import open_engine
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+
+from churnsignal_alerts.api.models import CsmIn
+from churnsignal_alerts.app import routing_text
+from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.explain import explain
+from churnsignal_alerts.people import People
+from churnsignal_alerts.read import Reader
+from churnsignal_alerts.settings import AlertsSettings
+
+_LISTS = {"channels"}
+
+
+def read_csms(path: Path) -> tuple[list[Csm], list[str]]:
+    """Return the CSMs of a CSV file and what is wrong with it, by line."""
+    found, problems = [], []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for line, row in enumerate(csv.DictReader(file), 2):
+            try:
+                found.append(_csm(row))
+            except ValidationError as error:
+                places = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'row'}: {e['msg']}" for e in error.errors())
+                problems.append(f"{path}:{line}: {places}")
+            except ValueError as error:
+                problems.append(f"{path}:{line}: {error}")
+    return found, problems
+
+
+def _csm(row: dict[str, Any]) -> Csm:
+    given = {key.strip(): value.strip() for key, value in row.items() if key and isinstance(value, str) and value.strip()}
+    ident = given.pop("id", "")
+    if not ident:
+        raise ValueError("id: missing; every row needs one")
+    values: dict[str, Any] = {key: value.split(";") if key in _LISTS else value for key, value in given.items()}
+    return CsmIn.model_validate(values).to_csm(ident)
+
+
+def _configured(settings: AlertsSettings) -> frozenset[Channel]:
+    ways = ((Channel.SLACK, settings.slack_token), (Channel.EMAIL, settings.smtp))
+    return frozenset(channel for channel, given in ways if given)
+
+
+async def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
+    """Import a whole file or nothing; return the exit code."""
+    try:
+        found, problems = read_csms(path)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        print(f"{path}: cannot read it as CSV in UTF-8 ({type(error).__name__})", file=sys.stderr)
+        return 1
+    if problems:
+        print("\n".join([*problems, "nothing was imported"]), file=sys.stderr)
+        return 1
+    try:
+        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
+            await People(engine, *routing_text(settings), _configured(settings)).put(found)
+    except (SQLAlchemyError, OSError) as error:
+        return _away(error)
+    print(jsonlib.dumps({"imported": len(found)}) if as_json else f"{len(found)} CSMs imported")
+    return 0
+
+
+async def explain_route(settings: AlertsSettings, account: str, *, as_json: bool) -> int:
+    """Print who would be told about an account; return the exit code."""
+    try:
+        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
+            known = await Reader(engine).profile(account)
+            setup = await People(engine, *routing_text(settings), _configured(settings)).setup()
+    except (SQLAlchemyError, OSError) as error:
+        return _away(error)
+    if known is None:
+        print(f"{account}: not known yet (no profile on accounts.v1); routed as an account without owner", file=sys.stderr)
+    told = explain(known or AccountProfile(account=account), setup, open_clock(settings.clock, dev=settings.dev).now())
+    if as_json:
+        print(jsonlib.dumps(told))
+        return 0
+    ways = ", ".join(f"{way['channel']} {way['address']}" for way in told["ways"])
+    print(f"{told['name']} ({told['recipient']}) by {ways} at {told['told_at']}\n  because {told['why']}")
+    for step in told["steps"]:
+        print(f"  {'->' if step['taken'] else '  '} {step['rule']} {step['who']}: {step['why']}")
+    return 0
+
+
+def _away(error: Exception) -> int:
+    print(f"cannot reach Postgres: {type(error).__name__}; check DATABASE_URL and run `churnsignal-alerts migrate`", file=sys.stderr)
+    return 1

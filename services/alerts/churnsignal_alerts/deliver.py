@@ -1,0 +1,176 @@
+"""Flow. From queued notices to messages that a provider has accepted: claim, compose, send, record. Recorded after the accept."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+import structlog
+from churnsignal_common.clock import Clock, RealClock
+from churnsignal_common.runtime import crash
+from churnsignal_common.runtime.health import Dependency
+from churnsignal_common.runtime.tasks import Stop
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_alerts import queue
+from churnsignal_alerts.backoff import BACKOFF
+from churnsignal_alerts.compose import Content, Place, compose, wanted
+from churnsignal_alerts.delivery import Delivery, Record
+from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.episodes import NoticeKind
+from churnsignal_alerts.links import Links
+from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
+from churnsignal_alerts.people import People
+from churnsignal_alerts.send.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
+from churnsignal_alerts.settle import Attempt, next_way, settle
+from churnsignal_alerts.store import episode_of
+from churnsignal_alerts.wake import Wake
+
+log = structlog.get_logger()
+
+crash.declare("alerts.deliver.claimed", "alerts.deliver.composed", "alerts.deliver.accepted", "alerts.deliver.recorded")
+
+_IN_FLIGHT = 64
+_LOOK_S = 0.25
+_PAUSE_S = 1.0
+
+
+class Deliverer:
+    """Sends what is due by the channels that are configured. Any number of replicas may run."""
+
+    def __init__(
+        self, engine: AsyncEngine, people: People, senders: Mapping[Channel, Sender], clock: Clock, links: Links, wake: Wake
+    ) -> None:
+        self._engine, self._people, self._senders = engine, people, senders
+        self._clock, self._links, self._wake = clock, links, wake
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.channels = {channel: Dependency(channel.value) for channel in senders}
+
+    async def run(self, stop: Stop) -> None:
+        """Send until told to stop, then finish what is in flight; what was leased and not sent comes back when the lease ends."""
+        while not stop.is_set():
+            try:
+                busy = await self._turn()
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                log.warning("deliver_paused", dependency="postgres", reason=type(error).__name__)
+                await stop.wait(_PAUSE_S)
+                continue
+            if not busy:
+                await self._wake.wait(_LOOK_S)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _turn(self) -> bool:
+        if not self._senders:
+            return False
+        setup = await self._people.setup()
+        claimed = await queue.claim(self._engine, self._clock.now(), list(self._senders), setup.policy.merge_from)
+        if claimed:
+            crash.point("alerts.deliver.claimed")
+        for delivery in claimed:
+            while len(self._tasks) >= _IN_FLIGHT:
+                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            task = asyncio.create_task(self._deliver(delivery), name=f"deliver-{delivery.id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return bool(claimed)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        try:
+            await self._attempt(delivery)
+        except (SQLAlchemyError, OSError, TimeoutError) as error:
+            # Nothing was recorded: the lease runs out and the message is looked up before it is sent again.
+            log.warning("delivery_unrecorded", delivery=delivery.id, reason=type(error).__name__)
+
+    async def _attempt(self, delivery: Delivery) -> None:
+        async with self._engine.connect() as connection:
+            rows = await queue.content(connection, delivery.id)
+            rows, place = await self._place(connection, delivery, rows)
+        now = self._clock.now()
+        contents = [Content(row["notice"], NoticeKind(row["notice_kind"]), episode_of(row)) for row in rows]
+        keep = [content for content in contents if place.edit or wanted(content, now)]
+        dropped = tuple(content.notice for content in contents if content not in keep)
+        if not keep:
+            await self._record(delivery, Record("cancelled", "cancelled", "nothing left to tell", 0, dropped=dropped), rows)
+            return
+        started = monotonic()
+        outcome, message = await self._send(delivery, keep, place)
+        crash.point("alerts.deliver.accepted")
+        if place.edit and isinstance(outcome, Refused):
+            # The message that should show the new state is gone; nobody misses anything.
+            await self._record(delivery, Record("cancelled", "cancelled", outcome.reason, 0), rows)
+            return
+        setup = await self._people.setup()
+        way = None if place.edit else next_way(delivery, setup.directory, setup.policy, frozenset(self._senders))
+        attempt = Attempt(
+            int((monotonic() - started) * 1000),
+            _age(delivery),
+            way,
+            message.possible_duplicate,
+            message.episodes,
+            () if place.edit else dropped,
+        )
+        await self._record(delivery, settle(delivery, outcome, attempt, BACKOFF), rows)
+
+    async def _place(self, connection: Any, delivery: Delivery, rows: list[Any]) -> tuple[list[Any], Place]:
+        """Return what the message shows and where it goes: an edit shows all of the message that it edits."""
+        if rows and rows[0]["target"] is not None:
+            target = rows[0]["target"]
+            ref = await queue.reference(connection, target)
+            return await queue.content(connection, target), Place(edit=ref)
+        if len(rows) == 1 and NoticeKind(rows[0]["notice_kind"]) is not NoticeKind.RISK:
+            return rows, Place(thread=await queue.thread(connection, delivery, rows[0]["id"]))
+        return rows, Place()
+
+    async def _send(self, delivery: Delivery, contents: list[Content], place: Place) -> tuple[Outcome, Outgoing]:
+        sender, setup, now = self._senders[delivery.channel], await self._people.setup(), self._clock.now()
+        message = compose(delivery, contents, place, setup.policy, self._links, now, duplicate=delivery.possible_duplicate)
+        crash.point("alerts.deliver.composed")
+        if delivery.unknown and not place.edit:
+            sighting = await sender.look_up(message)
+            if isinstance(sighting, Found):
+                log.info("delivery_found", delivery=delivery.id, channel=delivery.channel)
+                return Sent(sighting.ref), message
+            if isinstance(sighting, CannotSay):
+                message = compose(delivery, contents, place, setup.policy, self._links, now, duplicate=True)
+        outcome = await sender.send(message)
+        self._note(delivery.channel, outcome)
+        return outcome, message
+
+    def _note(self, channel: Channel, outcome: Outcome) -> None:
+        if isinstance(outcome, (Sent, Refused)):
+            self.channels[channel].up()
+        else:
+            self.channels[channel].down(outcome.reason)
+
+    async def _record(self, delivery: Delivery, result: Record, rows: list[Any]) -> None:
+        written = await queue.record(self._engine, delivery, result, self._clock.now())
+        crash.point("alerts.deliver.recorded")
+        if not written:
+            log.warning("delivery_lease_lost", delivery=delivery.id, outcome=result.outcome)
+            return
+        DELIVERIES.labels(delivery.channel, result.outcome).inc()
+        if result.state == "failed":
+            FAILED.inc()
+        level = log.error if result.state == "failed" else log.info
+        level(
+            "delivery", delivery=delivery.id, channel=delivery.channel, outcome=result.outcome, reason=result.detail, took_ms=result.took_ms
+        )
+        if result.state == "sent":
+            _observe(rows)
+        if result.state == "moved":
+            self._wake.set()
+
+
+def _age(delivery: Delivery) -> timedelta:
+    return RealClock().now() - delivery.first_try
+
+
+def _observe(rows: list[Any]) -> None:
+    """Measure from Kafka's timestamp to now for notices that were to go at once. Both are real time."""
+    real_ms = RealClock().now().timestamp() * 1000
+    for row in rows:
+        if row["recorded_ms"] is not None and row["due_at"] <= row["queued_at"]:
+            CHANGE_TO_NOTICE.observe(max(0.0, (real_ms - row["recorded_ms"]) / 1000))

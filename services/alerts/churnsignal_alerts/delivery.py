@@ -1,0 +1,52 @@
+"""Pure. One message on its way: what is leased, what an attempt came to, and the way after this one."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from churnsignal_alerts.directory import Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Another way to tell the same: to whom, by which channel, at which address."""
+
+    recipient: str
+    name: str
+    channel: Channel
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message under our lease. `unknown`: an earlier attempt may have reached the provider."""
+
+    id: int
+    fence: int
+    recipient: str
+    name: str
+    channel: Channel
+    address: str
+    locale: str
+    zone: str
+    attempts: int
+    first_try: datetime
+    unknown: bool
+    possible_duplicate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of an attempt. `state` is the delivery's next state; `wait` only for retry; `reroute` moves its notices to another way."""
+
+    state: str
+    outcome: str
+    detail: str
+    took_ms: int
+    ref: str | None = None
+    wait: timedelta | None = None
+    unknown: bool = False
+    possible_duplicate: bool = False
+    pause_s: float | None = None
+    reroute: Way | None = None
+    dropped: tuple[int, ...] = ()
+    episodes: tuple[str, ...] = ()

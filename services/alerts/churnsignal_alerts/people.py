@@ -1,0 +1,101 @@
+"""Door. CSMs and the routing document in Postgres, kept in memory as one setup that is read again when either changed."""
+
+from datetime import datetime
+from time import monotonic
+from typing import Any
+
+from churnsignal_common.catalog.locales import Locale
+from sqlalchemy import delete, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_alerts.directory import Channel, Csm, directory_of
+from churnsignal_alerts.hours import parse_hours, write_hours
+from churnsignal_alerts.plan import Setup
+from churnsignal_alerts.policy_file import parse_policy
+from churnsignal_alerts.tables import csms, routing
+
+_FRESH_S = 1.0
+# Changes with every write to either table, in any replica.
+STAMP = text(
+    "SELECT (SELECT coalesce(max(version), 0) FROM alerts.routing) AS routing, count(*) AS people, coalesce(sum(xmin::text::bigint), 0) AS stamp "
+    "FROM alerts.csms"
+)
+
+
+def csm_of(row: Any) -> Csm:
+    """Return the CSM of a row."""
+    return Csm(
+        id=row["id"], name=row["name"], email=row["email"], slack=row["slack"], locale=Locale(row["locale"]), zone=row["zone"],
+        country=row["country"], hours=parse_hours(row["hours"], row["workdays"] or "mon-fri") if row["hours"] else None,
+        channels=tuple(Channel(c) for c in row["channels"]), manager=row["manager"], delegate=row["delegate"], away_from=row["away_from"],
+        away_until=row["away_until"], active=row["active"],
+    )  # fmt: skip
+
+
+def row_of(csm: Csm) -> dict[str, Any]:
+    """Return the row of a CSM."""
+    hours, workdays = write_hours(csm.hours) if csm.hours else (None, None)
+    return {
+        "id": csm.id, "name": csm.name, "email": csm.email, "slack": csm.slack, "locale": csm.locale, "zone": csm.zone, "country": csm.country,
+        "hours": hours, "workdays": workdays, "channels": [str(c) for c in csm.channels], "manager": csm.manager, "delegate": csm.delegate,
+        "away_from": csm.away_from, "away_until": csm.away_until, "active": csm.active,
+    }  # fmt: skip
+
+
+class People:
+    """The setup as last read, at most a second old; our own writes show at once."""
+
+    def __init__(self, engine: AsyncEngine, shipped: str, file: str, channels: frozenset[Channel]) -> None:
+        self._engine, self._shipped, self._file, self._channels = engine, shipped, file, channels
+        self._setup: Setup | None = None
+        self._stamp: tuple[int, ...] = ()
+        self._read_s = 0.0
+
+    async def setup(self) -> Setup:
+        """Return who is there and how they are told."""
+        if self._setup is None or monotonic() - self._read_s > _FRESH_S:
+            await self._refresh()
+        assert self._setup is not None
+        return self._setup
+
+    async def _refresh(self) -> None:
+        async with self._engine.connect() as connection:
+            stamp = tuple(int(value) for value in (await connection.execute(STAMP)).one())
+            if self._setup is None or stamp != self._stamp:
+                rows = (await connection.execute(select(csms))).mappings().all()
+                document = (await connection.execute(select(routing).order_by(routing.c.version.desc()).limit(1))).mappings().first()
+                policy = parse_policy(*((document["document"], "stored routing") if document else (self._shipped, self._file)))
+                self._setup = Setup(directory_of(csm_of(row) for row in rows), policy, self._channels)
+                self._stamp = stamp
+        self._read_s = monotonic()
+
+    async def put(self, people: list[Csm]) -> None:
+        """Insert or replace CSMs."""
+        statement = upsert(csms)
+        changed = {column.name: statement.excluded[column.name] for column in csms.columns if column.name != "id"}
+        async with self._engine.begin() as connection:
+            await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed), [row_of(csm) for csm in people])
+        await self._refresh()
+
+    async def remove(self, ident: str) -> bool:
+        """Remove a CSM; their accounts go to whoever is next in line. Return whether they were there."""
+        async with self._engine.begin() as connection:
+            gone = (await connection.execute(delete(csms).where(csms.c.id == ident).returning(csms.c.id))).first()
+        await self._refresh()
+        return gone is not None
+
+    async def routing(self) -> dict[str, Any]:
+        """Return the routing document in force, with its version and author; version 0 is the file."""
+        async with self._engine.connect() as connection:
+            row = (await connection.execute(select(routing).order_by(routing.c.version.desc()).limit(1))).mappings().first()
+        if row is None:
+            return {"version": 0, "author": self._file, "at": None, "document": self._shipped}
+        return dict(row)
+
+    async def put_routing(self, document: str, author: str, now: datetime) -> None:
+        """Store a new version; raises BadPolicy with every problem."""
+        parse_policy(document, "routing.yaml")
+        async with self._engine.begin() as connection:
+            await connection.execute(insert(routing).values(author=author, at=now, document=document))
+        await self._refresh()

@@ -1,0 +1,171 @@
+"""Door. The queue in Postgres: who may send what next, under a lease with a fencing token, and what became of it."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from churnsignal_alerts.delivery import Delivery, Record
+from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.episodes import Entry, NoticeKind
+from churnsignal_alerts.gather import Waiting, gather
+from churnsignal_alerts.tables import attempts, deliveries, timeline
+
+# Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
+LEASE_S = 60
+BURST_S = 2
+_PLACES = 100
+
+# A message whose wait is over, or whose sender died with it: nobody knows whether that one was sent.
+RECLAIM = text(f"""
+UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + interval '{LEASE_S} s', fence = d.fence + 1,
+  attempts = d.attempts + 1, unknown = d.unknown OR d.state = 'sending'
+WHERE d.id IN (SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
+               AND channel = ANY(:channels) ORDER BY coalesce(lease_until, not_before) LIMIT {_PLACES} FOR UPDATE SKIP LOCKED)
+RETURNING d.*
+""")  # noqa: S608 constants of this module
+DUE = text(f"""
+SELECT channel, address FROM alerts.notices WHERE state = 'queued' AND due_at <= :now AND channel = ANY(:channels)
+GROUP BY channel, address ORDER BY min(id) LIMIT {_PLACES}
+""")  # noqa: S608 as above
+# One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
+PACE = text(f"""
+INSERT INTO alerts.pace AS p (address, next_at)
+SELECT address, clock_timestamp() + interval '1 s' FROM unnest(CAST(:addresses AS text[])) AS address ORDER BY address
+ON CONFLICT (address) DO UPDATE SET next_at = greatest(p.next_at, clock_timestamp()) + interval '1 s'
+WHERE p.next_at <= clock_timestamp() + interval '{BURST_S} s' RETURNING p.address
+""")  # noqa: S608 as above
+PAUSE = text(
+    "UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s)) WHERE address = :address"
+)
+WAITING = text("""
+SELECT * FROM alerts.notices WHERE state = 'queued' AND due_at <= :now AND channel = ANY(:channels) AND address = ANY(:addresses)
+ORDER BY address, priority DESC, id FOR UPDATE SKIP LOCKED
+""")
+CREATE = text(f"""
+INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown)
+VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + interval '{LEASE_S} s', false, false)
+RETURNING *
+""")  # noqa: S608 as above
+TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
+CONTENT = text("""
+SELECT n.id AS notice, n.kind AS notice_kind, n.target, n.recorded_ms, n.created_at AS queued_at, n.due_at, n.delivery, e.*,
+  EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = e.id AND o.state = 'sent') AS told
+FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode WHERE n.delivery = :delivery ORDER BY n.id
+""")
+# The first message about the episode to the same place: later ones answer it.
+THREAD = text("""
+SELECT d.ref FROM alerts.notices n JOIN alerts.deliveries d ON d.id = n.delivery
+WHERE n.episode = :episode AND d.channel = :channel AND d.address = :address AND d.ref IS NOT NULL AND n.kind <> 'state' AND d.id <> :delivery
+ORDER BY d.id LIMIT 1
+""")
+FINISH = text("""
+UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
+  not_before = CASE WHEN :wait_s >= 0 THEN clock_timestamp() + make_interval(secs => :wait_s) END,
+  possible_duplicate = :possible_duplicate, unknown = :unknown
+WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
+""")
+CLOSE_NOTICES = text("UPDATE alerts.notices SET state = :state, sent_at = :sent_at WHERE delivery = :delivery AND state = 'sending'")
+DROP = text("UPDATE alerts.notices SET state = 'cancelled', delivery = NULL WHERE id = ANY(:ids)")
+# The same notices on another channel; one that is told there anyway needs no second row.
+REROUTE = text("""
+WITH moved AS (
+  UPDATE alerts.notices n SET state = 'queued', delivery = NULL, channel = :channel, address = :address, recipient = :recipient, name = :name
+  WHERE n.delivery = :delivery AND n.state = 'sending' AND n.kind <> 'state' AND NOT EXISTS (
+    SELECT 1 FROM alerts.notices o WHERE (o.episode, o.kind, o.round, o.recipient, o.channel) = (n.episode, n.kind, n.round, :recipient, :channel))
+  RETURNING n.id)
+SELECT count(*) AS moved FROM moved
+""")
+
+
+def _delivery(row: Any) -> Delivery:
+    return Delivery(
+        row.id, row.fence, row.recipient, row.name, Channel(row.channel), row.address, row.locale, row.zone, row.attempts, row.first_try, row.unknown,
+        row.possible_duplicate,
+    )  # fmt: skip
+
+
+async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel], merge_from: int) -> list[Delivery]:
+    """Lease what may be sent now: overdue messages first, then new ones, at most one to each place."""
+    usable = [channel.value for channel in channels]
+    async with engine.begin() as connection:
+        claimed = [_delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable})]
+        due = (await connection.execute(DUE, {"now": now, "channels": usable})).all()
+        if due:
+            paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted({row.address for row in due})})}
+            claimed += await _new(connection, now, usable, sorted(paced), merge_from)
+    return claimed
+
+
+async def _new(connection: AsyncConnection, now: datetime, channels: list[str], addresses: list[str], merge_from: int) -> list[Delivery]:
+    rows = (await connection.execute(WAITING, {"now": now, "channels": channels, "addresses": addresses})).mappings().all()
+    places: dict[tuple[str, str], list[Any]] = {}
+    for row in rows:
+        places.setdefault((row["channel"], row["address"]), []).append(row)
+    found = []
+    for waiting in places.values():
+        ids = gather([Waiting(row["id"], NoticeKind(row["kind"])) for row in waiting], merge_from)
+        first = next(row for row in waiting if row["id"] == ids[0])
+        values = {key: first[key] for key in ("recipient", "name", "channel", "address", "locale", "zone")}
+        delivery = _delivery((await connection.execute(CREATE, values)).one())
+        await connection.execute(TAKE, {"delivery": delivery.id, "ids": ids})
+        found.append(delivery)
+    return found
+
+
+async def content(connection: AsyncConnection, delivery: int) -> list[Any]:
+    """Return the notices of a message with their episodes as they are now."""
+    return list((await connection.execute(CONTENT, {"delivery": delivery})).mappings())
+
+
+async def thread(connection: AsyncConnection, delivery: Delivery, episode: str) -> str | None:
+    """Return the earlier message about the episode in the same place."""
+    values = {"episode": episode, "channel": delivery.channel, "address": delivery.address, "delivery": delivery.id}
+    found: str | None = await connection.scalar(THREAD, values)
+    return found
+
+
+async def reference(connection: AsyncConnection, delivery: int) -> str | None:
+    """Return where an accepted message is."""
+    found: str | None = await connection.scalar(select(deliveries.c.ref).where(deliveries.c.id == delivery))
+    return found
+
+
+# `moved`: what could not be moved is told on the other channel anyway.
+_NOTICE_STATES = {"sent": "sent", "failed": "failed", "cancelled": "cancelled", "moved": "cancelled"}
+
+
+async def record(engine: AsyncEngine, delivery: Delivery, result: Record, now: datetime) -> bool:
+    """Write the result, its log line and the timelines in one transaction; False when our lease was lost and somebody else has it."""
+    values = {
+        "id": delivery.id, "fence": delivery.fence, "state": result.state, "ref": result.ref, "accepted_at": now if result.state == "sent" else None,
+        "wait_s": result.wait.total_seconds() if result.wait is not None else -1.0, "possible_duplicate": result.possible_duplicate,
+        "unknown": result.unknown,
+    }  # fmt: skip
+    async with engine.begin() as connection:
+        if (await connection.execute(FINISH, values)).first() is None:
+            return False
+        line = {"delivery": delivery.id, "at": now, "channel": delivery.channel, "outcome": result.outcome, "detail": result.detail}
+        await connection.execute(insert(attempts).values(**line, took_ms=result.took_ms))
+        if result.pause_s:
+            await connection.execute(PAUSE, {"address": delivery.address, "after_s": result.pause_s})
+        if result.dropped:
+            await connection.execute(DROP, {"ids": list(result.dropped)})
+        if result.reroute:
+            way = result.reroute
+            where = {"delivery": delivery.id, "recipient": way.recipient, "name": way.name, "channel": way.channel, "address": way.address}
+            await connection.execute(REROUTE, where)
+        if result.state in _NOTICE_STATES:
+            sent_at = now if result.state == "sent" else None
+            await connection.execute(CLOSE_NOTICES, {"delivery": delivery.id, "state": _NOTICE_STATES[result.state], "sent_at": sent_at})
+        entries = [_entry(episode, delivery, result, now) for episode in result.episodes]
+        if entries:
+            await connection.execute(insert(timeline), entries)
+    return True
+
+
+def _entry(episode: str, delivery: Delivery, result: Record, now: datetime) -> dict[str, Any]:
+    entry = Entry(episode, now, f"{delivery.channel} {result.outcome}", delivery.recipient, result.detail)
+    return {"episode": entry.episode, "at": entry.at, "what": entry.what, "actor": entry.actor, "why": entry.why}

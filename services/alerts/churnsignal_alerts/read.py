@@ -1,0 +1,98 @@
+"""Door. What the API's lists and pages read: episodes, their timelines and deliveries."""
+
+from datetime import datetime
+from typing import Any
+
+from churnsignal_common.contracts.risk import AccountProfile
+from sqlalchemy import RowMapping, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from churnsignal_alerts import store
+from churnsignal_alerts.directory import Csm
+from churnsignal_alerts.people import csm_of
+from churnsignal_alerts.tables import attempts, csms, deliveries, episodes, notices, timeline
+
+COUNTS = text("SELECT state, count(*) AS count FROM alerts.episodes GROUP BY state")
+OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
+FORGET = text("DELETE FROM alerts.interactions WHERE seen_at < now() - interval '15 min'")
+SEEN = text("INSERT INTO alerts.interactions (signature) VALUES (:signature) ON CONFLICT DO NOTHING RETURNING signature")
+HELD = text("SELECT count(*) FROM alerts.held")
+
+
+class Reader:
+    """Read-only queries; each in its own short transaction."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def episodes(
+        self, state: str | None, csm: str | None, account: str | None, after: list[Any] | None, limit: int
+    ) -> list[RowMapping]:
+        """Return up to limit + 1 episodes, newest first."""
+        query = select(episodes).order_by(episodes.c.opened_at.desc(), episodes.c.id.desc()).limit(limit + 1)
+        for column, value in ((episodes.c.state, state), (episodes.c.csm, csm), (episodes.c.account, account)):
+            if value is not None:
+                query = query.where(column == value)
+        if after:
+            query = query.where(tuple_(episodes.c.opened_at, episodes.c.id) < (datetime.fromisoformat(after[0]), after[1]))
+        return await self._rows(query)
+
+    async def episode(self, ident: str) -> RowMapping | None:
+        found = await self._rows(select(episodes).where(episodes.c.id == ident))
+        return found[0] if found else None
+
+    async def timeline(self, ident: str) -> list[RowMapping]:
+        """Return what happened, oldest first."""
+        return await self._rows(select(timeline).where(timeline.c.episode == ident).order_by(timeline.c.id))
+
+    async def notices(self, ident: str) -> list[RowMapping]:
+        """Return what is or was to be told about an episode."""
+        return await self._rows(select(notices).where(notices.c.episode == ident).order_by(notices.c.id))
+
+    async def deliveries(self, after: list[Any] | None, limit: int, episode: str | None = None) -> list[RowMapping]:
+        """Return up to limit + 1 messages, newest first."""
+        query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit + 1)
+        if episode is not None:
+            query = query.where(deliveries.c.id.in_(select(notices.c.delivery).where(notices.c.episode == episode)))
+        if after:
+            query = query.where(deliveries.c.id < int(after[0]))
+        return await self._rows(query)
+
+    async def attempts(self, ids: list[int]) -> list[RowMapping]:
+        """Return every attempt to send these messages, oldest first."""
+        return await self._rows(select(attempts).where(attempts.c.delivery.in_(ids)).order_by(attempts.c.id))
+
+    async def episodes_of(self, ids: list[int]) -> list[RowMapping]:
+        """Return which episodes these messages carry."""
+        query = select(notices.c.delivery, notices.c.episode, notices.c.kind).where(notices.c.delivery.in_(ids)).order_by(notices.c.id)
+        return await self._rows(query)
+
+    async def csms(self, after: list[Any] | None, limit: int) -> list[Csm]:
+        """Return up to limit + 1 CSMs by id."""
+        query = select(csms).order_by(csms.c.id).limit(limit + 1)
+        if after:
+            query = query.where(csms.c.id > str(after[0]))
+        return [csm_of(row) for row in await self._rows(query)]
+
+    async def gauges(self, now: datetime) -> tuple[dict[str, int], datetime | None, int]:
+        """Return the number of episodes by state, since when the oldest due notice waits, and how many changes are held."""
+        async with self._engine.connect() as connection:
+            counts = {row["state"]: int(row["count"]) for row in (await connection.execute(COUNTS)).mappings()}
+            oldest = await connection.scalar(OLDEST_DUE, {"now": now})
+            waiting = await connection.scalar(HELD)
+        return counts, oldest, int(waiting or 0)
+
+    async def profile(self, account: str) -> AccountProfile | None:
+        """Return what is known of an account."""
+        async with self._engine.connect() as connection:
+            return await store.profile(connection, account)
+
+    async def first_seen(self, signature: bytes) -> bool:
+        """Return whether a signed request comes for the first time; also forgets those outside the window of five minutes."""
+        async with self._engine.begin() as connection:
+            await connection.execute(FORGET)
+            return (await connection.execute(SEEN, {"signature": signature})).first() is not None
+
+    async def _rows(self, query: Any) -> list[RowMapping]:
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(query)).mappings())

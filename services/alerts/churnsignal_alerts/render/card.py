@@ -1,0 +1,258 @@
+"""Pure. What a message says, before any medium: headline, facts, why, what next, state. Customers' strings are inert from here on."""
+
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from churnsignal_common.catalog import explain, formats
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.sentences import band, cause, say
+from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
+
+from churnsignal_alerts.act import Act
+from churnsignal_alerts.episodes import Episode, NoticeKind, State
+from churnsignal_alerts.inert import clean
+
+_DRIVERS = 3
+_NAME = 90
+_LINE = 300
+
+
+class Tone(StrEnum):
+    """The colour of a message."""
+
+    BAD = "bad"
+    WARN = "warn"
+    GOOD = "good"
+    CALM = "calm"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Who reads: their language and zone."""
+
+    locale: Locale
+    zone: ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One account in a summary."""
+
+    episode: str
+    title: str
+    facts: str
+    reason: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A message. `sections` are titled lists of sentences; `acts` are the buttons; `lines` are a summary's accounts."""
+
+    tone: Tone
+    headline: str
+    summary: str
+    facts: tuple[tuple[str, str], ...] = ()
+    sections: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    state: str = ""
+    notes: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
+    lines: tuple[Line, ...] = ()
+    more: str = ""
+    episodes: tuple[str, ...] = field(default=())
+
+
+_HEADLINES = {
+    NoticeKind.RISK: "risk.headline",
+    NoticeKind.REOPENED: "risk.headline.reopened",
+    NoticeKind.RECOVERY: "risk.headline.recovered",
+    NoticeKind.UNSCORED: "risk.headline.unscored",
+    NoticeKind.REMINDER: "risk.headline.reminder",
+    NoticeKind.MOVED: "risk.headline.moved",
+}
+_TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Band.GREY: Tone.CALM}
+
+
+def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> Card:
+    """Return the message of one episode."""
+    name = clean(episode.name, _NAME)
+    key = _HEADLINES.get(kind, "risk.headline")
+    if kind is NoticeKind.RISK and episode.change.to_band is Band.YELLOW and episode.kind == "early_warning":
+        key = "early_warning.headline"
+    headline = say(reader.locale, key, account=name)
+    if kind in (NoticeKind.RECOVERY, NoticeKind.UNSCORED):
+        return _ending(headline, kind, episode, reader)
+    change = episode.change
+    facts = _facts(change, episode, reader)
+    return Card(
+        tone=_TONES[change.to_band],
+        headline=headline,
+        summary=_first_words(headline, facts, change, reader.locale),
+        facts=facts,
+        sections=tuple(_sections(kind, episode, reader, now)),
+        state=state_line(episode, reader),
+        notes=_notes(change, reader),
+        acts=_acts(episode),
+        episodes=(episode.id,),
+    )
+
+
+def _first_words(headline: str, facts: tuple[tuple[str, str], ...], change: RiskChanged, locale: Locale) -> str:
+    """Return what a phone shows of the message: the headline, what is at stake, and the first reason."""
+    return " · ".join([headline, facts[0][1], *_reasons(change, locale)[:1]])
+
+
+def _ending(headline: str, kind: NoticeKind, episode: Episode, reader: Reader) -> Card:
+    change, locale = episode.change, reader.locale
+    span = formats.length(locale, (episode.ended_at or change.as_of) - episode.opened_at)
+    if kind is NoticeKind.UNSCORED:
+        text = [say(locale, "unscored.after", length=span)]
+    else:
+        days = [
+            formats.short_day(locale, when.astimezone(reader.zone).date()) for when in (episode.opened_at, episode.ended_at or change.as_of)
+        ]
+        text = [
+            say(locale, "recovered.after", length=span, from_day=days[0], to_day=days[1]),
+            say(
+                locale, "recovered.now", before=formats.score(change.score_before), after=formats.score(change.score_after),
+                to_band=band(locale, change.to_band),
+            ),
+        ]  # fmt: skip
+    facts = ((say(locale, "label.worth"), _worth(change, locale)),)
+    return Card(_TONES[change.to_band], headline, " · ".join([headline, text[0]]), facts, (("", tuple(text)),), episodes=(episode.id,))
+
+
+def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple[str, str], ...]:
+    locale, account = reader.locale, change.account
+    today = change.as_of.astimezone(reader.zone).date()
+    found = [
+        (say(locale, "label.worth"), _worth(change, locale)),
+        (say(locale, "label.renewal"), _renewal(account.renewal_on, account.notice_days, today, locale)),
+        (say(locale, "label.score"), _score(change, locale)),
+        (say(locale, "label.since"), _since(change, episode, reader)),
+    ]
+    if change.last_seen:
+        found.append((say(locale, "label.last_use"), formats.day(locale, change.last_seen)))
+    if any(score is not None for score in change.trend):
+        found.append((say(locale, "label.trend"), explain.sparkline(change.trend)))
+    return tuple(found)
+
+
+def _worth(change: RiskChanged, locale: Locale) -> str:
+    account = change.account
+    seats = formats.quantity(locale, account.seats, "seats") if account.seats is not None else ""
+    if account.arr is None:
+        return say(locale, "worth.seats", amount=say(locale, "worth.unknown"), seats=seats) if seats else say(locale, "worth.unknown")
+    money = formats.per_year(locale, account.arr, account.currency)
+    return say(locale, "worth.seats", amount=money, seats=seats) if seats else money
+
+
+def _renewal(day: date | None, notice_days: int | None, today: date, locale: Locale) -> str:
+    if day is None:
+        return say(locale, "renewal.unknown")
+    left = (day - today).days
+    shown, span = formats.day(locale, day), formats.quantity(locale, abs(left), "days")
+    if left == 0:
+        return say(locale, "renewal.today", day=shown)
+    if left < 0:
+        return say(locale, "renewal.past", day=shown, left=span)
+    if notice_days and 0 < notice_days < left:
+        return say(locale, "renewal.notice", day=shown, left=span, notice=formats.short_day(locale, day - timedelta(days=notice_days)))
+    return say(locale, "renewal.ahead", day=shown, left=span)
+
+
+def _score(change: RiskChanged, locale: Locale) -> str:
+    after, to_band = formats.score(change.score_after), band(locale, change.to_band)
+    from_band = band(locale, change.from_band) if change.from_band else ""
+    before = formats.score(change.score_before)
+    if change.score_after is None:
+        key = "score.band" if from_band else "score.band.now"
+    else:
+        key = "score.moved" if from_band and change.score_before is not None else "score.now"
+    return say(locale, key, before=before, after=after, from_band=from_band, to_band=to_band)
+
+
+def _since(change: RiskChanged, episode: Episode, reader: Reader) -> str:
+    day = formats.day(reader.locale, episode.since.astimezone(reader.zone).date())
+    if change.previous_band_since is None or change.from_band in (None, Band.GREY):
+        return say(reader.locale, "since.plain", day=day)
+    assert change.from_band is not None
+    before = formats.short_day(reader.locale, change.previous_band_since)
+    return say(reader.locale, "since.before", day=day, before=before, from_band=band(reader.locale, change.from_band))
+
+
+def _reasons(change: RiskChanged, locale: Locale) -> list[str]:
+    found = [explain.knockout_sentence(locale, change.knockout)] if change.knockout else []
+    found += [
+        explain.driver_sentence(locale, driver) for driver in explain.strongest(change.drivers, _DRIVERS) if driver.code != change.knockout
+    ]
+    return [clean(sentence, _LINE) for sentence in found[:_DRIVERS]]
+
+
+def _sections(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> list[tuple[str, tuple[str, ...]]]:
+    change, locale = episode.change, reader.locale
+    opening = _opening(kind, episode, reader, now)
+    sections = [("", tuple(opening))] if opening else []
+    if reasons := _reasons(change, locale):
+        sections.append((say(locale, "label.why"), tuple(reasons)))
+    codes = ([change.knockout] if change.knockout else []) + [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
+    steps = list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
+    if steps:
+        sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))
+    if change.counterfactual:
+        sections.append((say(locale, "label.better"), (_better(change, change.counterfactual, locale),)))
+    return sections
+
+
+def _opening(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> list[str]:
+    if kind is NoticeKind.REOPENED:
+        return [say(reader.locale, "reopened.times", times=str(episode.flips + 1))]
+    if kind is NoticeKind.REMINDER:
+        return [say(reader.locale, "reminder.snooze")]
+    if kind is NoticeKind.MOVED:
+        return [say(reader.locale, "moved.from", length=formats.length(reader.locale, now - episode.opened_at))]
+    return []
+
+
+def _better(change: RiskChanged, wanted: Counterfactual, locale: Locale) -> str:
+    driver = next((driver for driver in change.drivers if driver.measure == wanted.measure), None)
+    return clean(explain.counterfactual_sentence(locale, wanted, driver), _LINE)
+
+
+def _notes(change: RiskChanged, reader: Reader) -> tuple[str, ...]:
+    locale = reader.locale
+    coverage = formats.percent(locale, change.coverage / 10_000)
+    found = [say(locale, "coverage", coverage=coverage, moment=formats.moment(locale, change.as_of, reader.zone))]
+    if change.account.plan:
+        found.append(say(locale, "plan.owner", plan=clean(change.account.plan, 40)))
+    if change.cause.silent:
+        found.append(say(locale, "cause.silent", cause=cause(locale, change.cause)))
+    return tuple(found)
+
+
+def state_line(episode: Episode, reader: Reader) -> str:
+    """Return who does what about the episode, for the foot of a message."""
+    locale, by = reader.locale, clean(episode.by or "", 60)
+    acted = formats.moment(locale, episode.acted_at, reader.zone) if episode.acted_at else ""
+    match episode.state:
+        case State.OPEN:
+            return say(locale, "state.open")
+        case State.ACKNOWLEDGED:
+            return say(locale, "state.acknowledged", by=by, moment=acted)
+        case State.SNOOZED:
+            until = formats.moment(locale, episode.until, reader.zone) if episode.until else ""
+            return say(locale, "state.snoozed", by=by, moment=until)
+        case State.RECOVERED:
+            ended = episode.ended_at or episode.change.as_of
+            return say(locale, "state.recovered", day=formats.day(locale, ended.astimezone(reader.zone).date()))
+        case State.CLOSED:
+            outcome = say(locale, f"outcome.{episode.outcome}") if episode.outcome else ""
+            return say(locale, "state.closed", by=by, outcome=outcome)
+
+
+def _acts(episode: Episode) -> tuple[Act, ...]:
+    if not episode.active:
+        return ()
+    return (Act.SNOOZE, Act.CLOSE) if episode.state is State.ACKNOWLEDGED else (Act.ACKNOWLEDGE, Act.SNOOZE, Act.CLOSE)

@@ -1,0 +1,73 @@
+"""Pure. A card as an e-mail: subject, plain text and HTML; autoescape is forced, links are only ours."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.sentences import say
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from churnsignal_alerts.act import Act
+from churnsignal_alerts.render.card import Card, Tone
+
+_SUBJECT = 150
+_COLOURS = {Tone.BAD: "#c62828", Tone.WARN: "#b26a00", Tone.GOOD: "#2e7d32", Tone.CALM: "#5f6b7a"}
+
+_environment = Environment(
+    loader=PackageLoader("churnsignal_alerts", "templates"),
+    autoescape=select_autoescape(enabled_extensions=("html",), disabled_extensions=("txt",), default=True),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MailBody:
+    """One e-mail's content."""
+
+    subject: str
+    text: str
+    html: str
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A labelled link to one of our own pages. The first of a message is its main one."""
+
+    label: str
+    url: str
+
+
+def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act, str], str], duplicate: str = "") -> MailBody:
+    """Return the e-mail. `links` are signed addresses by act and episode; without them nothing can be done from the mail."""
+    facts = {
+        "card": card,
+        "lang": locale.value,
+        "colour": _COLOURS[card.tone],
+        "buttons": [
+            Link(_label(act, locale), links[act, card.episodes[0]])
+            for act in card.acts
+            if not card.lines and (act, card.episodes[0]) in links
+        ],
+        "line_links": {
+            line.episode: Link(_label(Act.ACKNOWLEDGE, locale), links[key])
+            for line in card.lines
+            if (key := (Act.ACKNOWLEDGE, line.episode)) in links
+        },
+        "state_label": say(locale, "label.state"),
+        "how": say(locale, "email.how"),
+        "footer": say(locale, "email.footer", address=address, episode=card.episodes[0]),
+        "duplicate": duplicate,
+    }
+    text = _environment.get_template("message.txt").render(facts)
+    return MailBody(card.headline[:_SUBJECT], text, _environment.get_template("message.html").render(facts))
+
+
+def _label(act: Act, locale: Locale) -> str:
+    return say(locale, "button.false_alarm" if act is Act.CLOSE else f"button.{act}")
+
+
+def page(name: str, **facts: object) -> str:
+    """Return one of the pages behind the links."""
+    return _environment.get_template(name).render(facts)

@@ -1,0 +1,82 @@
+"""Pure. One message about many accounts, ranked by what is at stake, with why each is there."""
+
+from decimal import Decimal
+
+from churnsignal_common.catalog import explain, formats
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.sentences import cause, say
+
+from churnsignal_alerts.act import Act
+from churnsignal_alerts.episodes import Episode, NoticeKind
+from churnsignal_alerts.inert import clean
+from churnsignal_alerts.render.card import Card, Line, Reader, Tone
+from churnsignal_alerts.route import priority
+
+# As many as Slack's 50 blocks and total size carry with room to spare; the rest is counted, and listed by the API.
+SHOWN = 20
+_SEPARATOR = " · "
+
+
+def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
+    """Return the card of several notices for one person."""
+    ranked = sorted(told, key=lambda pair: (not _bad(*pair), -priority(pair[1].change), pair[1].account))
+    locale = reader.locale
+    bad = [episode for kind, episode in ranked if _bad(kind, episode)]
+    everyone = formats.quantity(locale, len(ranked), "accounts")
+    at_risk = formats.quantity(locale, len(bad), "accounts")
+    headline = say(locale, "summary.headline", accounts=at_risk) if bad else say(locale, "summary.headline.mixed", accounts=everyone)
+    total = _total(bad, locale)
+    left = len(ranked) - SHOWN
+    return Card(
+        tone=Tone.BAD if bad else Tone.CALM,
+        headline=headline,
+        summary=_SEPARATOR.join(part for part in (headline, total) if part),
+        sections=(("", tuple(part for part in (total, say(locale, "summary.intro") if len(bad) > 1 else "") if part)),),
+        notes=(say(locale, "summary.why", causes=_causes(ranked, locale)),),
+        lines=tuple(_line(kind, episode, reader) for kind, episode in ranked[:SHOWN]),
+        more=say(locale, "summary.more", accounts=formats.quantity(locale, left, "accounts")) if left > 0 else "",
+        acts=(Act.ACKNOWLEDGE,),
+        episodes=tuple(episode.id for _, episode in ranked),
+    )
+
+
+def _bad(kind: NoticeKind, episode: Episode) -> bool:
+    return episode.active and kind.needs_open
+
+
+def _total(episodes: list[Episode], locale: Locale) -> str:
+    """Return the money at stake in each currency; nothing when nobody's revenue is known."""
+    sums: dict[str, Decimal] = {}
+    for episode in episodes:
+        account = episode.change.account
+        if account.arr is not None:
+            key = (account.currency or "").upper()
+            sums[key] = sums.get(key, Decimal(0)) + Decimal(str(account.arr))
+    if not sums:
+        return ""
+    amounts = " + ".join(formats.per_year(locale, float(total), code) for code, total in sorted(sums.items()))
+    return say(locale, "summary.total", amount=amounts)
+
+
+def _causes(ranked: list[tuple[NoticeKind, Episode]], locale: Locale) -> str:
+    silent = {episode.change.cause for kind, episode in ranked if not kind.alone and episode.change.cause.silent}
+    words = [cause(locale, value) for value in sorted(silent)]
+    return ("、" if locale is Locale.JA else ", ").join(words) or say(locale, "summary.many")
+
+
+def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
+    locale, change, account = reader.locale, episode.change, episode.change.account
+    after = formats.score(change.score_after)
+    facts = [formats.per_year(locale, account.arr, account.currency) if account.arr is not None else ""]
+    if account.renewal_on:
+        facts.append(say(locale, "summary.line.renewal", day=formats.day(locale, account.renewal_on)))
+    if _bad(kind, episode):
+        facts.append(say(locale, "summary.line.risk", after=after))
+        strongest = explain.strongest(change.drivers, 1)
+        reason = explain.knockout_sentence(locale, change.knockout) if change.knockout else ""
+        reason = reason or (explain.driver_sentence(locale, strongest[0]) if strongest else "")
+    else:
+        span = formats.length(locale, (episode.ended_at or change.as_of) - episode.opened_at)
+        key = "summary.line.recovery" if episode.told else "summary.line.missed"
+        reason = say(locale, key, length=span, after=after)
+    return Line(episode.id, clean(episode.name, 80), _SEPARATOR.join(fact for fact in facts if fact), clean(reason, 200), episode.active)

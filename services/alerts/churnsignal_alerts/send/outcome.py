@@ -1,0 +1,80 @@
+"""Pure. What became of handing a message over, and the port that every channel implements."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from churnsignal_alerts.render.mail import MailBody
+from churnsignal_alerts.render.slack import SlackBody
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The provider has it. `ref` finds it again: channel and timestamp in Slack, Message-ID in mail."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The provider surely does not have it; try again, not before `after_s` if it said so."""
+
+    reason: str
+    after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """It will never be taken on this channel at this address."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """The provider may or may not have it: look before sending again."""
+
+    reason: str
+
+
+Outcome = Sent | Retry | Refused | Unknown
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The message is there."""
+
+    ref: str
+
+
+class Absent:
+    """The message is surely not there."""
+
+
+class CannotSay:
+    """This channel cannot be asked, or did not answer."""
+
+
+Sighting = Found | Absent | CannotSay
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to hand over. `key` is the same at every attempt; `thread` and `edit` are refs of earlier messages."""
+
+    key: str
+    address: str
+    name: str
+    episodes: tuple[str, ...]
+    slack: SlackBody | None = None
+    mail: MailBody | None = None
+    thread: str | None = None
+    edit: str | None = None
+    possible_duplicate: bool = False
+
+
+class Sender(Protocol):
+    """A channel. Neither method raises for anything that the provider or the network does."""
+
+    async def send(self, message: Outgoing) -> Outcome: ...
+
+    async def look_up(self, message: Outgoing) -> Sighting: ...

@@ -1,0 +1,126 @@
+"""Door. Slack's Web API: post, thread, edit, and look a message up again by its metadata."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import structlog
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from churnsignal_alerts.send.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+
+log = structlog.get_logger()
+
+EVENT_TYPE = "churnsignal_alert"
+# Slack says of these that something may have happened on its side.
+_MAYBE = frozenset({"internal_error", "fatal_error", "request_timeout"})
+_LATER = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
+_LOOK_BACK = 200
+
+
+class SlackSender:
+    """One workspace. Retries, pauses and fallbacks are the caller's: the SDK's own handlers are off."""
+
+    def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession, timeout_s: int) -> None:
+        self._client = AsyncWebClient(token=token, base_url=base_url, timeout=timeout_s, session=session, retry_handlers=[])
+        self._channels: dict[str, str] = {}
+
+    async def send(self, message: Outgoing) -> Outcome:
+        """Post, reply or edit; one request unless a direct message has to be opened first."""
+        assert message.slack is not None
+        opened = await self._call(self._channel(message))
+        if not isinstance(opened, str):
+            return opened if not isinstance(opened, Unknown) else Retry(opened.reason)
+        answer = await self._call(self._deliver(message, opened))
+        if not isinstance(answer, str):
+            return answer
+        return Sent(answer)
+
+    async def _deliver(self, message: Outgoing, channel: str) -> str:
+        assert message.slack is not None
+        body: dict[str, Any] = {"text": message.slack.text, "blocks": message.slack.blocks}
+        if message.edit:
+            place, ts = message.edit.split(":", 1)
+            await self._client.chat_update(channel=place, ts=ts, **body)
+            return message.edit
+        answer = await self._client.chat_postMessage(
+            channel=channel, thread_ts=message.thread.split(":", 1)[1] if message.thread else None, reply_broadcast=bool(message.thread) or None,
+            metadata={"event_type": EVENT_TYPE, "event_payload": _payload(message)}, unfurl_links=False, unfurl_media=False, parse="none", **body,
+        )  # fmt: skip
+        return f"{answer['channel']}:{answer['ts']}"
+
+    async def _channel(self, message: Outgoing) -> str:
+        """Return the id to post to: a user's direct message is opened once and remembered."""
+        if message.thread:
+            return message.thread.split(":", 1)[0]
+        address = message.address
+        if not address.startswith(("U", "W")):
+            return address
+        if address not in self._channels:
+            answer = await self._client.conversations_open(users=address)
+            channel: dict[str, Any] = answer["channel"]
+            self._channels[address] = channel["id"]
+        return self._channels[address]
+
+    async def look_up(self, message: Outgoing) -> Sighting:
+        """Look for the message among the newest of its channel or thread."""
+        opened = await self._call(self._channel(message))
+        if not isinstance(opened, str):
+            return CannotSay()
+        found = await self._call(self._history(message, opened))
+        if not isinstance(found, str):
+            return CannotSay()
+        return Found(f"{opened}:{found}") if found else Absent()
+
+    async def _history(self, message: Outgoing, channel: str) -> str:
+        if message.thread:
+            answer = await self._client.conversations_replies(
+                channel=channel, ts=message.thread.split(":", 1)[1], include_all_metadata=True, limit=_LOOK_BACK
+            )
+        else:
+            answer = await self._client.conversations_history(channel=channel, include_all_metadata=True, limit=_LOOK_BACK)
+        messages: list[dict[str, Any]] = answer["messages"]
+        return next((str(m["ts"]) for m in messages if _key(m) == message.key), "")
+
+    async def _call(self, work: Any) -> str | Retry | Refused | Unknown:
+        """Return what `work` returns, or what its failure means."""
+        try:
+            result: str = await work
+        except SlackApiError as error:
+            return _meaning(error)
+        except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:
+            return Retry(f"cannot connect: {type(error).__name__}")
+        except (aiohttp.ClientError, TimeoutError, asyncio.IncompleteReadError, OSError) as error:
+            return Unknown(f"no answer: {type(error).__name__}")
+        return result
+
+
+def _payload(message: Outgoing) -> dict[str, Any]:
+    payload: dict[str, Any] = {"episode_id": message.episodes[0], "episodes": ",".join(message.episodes[:50]), "delivery": message.key}
+    return payload | ({"possible_duplicate": True} if message.possible_duplicate else {})
+
+
+def _key(message: dict[str, Any]) -> str:
+    metadata = message.get("metadata") or {}
+    return str((metadata.get("event_payload") or {}).get("delivery", ""))
+
+
+def _meaning(error: SlackApiError) -> Retry | Refused | Unknown:
+    """Return what Slack's refusal means for the message."""
+    status = getattr(error.response, "status_code", 0)
+    data = getattr(error.response, "data", None)
+    code = str(data.get("error", "")) if isinstance(data, dict) else ""
+    if status == 429 or code in _LATER:
+        return Retry(code or "ratelimited", _retry_after(getattr(error.response, "headers", {})))
+    if status >= 500 or code in _MAYBE or not code:
+        return Unknown(code or f"status {status}")
+    return Refused(code)
+
+
+def _retry_after(headers: Any) -> float | None:
+    value = next((v for k, v in dict(headers).items() if str(k).lower() == "retry-after"), None)
+    try:
+        return max(0.0, float(value)) if value is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,62 @@
+"""Door. Each account's risk changes in order: seen ones are ignored, ones after a gap are held until it closes or time is up."""
+
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+SEEN = text("SELECT account, sequence FROM alerts.sequences WHERE account = ANY(:accounts) ORDER BY account FOR UPDATE")
+ADVANCE = text("""
+INSERT INTO alerts.sequences (account, sequence) VALUES (:account, :sequence)
+ON CONFLICT (account) DO UPDATE SET sequence = greatest(alerts.sequences.sequence, excluded.sequence)
+""")
+HOLD = text("""
+INSERT INTO alerts.held (account, sequence, record, recorded_ms) VALUES (:account, :sequence, :record, :recorded_ms) ON CONFLICT DO NOTHING
+""")
+HELD = text("SELECT account, sequence, record, recorded_ms FROM alerts.held WHERE account = ANY(:accounts) ORDER BY account, sequence")
+RELEASE = text("DELETE FROM alerts.held WHERE account = :account AND sequence <= :sequence")
+# Accounts whose gap has been open too long, by the database's clock: waiting for machines is real time.
+OVERDUE = text("SELECT DISTINCT account FROM alerts.held WHERE held_at < now() - make_interval(secs => :after_s) LIMIT 100")
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A change that waits for an earlier one."""
+
+    account: str
+    sequence: int
+    record: bytes
+    recorded_ms: int
+
+
+async def seen(connection: AsyncConnection, accounts: list[str]) -> dict[str, int]:
+    """Return the last sequence of each known account, locked."""
+    return {row.account: row.sequence for row in await connection.execute(SEEN, {"accounts": accounts})}
+
+
+async def held(connection: AsyncConnection, accounts: list[str]) -> dict[str, list[Held]]:
+    """Return what waits, by account and in order."""
+    found: dict[str, list[Held]] = {}
+    for row in await connection.execute(HELD, {"accounts": accounts}):
+        found.setdefault(row.account, []).append(Held(row.account, row.sequence, bytes(row.record), row.recorded_ms))
+    return found
+
+
+async def hold(connection: AsyncConnection, waiting: list[Held]) -> None:
+    """Keep changes until the gap before them closes."""
+    if waiting:
+        rows = [{"account": h.account, "sequence": h.sequence, "record": h.record, "recorded_ms": h.recorded_ms} for h in waiting]
+        await connection.execute(HOLD, rows)
+
+
+async def advance(connection: AsyncConnection, last: dict[str, int]) -> None:
+    """Note the last sequence applied of each account, and let go of what no longer waits."""
+    if last:
+        rows = [{"account": account, "sequence": sequence} for account, sequence in sorted(last.items())]
+        await connection.execute(ADVANCE, rows)
+        await connection.execute(RELEASE, rows)
+
+
+async def overdue(connection: AsyncConnection, after_s: float) -> list[str]:
+    """Return accounts that have waited longer than `after_s` for a missing change."""
+    return [row.account for row in await connection.execute(OVERDUE, {"after_s": after_s})]

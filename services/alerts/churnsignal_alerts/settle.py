@@ -1,0 +1,89 @@
+"""Pure. What follows from an attempt: done, wait and try again, take the other way, or give up where people see it."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import assert_never
+
+from churnsignal_alerts.backoff import Backoff
+from churnsignal_alerts.delivery import Delivery, Record, Way
+from churnsignal_alerts.directory import Channel, Directory
+from churnsignal_alerts.policy import Policy, Pool
+from churnsignal_alerts.send.outcome import Outcome, Refused, Retry, Sent, Unknown
+
+
+def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:
+    """Return the way after this one: the same person's e-mail, then the catch-all; None when all were tried."""
+    if delivery.channel is Channel.SLACK and Channel.EMAIL in usable:
+        address = _email_of(delivery.recipient, directory, policy)
+        if address:
+            return Way(delivery.recipient, delivery.name, Channel.EMAIL, address)
+    catch_all = f"pool:{policy.catch_all.name}"
+    if delivery.recipient == catch_all:
+        return None
+    for channel, address in ((Channel.SLACK, policy.catch_all.slack), (Channel.EMAIL, policy.catch_all.email)):
+        if address and channel in usable:
+            return Way(catch_all, policy.catch_all.name, channel, address)
+    return None
+
+
+def _email_of(recipient: str, directory: Directory, policy: Policy) -> str | None:
+    if recipient.startswith("pool:"):
+        pool: Pool | None = (
+            policy.catch_all if recipient == f"pool:{policy.catch_all.name}" else policy.pools.get(recipient.removeprefix("pool:"))
+        )
+        return pool.email if pool else None
+    csm = directory.find(recipient)
+    return csm.email if csm else None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try: how long it took, how long the message has been tried, and what the next way would be."""
+
+    took_ms: int
+    tried_for: timedelta
+    way: Way | None
+    possible_duplicate: bool
+    episodes: tuple[str, ...]
+    dropped: tuple[int, ...] = ()
+
+
+def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Backoff) -> Record:
+    """Return what to write about the attempt."""
+    match outcome:
+        case Sent(ref):
+            word = "sent possible_duplicate" if attempt.possible_duplicate else "sent"
+            return replace(_record("sent", word, "", attempt), ref=ref)
+        case Refused(reason):
+            return _other_way(reason, attempt) or _record("failed", "failed", reason, attempt)
+        case Retry(reason, after_s):
+            return _later(delivery, reason, after_s, attempt, backoff, unknown=False)
+        case Unknown(reason):
+            return _later(delivery, reason, None, attempt, backoff, unknown=True)
+        case _:
+            assert_never(outcome)
+
+
+def _later(delivery: Delivery, reason: str, after_s: float | None, attempt: Attempt, backoff: Backoff, *, unknown: bool) -> Record:
+    wait = backoff.wait(delivery.attempts, after_s)
+    if attempt.way and attempt.tried_for + wait > backoff.patience:
+        moved = _other_way(reason, attempt)
+        if moved:
+            return moved
+    word = "unknown" if unknown else "retry"
+    return replace(_record("retry", word, reason, attempt), wait=wait, unknown=unknown or delivery.unknown, pause_s=after_s)
+
+
+def _other_way(reason: str, attempt: Attempt) -> Record | None:
+    if attempt.way is None:
+        return None
+    way = attempt.way
+    detail = f"{reason}; goes by {way.channel} to {way.recipient}"
+    return replace(_record("moved", "moved", detail, attempt), reroute=way)
+
+
+def _record(state: str, outcome: str, detail: str, attempt: Attempt) -> Record:
+    return Record(
+        state=state, outcome=outcome, detail=detail, took_ms=attempt.took_ms, possible_duplicate=attempt.possible_duplicate,
+        episodes=attempt.episodes, dropped=attempt.dropped,
+    )  # fmt: skip

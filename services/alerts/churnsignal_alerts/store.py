@@ -1,0 +1,142 @@
+"""Door. Episodes in Postgres: load what a decision needs under lock, write what it came to; always inside the caller's transaction."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, profile_decoder
+from sqlalchemy import RowMapping, insert, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from churnsignal_alerts.episodes import Entry, Episode, Kind, Outcome, State
+from churnsignal_alerts.plan import Notice, Plan
+from churnsignal_alerts.route import priority
+from churnsignal_alerts.tables import episodes, notices, profiles, timeline
+
+_change_decoder = msgspec.json.Decoder(RiskChanged)
+_encoder = msgspec.json.Encoder()
+
+_TOLD = """
+  EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent')
+          AND n.kind IN ('risk', 'summary', 'reopened', 'reminder', 'moved')) AS told,
+  EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent') AND n.round = e.flips
+          AND n.kind IN ('recovery', 'unscored', 'digest')) AS over_told
+"""
+
+# Queued notices are locked with their episodes: whether one has left is part of the decision.
+LOCK_EPISODES = text("SELECT id FROM alerts.episodes WHERE account = ANY(:accounts) ORDER BY id FOR NO KEY UPDATE")
+LOCK_NOTICES = text(
+    "SELECT n.id FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode "
+    "WHERE e.account = ANY(:accounts) AND n.state = 'queued' ORDER BY n.id FOR UPDATE OF n"
+)
+NEWEST = text(
+    f"SELECT DISTINCT ON (e.account, e.kind) e.*, {_TOLD} FROM alerts.episodes e "  # noqa: S608 a constant of this module
+    "WHERE e.account = ANY(:accounts) ORDER BY e.account, e.kind, e.opened_at DESC, e.id DESC"
+)
+ONE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = :id FOR NO KEY UPDATE OF e")  # noqa: S608 as above
+CANCEL = text("UPDATE alerts.notices SET state = 'cancelled' WHERE episode = ANY(:ids) AND state = 'queued'")
+# The newest message per place that shows the episode is edited to show its new state.
+EDIT = text("""
+INSERT INTO alerts.notices (episode, kind, round, verdict, recipient, name, channel, address, locale, zone, route, created_at, due_at,
+                            priority, state, target)
+SELECT DISTINCT ON (n.address) n.episode, 'state', :round, 'show the new state', n.recipient, n.name, n.channel, n.address, n.locale, n.zone,
+       n.route, :now, :now, n.priority, 'queued', n.delivery
+FROM alerts.notices n WHERE n.episode = ANY(:ids) AND n.channel = 'slack' AND n.state = 'sent'
+  AND n.kind IN ('risk', 'summary', 'reopened', 'reminder', 'moved') AND n.delivery IS NOT NULL
+ORDER BY n.address, n.id DESC ON CONFLICT DO NOTHING
+""")
+
+
+async def lock_accounts(connection: AsyncConnection, accounts: Sequence[str]) -> dict[str, dict[Kind, Episode]]:
+    """Return the newest episode of each kind of `accounts`, locked until the end of the transaction."""
+    await connection.execute(LOCK_EPISODES, {"accounts": accounts})
+    await connection.execute(LOCK_NOTICES, {"accounts": accounts})
+    found: dict[str, dict[Kind, Episode]] = {account: {} for account in accounts}
+    for row in (await connection.execute(NEWEST, {"accounts": accounts})).mappings():
+        found[row["account"]][Kind(row["kind"])] = episode_of(row)
+    return found
+
+
+async def lock_episode(connection: AsyncConnection, ident: str) -> Episode | None:
+    """Return one episode, locked with its account's queued notices."""
+    row = (await connection.execute(ONE, {"id": ident})).mappings().first()
+    if row is None:
+        return None
+    await connection.execute(LOCK_NOTICES, {"accounts": [row["account"]]})
+    row = (await connection.execute(ONE, {"id": ident})).mappings().one()
+    return episode_of(row)
+
+
+def episode_of(row: RowMapping | Mapping[str, Any]) -> Episode:
+    """Return the episode of a row; a row without told flags was never told."""
+    return Episode(
+        id=row["id"], account=row["account"], kind=Kind(row["kind"]), state=State(row["state"]), opened_at=row["opened_at"],
+        change=_change_decoder.decode(row["change"]), since=row["since"], flips=row["flips"], told=row.get("told", False),
+        over_told=row.get("over_told", False), ended_at=row["ended_at"], csm=row["csm"], pinned=row["pinned"], by=row["acted_by"],
+        acted_at=row["acted_at"], until=row["until"], outcome=Outcome(row["outcome"]) if row["outcome"] else None, note=row["note"],
+        score_before=row["score_before"],
+    )  # fmt: skip
+
+
+def _episode_row(episode: Episode) -> dict[str, Any]:
+    return {
+        "id": episode.id, "account": episode.account, "kind": episode.kind, "state": episode.state, "opened_at": episode.opened_at,
+        "since": episode.since, "ended_at": episode.ended_at, "flips": episode.flips, "csm": episode.csm, "pinned": episode.pinned,
+        "acted_by": episode.by, "acted_at": episode.acted_at, "until": episode.until, "outcome": episode.outcome, "note": episode.note,
+        "score_before": episode.score_before, "change": _encoder.encode(episode.change), "priority": priority(episode.change), "version": 0,
+    }  # fmt: skip
+
+
+def _notice_row(notice: Notice, now: datetime, rank: int, recorded_ms: int | None) -> dict[str, Any]:
+    who = notice.recipient
+    return {
+        "episode": notice.episode, "kind": notice.kind, "round": notice.round, "verdict": notice.verdict, "recipient": who.id, "name": who.name,
+        "channel": notice.channel, "address": notice.address, "locale": who.locale, "zone": who.zone.key, "route": notice.route, "created_at": now,
+        "due_at": notice.due_at, "priority": rank, "recorded_ms": recorded_ms, "state": "queued",
+    }  # fmt: skip
+
+
+async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, recorded_ms: int | None = None) -> None:
+    """Write one plan: the episode, its timeline, what is void, what is told and what is edited. Told twice in a round is refused by a key."""
+    row = _episode_row(plan.episode)
+    statement = upsert(episodes).values(row)
+    changed = {name: statement.excluded[name] for name in row if name not in ("id", "account", "kind", "opened_at", "version")}
+    await connection.execute(
+        statement.on_conflict_do_update(index_elements=["id"], set_={**changed, "version": episodes.c.version + 1}),
+    )
+    if plan.entries:
+        await connection.execute(insert(timeline), [_entry_row(entry) for entry in plan.entries])
+    if plan.cancel:
+        await connection.execute(CANCEL, {"ids": [plan.episode.id]})
+    if plan.notices:
+        rows = [_notice_row(notice, now, row["priority"], recorded_ms) for notice in plan.notices]
+        await connection.execute(upsert(notices).on_conflict_do_nothing(), rows)
+    if plan.edit:
+        await connection.execute(EDIT, {"ids": [plan.episode.id], "round": int(now.timestamp() * 1000), "now": now})
+
+
+def _entry_row(entry: Entry) -> dict[str, Any]:
+    return {"episode": entry.episode, "at": entry.at, "what": entry.what, "actor": entry.actor, "why": entry.why}
+
+
+_KEEP_NEWER = text("""
+INSERT INTO alerts.profiles (account, profile, updated_at) VALUES (:account, :profile, :updated_at)
+ON CONFLICT (account) DO UPDATE SET profile = excluded.profile, updated_at = excluded.updated_at
+WHERE alerts.profiles.updated_at IS NULL OR excluded.updated_at >= alerts.profiles.updated_at
+""")
+
+
+async def save_profiles(connection: AsyncConnection, found: Iterable[AccountProfile]) -> None:
+    """Keep each profile unless a newer one is there."""
+    never = datetime.min.replace(tzinfo=UTC)
+    rows = [{"account": p.account, "profile": _encoder.encode(p), "updated_at": p.updated_at or never} for p in found]
+    if rows:
+        await connection.execute(_KEEP_NEWER, rows)
+
+
+async def profile(connection: AsyncConnection, account: str) -> AccountProfile | None:
+    """Return what is known of an account."""
+    row = (await connection.execute(profiles.select().where(profiles.c.account == account))).mappings().first()
+    return profile_decoder.decode(row["profile"]) if row else None

@@ -3,12 +3,11 @@
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
-from asyncpg import Connection
 from churnsignal_common.contracts.days import DayRecord, day_record_decoder
-from churnsignal_common.postgres.engine import raw
+from churnsignal_common.postgres.engine import RawConnection, raw
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
@@ -93,7 +92,7 @@ class Load:
         self._engine = engine
 
     @contextlib.asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Connection[Any]]:
+    async def _connection(self) -> AsyncIterator[RawConnection]:
         async with self._engine.connect() as connection:
             yield await raw(connection)
 
@@ -151,7 +150,7 @@ class Load:
             return [Part(*row) for row in await pg.fetch(PARTS, day)]
 
 
-async def _residents(pg: Connection[Any], accounts: list[str]) -> Iterable[Resident]:
+async def _residents(pg: RawConnection, accounts: list[str]) -> Iterable[Resident]:
     rows = await pg.fetch(ACCOUNTS, accounts)
     if not rows:
         return []
@@ -169,13 +168,13 @@ async def _residents(pg: Connection[Any], accounts: list[str]) -> Iterable[Resid
     ]
 
 
-async def deployment(pg: Connection[Any], facts: dict[str, str]) -> dict[str, str]:
+async def deployment(pg: RawConnection, facts: dict[str, str]) -> dict[str, str]:
     """Return what the deployment was first run with; `facts` count only on its first run."""
     await pg.execute(DEPLOYMENT, list(facts), list(facts.values()))
     return {row["name"]: row["value"] for row in await pg.fetch("SELECT name, value FROM scoring.deployment")}
 
 
-async def positions(pg: Connection[Any], starts: dict[Place, int]) -> dict[Place, int]:
+async def positions(pg: RawConnection, starts: dict[Place, int]) -> dict[Place, int]:
     """Return the next offset of each place in `starts`, which says where to begin with those never owned before."""
     found = {Place(row["topic"], row["partition"]): row["next_offset"] for row in await pg.fetch(POSITIONS, [p.partition for p in starts])}
     new = [place for place in starts if place not in found]
@@ -185,19 +184,19 @@ async def positions(pg: Connection[Any], starts: dict[Place, int]) -> dict[Place
     return {place: found.get(place, start) for place, start in starts.items()}
 
 
-async def stored_buckets(pg: Connection[Any], partitions: list[int]) -> dict[Bucket, Stored]:
+async def stored_buckets(pg: RawConnection, partitions: list[int]) -> dict[Bucket, Stored]:
     return {Bucket(*row[:3]): Stored(row["rows"], row["written"]) for row in await pg.fetch(DEDUP_STORED, partitions)}
 
 
-async def parked(pg: Connection[Any], partitions: list[int]) -> Counter[tuple[int, str]]:
+async def parked(pg: RawConnection, partitions: list[int]) -> Counter[tuple[int, str]]:
     return Counter({(row["partition"], row["source"]): row["calls"] for row in await pg.fetch(PARKED, partitions)})
 
 
-async def close_marks(pg: Connection[Any], partitions: list[int]) -> list[CloseMark]:
+async def close_marks(pg: RawConnection, partitions: list[int]) -> list[CloseMark]:
     return [CloseMark(*row) for row in await pg.fetch(CLOSES, partitions)]
 
 
-async def leftovers(pg: Connection[Any], partitions: list[int]) -> list[OutboxRow]:
+async def leftovers(pg: RawConnection, partitions: list[int]) -> list[OutboxRow]:
     """Return what was committed and perhaps not published, in its order."""
     rows = await pg.fetch(LEFTOVERS, partitions)
     return [OutboxRow(row["id"], row["partition"], row["topic"], row["target"], _records.decode(row["records"])) for row in rows]

@@ -1,9 +1,8 @@
 """Door. The monthly partitions of score_history: made ahead of the close that needs them, dropped when they are too old."""
 
 from datetime import date
-from typing import Any
 
-from asyncpg import Connection
+from churnsignal_common.postgres.engine import RawConnection
 
 from churnsignal_scoring.health.days import from_date, to_date
 
@@ -26,7 +25,7 @@ def _first_kept(day: int, months: int) -> date:
     return date(count // 12, count % 12 + 1, 1)
 
 
-async def make_months(pg: Connection[Any], day: int, keep: int) -> None:
+async def make_months(pg: RawConnection, day: int, keep: int) -> None:
     """Have partitions for the month of `day` and the next one; drop those more than `keep` months old."""
     await pg.execute(LOCK)
     existing = {row["relname"] for row in await pg.fetch(EXISTING)}

@@ -1,9 +1,8 @@
 """Door. Who may write a partition: an epoch in Postgres that each new owner raises, so that a zombie's transaction is refused."""
 
 from collections.abc import Iterable
-from typing import Any
 
-from asyncpg import Connection
+from churnsignal_common.postgres.engine import RawConnection
 
 CLAIM = """-- take partitions: whoever held an older epoch can write no more
 INSERT INTO scoring.ownership AS o (partition, epoch, owner) SELECT p, 1, $2 FROM unnest($1::int[]) AS p ORDER BY p
@@ -31,12 +30,12 @@ class Ownership:
         self._owner = owner
         self.epochs: dict[int, int] = {}
 
-    async def claim(self, pg: Connection[Any], partitions: Iterable[int]) -> dict[int, int]:
+    async def claim(self, pg: RawConnection, partitions: Iterable[int]) -> dict[int, int]:
         """Return new epochs; they count once the caller's transaction has committed."""
         rows = await pg.fetch(CLAIM, sorted(partitions), self._owner)
         return {row["partition"]: row["epoch"] for row in rows}
 
-    async def check(self, pg: Connection[Any], partitions: Iterable[int]) -> None:
+    async def check(self, pg: RawConnection, partitions: Iterable[int]) -> None:
         """Raise `Fenced` unless this process still owns all `partitions`; they stay ours until the transaction ends."""
         wanted = sorted(partitions)
         found = {row["partition"]: row["epoch"] for row in await pg.fetch(CHECK, wanted)}

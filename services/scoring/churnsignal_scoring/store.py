@@ -5,8 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from asyncpg import Connection
-from churnsignal_common.postgres.engine import raw
+from churnsignal_common.postgres.engine import RawConnection, raw
 from churnsignal_common.runtime import crash
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -112,7 +111,7 @@ class Store:
         self.ownership = ownership
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection[Any]]:
+    async def transaction(self) -> AsyncIterator[RawConnection]:
         """Yield an asyncpg connection in a transaction of its own."""
         async with self._engine.connect() as connection:
             pg = await raw(connection)
@@ -144,13 +143,13 @@ class Store:
                 await pg.execute(JOIN_DEDUP, *bucket)
 
 
-async def _put(pg: Connection[Any], statement: str, rows: Sequence[Sequence[Any]]) -> None:
+async def _put(pg: RawConnection, statement: str, rows: Sequence[Sequence[Any]]) -> None:
     """Run a set-based statement with one array per column, unless there is nothing to write."""
     if rows:
         await pg.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
 
 
-async def _save_progress(pg: Connection[Any], effects: Effects) -> None:
+async def _save_progress(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, POSITIONS, [(*place, following) for place, following in effects.positions.items()])
     await _put(pg, OUTCOMES, sorted((*key, count) for key, count in effects.tally.counts.items() if count))
     if effects.dedup:
@@ -160,7 +159,7 @@ async def _save_progress(pg: Connection[Any], effects: Effects) -> None:
         await pg.execute(PUBLISHED, effects.published)
 
 
-async def _save_accounts(pg: Connection[Any], rows: Iterable[AccountRow]) -> None:
+async def _save_accounts(pg: RawConnection, rows: Iterable[AccountRow]) -> None:
     accounts: list[tuple[Any, ...]] = []
     days: list[tuple[Any, ...]] = []
     users: list[UserRow] = []
@@ -179,7 +178,7 @@ async def _save_accounts(pg: Connection[Any], rows: Iterable[AccountRow]) -> Non
     await _put(pg, FACTS, facts)
 
 
-async def _save_conclusions(pg: Connection[Any], effects: Effects) -> None:
+async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, SCORES, effects.scores)
     for day in sorted({row.day for row in effects.scores}):
         closed = [row.account for row in effects.scores if row.day == day]
@@ -204,14 +203,14 @@ async def _save_conclusions(pg: Connection[Any], effects: Effects) -> None:
         await pg.execute(RECORD, day, body.decode())
 
 
-async def _save_unresolved(pg: Connection[Any], effects: Effects) -> None:
+async def _save_unresolved(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, LINKS, [(subject, partition, *link) for subject, (partition, link) in sorted(effects.links.items())])
     await _put(pg, PARK, effects.parked)
     if effects.unparked:
         await pg.execute(UNPARK, [row for gone in effects.unparked for row in gone.ids])
 
 
-async def _save_outbox(pg: Connection[Any], effects: Effects) -> list[OutboxRow]:
+async def _save_outbox(pg: RawConnection, effects: Effects) -> list[OutboxRow]:
     rows = list(effects.outbox())
     if not rows:
         return []

@@ -2,10 +2,13 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from asyncpg import Connection as AsyncpgConnection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+# A string, because asyncpg's class takes no parameter at run time.
+RawConnection: TypeAlias = "AsyncpgConnection[Any]"
 
 
 def driver_url(url: str) -> str:

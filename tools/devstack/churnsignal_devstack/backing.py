@@ -72,10 +72,12 @@ def start(wanted: Wanted, environment: Mapping[str, str]) -> Backing:
         else Kafka(wanted.where / "kafka", pick_port(wanted.kafka_port, "Kafka"), wanted.sizing)
     )
     try:
+        if kafka:
+            kafka.begin()
         if postgres:
             postgres.start()
         if kafka:
-            kafka.start()
+            kafka.wait_ready()
     except BaseException:
         stop(postgres, kafka)
         raise

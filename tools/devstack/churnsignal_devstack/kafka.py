@@ -62,6 +62,11 @@ class Kafka:
 
     def start(self) -> None:
         """Format the data directory if there is none, start the broker, return when it serves clients."""
+        self.begin()
+        self.wait_ready()
+
+    def begin(self) -> None:
+        """Format the data directory if there is none and start the broker; do not wait."""
         self._where.mkdir(parents=True, exist_ok=True)
         self._take_lock()
         self._classpath = ":".join(map(str, jars()))
@@ -69,7 +74,6 @@ class Kafka:
         if not (self._where / "data/meta.properties").exists():
             self._format()
         self.launch()
-        self.wait_ready()
 
     def launch(self) -> None:
         """Start the broker on data that is there; do not wait."""

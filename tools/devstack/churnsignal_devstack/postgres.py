@@ -70,14 +70,22 @@ class Postgres:
 
     def start(self) -> None:
         """Make the data directory if there is none, start the server, return when it takes queries."""
+        self.begin()
+        self.finish()
+
+    def begin(self) -> None:
+        """Make the data directory if there is none and start the server; do not wait."""
         self._room = places.room_for(self._account, self._wanted)
         self._binaries = self._reachable_binaries()
-        fresh = not (self._data / "PG_VERSION").exists()
-        if fresh:
+        self._fresh = not (self._data / "PG_VERSION").exists()
+        if self._fresh:
             self._initdb()
         self.launch()
+
+    def finish(self) -> None:
+        """Wait until the server that `begin` started takes queries, and see that the product's database is there."""
         self.wait_ready()
-        if fresh:
+        if self._fresh:
             self.psql("postgres", f"CREATE DATABASE {DATABASE}")
 
     def launch(self) -> None:

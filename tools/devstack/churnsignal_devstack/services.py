@@ -15,6 +15,7 @@ from churnsignal_devstack.plan import PORT_OFFSETS
 from churnsignal_devstack.problems import StackProblem
 
 MODULES = {"inbox": ["churnsignal_devstack.inbox"]}
+COMMAND_PATIENCE_S = 120
 READY_PATHS = {"inbox": "/api/messages"}
 # What a child needs of our own environment besides what we tell it.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONWARNINGS", "COVERAGE_PROCESS_START")
@@ -32,12 +33,34 @@ def environment(told: Mapping[str, str]) -> dict[str, str]:
 
 def run_once(argv: list[str], told: Mapping[str, str]) -> str:
     """Run a command to its end and return what it printed; its failure is ours."""
-    done = subprocess.run(
-        argv, env=environment(told), capture_output=True, text=True, timeout=120, check=False, preexec_fn=children.dies_with_us()
+    return run_together([argv], told)[0]
+
+
+def run_together(commands: list[list[str]], told: Mapping[str, str]) -> list[str]:
+    """Run commands side by side to their ends and return what each printed; the first failure is ours."""
+    running = [_begin(argv, told) for argv in commands]
+    try:
+        outcomes = [child.communicate(timeout=COMMAND_PATIENCE_S) for child in running]
+    except BaseException:
+        for child in running:
+            child.kill()
+        raise
+    for argv, child, (printed, complaint) in zip(commands, running, outcomes, strict=True):
+        if child.returncode != 0:
+            raise StackProblem(f"`{' '.join(argv[1:])}` failed (code {child.returncode}):\n{(complaint or printed).strip()[-2000:]}")
+    return [printed for printed, _ in outcomes]
+
+
+def _begin(argv: list[str], told: Mapping[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        argv,
+        env=environment(told),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=children.dies_with_us(),  # noqa: PLW1509 see children.start
     )
-    if done.returncode != 0:
-        raise StackProblem(f"`{' '.join(argv[1:])}` failed (code {done.returncode}):\n{(done.stderr or done.stdout).strip()[-2000:]}")
-    return done.stdout
 
 
 def free_port_base() -> int:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from churnsignal_devstack import backing, places, plan, ports
 from churnsignal_devstack.postgres import Durability
 from churnsignal_devstack.problems import StackProblem
-from churnsignal_devstack.services import ServiceProcess, command, run_once
+from churnsignal_devstack.services import ServiceProcess, command, run_once, run_together
 from churnsignal_devstack.state import State, default_dir
 from churnsignal_devstack.supervise import Supervisor
 
@@ -109,9 +109,8 @@ class Stack:
         self.told = self._tell() | self._backing.env()
         self._record()
         self._say("Making topics and tables ...")
-        run_once([*command("common.kafka.topics_cli"), "apply"], self.told)
-        for name in self._options.services:
-            run_once(command(name, "migrate"), self.told)
+        migrations = [command(name, "migrate") for name in self._options.services]
+        run_together([command("common.kafka.topics_cli", "apply"), *migrations], self.told)
         self._write_client_env()
         for name in ORDER:
             if name == "inbox" or name in self._options.services:

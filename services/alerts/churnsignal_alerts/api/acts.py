@@ -14,43 +14,44 @@ from churnsignal_alerts.api.parts import Parts
 _STATUS = {Answer.DONE: 200, Answer.ALREADY: 200, Answer.OVER: 409, Answer.PAST: 422}
 
 
+async def _run(parts: Parts, ident: str, command: Command) -> dict[str, Any]:
+    result = await parts.desk.run(ident, command, "api")
+    if result is None:
+        raise HTTPException(404, "no such episode")
+    answer, _ = result
+    if _STATUS[answer] != 200:
+        raise HTTPException(_STATUS[answer], answer.value)
+    return {"answer": answer.name.lower(), **await episode_detail(parts, ident)}
+
+
 def routes(parts: Parts) -> APIRouter:
     """Return the routes for CSMs; each is the same command as a button or a link."""
     router = APIRouter()
     csm = may(Role.CSM, parts.tokens)
 
-    async def act(ident: str, command: Command) -> dict[str, Any]:
-        result = await parts.desk.run(ident, command, "api")
-        if result is None:
-            raise HTTPException(404, "no such episode")
-        answer, _ = result
-        if _STATUS[answer] != 200:
-            raise HTTPException(_STATUS[answer], answer.value)
-        return {"answer": answer.name.lower(), **await episode_detail(parts, ident)}
-
     @router.post("/v1/episodes/{ident}/acknowledge", tags=["episodes"], summary="Somebody is on it")
     async def acknowledge(ident: str, body: AcknowledgeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
-        return await act(ident, Command(Act.ACKNOWLEDGE, body.by or caller.name, note=body.note))
+        return await _run(parts, ident, Command(Act.ACKNOWLEDGE, body.by or caller.name, note=body.note))
 
     @router.post("/v1/episodes/{ident}/snooze", tags=["episodes"], summary="Tell again at a time; always wakes")
     async def snooze(ident: str, body: SnoozeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
         if body.until is not None and body.until.tzinfo is None:
             raise HTTPException(422, "until needs an offset, such as 2026-11-24T09:00:00+09:00")
-        return await act(ident, Command(Act.SNOOZE, body.by or caller.name, until=body.until, note=body.note))
+        return await _run(parts, ident, Command(Act.SNOOZE, body.by or caller.name, until=body.until, note=body.note))
 
     @router.post("/v1/episodes/{ident}/reassign", tags=["episodes"], summary="Somebody else looks after it; they are told")
     async def reassign(ident: str, body: ReassignIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
         found = (await parts.people.setup()).directory.find(body.to)
         if found is None:
             raise HTTPException(422, f"no CSM {body.to!r} in the directory; add them by PUT /v1/csms/{{id}}")
-        return await act(ident, Command(Act.REASSIGN, body.by or caller.name, to=found.id, note=body.note))
+        return await _run(parts, ident, Command(Act.REASSIGN, body.by or caller.name, to=found.id, note=body.note))
 
     @router.post("/v1/episodes/{ident}/close", tags=["episodes"], summary="Done, with an outcome")
     async def close(ident: str, body: CloseIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
-        return await act(ident, Command(Act.CLOSE, body.by or caller.name, outcome=body.outcome, note=body.note))
+        return await _run(parts, ident, Command(Act.CLOSE, body.by or caller.name, outcome=body.outcome, note=body.note))
 
     @router.post("/v1/episodes/{ident}/reopen", tags=["episodes"], summary="Not done after all")
     async def reopen(ident: str, body: AcknowledgeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
-        return await act(ident, Command(Act.REOPEN, body.by or caller.name, note=body.note))
+        return await _run(parts, ident, Command(Act.REOPEN, body.by or caller.name, note=body.note))
 
     return router

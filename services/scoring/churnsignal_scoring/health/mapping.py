@@ -97,7 +97,12 @@ class Mapper:
         self._profile = {plain_name(alias): fact for fact, aliases in config.profile.items() for alias in (fact, *aliases)}
         self._agents = tuple(agent.casefold() for agent in config.ignore.user_agents)
         self._whose = bool(config.ignore.users or config.ignore.accounts or config.ignore.email_domains)
+        self.properties = frozenset(name for rule in config.rules for name in _properties(rule))
         self._known: dict[tuple[str, str | None], Usage] = {}
+
+    def is_trait(self, name: str) -> bool:
+        """Return whether a trait of this name is kept as a fact of the account."""
+        return plain_name(name) in self._profile
 
     def usage(self, envelope: Envelope) -> Usage:
         """Return what the call means; raises `msgspec.DecodeError` when the call is no JSON object."""
@@ -190,6 +195,11 @@ class Mapper:
             case _:
                 pass
         return Usage(active=False, signals=(), facts=facts, command=command)
+
+
+def _properties(rule: Rule) -> list[str]:
+    asked = [] if rule.where is None else [rule.where[0]]
+    return [*asked, *(path for _, path in rule.facts if path is not None)]
 
 
 def _usage(name: str, rules: list[Rule], facts: tuple[tuple[str, Any], ...]) -> Usage:

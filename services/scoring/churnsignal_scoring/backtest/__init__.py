@@ -1,0 +1,1 @@
+"""Flow. Replay files of past events through the engine, to see what it would have said."""

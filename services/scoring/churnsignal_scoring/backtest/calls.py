@@ -1,0 +1,67 @@
+"""Pure. Rows of an events file as the calls an SDK would have sent."""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import msgspec
+
+from churnsignal_scoring.health.mapping import Mapper
+
+
+class Row(NamedTuple):
+    """One event. `rest` are the values of the file's other columns."""
+
+    account: str
+    user: str | None
+    event: str
+    at: datetime
+    rest: tuple[Any, ...]
+
+
+class Call(NamedTuple):
+    """A call of an account's user, in the wire format of the Segment API."""
+
+    account: str
+    user: str | None
+    at: datetime
+    body: msgspec.Raw
+
+
+class Caller:
+    """Turns rows into calls: columns that are traits into a group call whenever their values change, those a mapping reads into properties."""
+
+    def __init__(self, mapper: Mapper, names: tuple[str, ...]) -> None:
+        self._traits = [(place, name) for place, name in enumerate(names) if mapper.is_trait(name)]
+        self._properties = [(place, name) for place, name in enumerate(names) if name in mapper.properties and not mapper.is_trait(name)]
+        self._said: dict[str, tuple[Any, ...]] = {}
+        self._plain: dict[str, msgspec.Raw] = {}
+
+    def calls(self, rows: Iterable[Row]) -> Iterator[Call]:
+        """Yield the calls of these rows, in order."""
+        for row in rows:
+            if self._traits:
+                yield from self._group(row)
+            yield Call(row.account, row.user, row.at, self._track(row))
+
+    def _group(self, row: Row) -> Iterator[Call]:
+        values = tuple(row.rest[place] for place, _ in self._traits)
+        if self._said.get(row.account) == values:
+            return
+        self._said[row.account] = values
+        traits = {name: value for (_, name), value in zip(self._traits, values, strict=True) if value is not None}
+        if traits:
+            yield Call(row.account, row.user, row.at, _raw({"type": "group", "groupId": row.account, "traits": traits}))
+
+    def _track(self, row: Row) -> msgspec.Raw:
+        if self._properties:
+            properties = {name: row.rest[place] for place, name in self._properties}
+            return _raw({"type": "track", "event": row.event, "properties": properties})
+        known = self._plain.get(row.event)
+        if known is None:
+            known = self._plain[row.event] = _raw({"type": "track", "event": row.event})
+        return known
+
+
+def _raw(call: dict[str, Any]) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(call))

@@ -39,3 +39,4 @@ def told(stack: Stack, topic_prefix: str) -> Iterator[dict[str, str]]:
     stack.apply_topics(environment)
     yield environment
     stack.drop_database(url)
+    stack.drop_topics(topic_prefix)

@@ -12,6 +12,7 @@ import asyncpg
 import psutil
 import pytest
 from churnsignal_devstack import ports
+from churnsignal_devstack.problems import StackProblem
 from churnsignal_devstack.services import command, run_once
 
 from tests.support.stack import Stack
@@ -82,4 +83,7 @@ def test_topics_are_applied_under_the_prefix_and_a_second_time_changes_nothing(s
     stack.apply_topics(told)
     stack.apply_topics(told)
 
-    run_once([*command("common.kafka.topics_cli"), "check"], told)
+    run_once(command("common.kafka.topics_cli", "check"), told)
+    stack.drop_topics(topic_prefix)
+    with pytest.raises(StackProblem, match="missing"):
+        run_once(command("common.kafka.topics_cli", "check"), told)

@@ -1,15 +1,18 @@
 """Root. The Postgres and Kafka that a test run uses, and what tests do with them: fresh databases, topics, service processes, faults."""
 
+import asyncio
 import contextlib
 import itertools
 import os
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import pytest
+from churnsignal_common.kafka.client import Brokers, new_admin
 from churnsignal_devstack.backing import passing
 from churnsignal_devstack.postgres import Durability, psql
 from churnsignal_devstack.services import ServiceProcess, command, free_port_base, run_once
@@ -86,6 +89,12 @@ class Stack:
         """Create the table of topics under the prefix in `told`."""
         run_once([*command("common.kafka.topics_cli"), "apply"], told)
 
+    def drop_topics(self, prefix: str) -> None:
+        """Remove the topics under `prefix`: hundreds of idle partitions would slow the broker down for the tests to come."""
+        # In a thread of its own, because the caller may be inside an event loop.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, _delete_topics(self.bootstrap, prefix)).result()
+
     def close(self) -> None:
         """Remove the templates from a server that outlives us."""
         for name in self._templates.values():
@@ -103,6 +112,16 @@ class Stack:
 
     def _url_of(self, database: str) -> str:
         return f"{self.database_url.rsplit('/', 1)[0]}/{database}"
+
+
+async def _delete_topics(bootstrap: str, prefix: str) -> None:
+    admin = new_admin(Brokers(bootstrap, {}), "churnsignal-tests")
+    await admin.start()
+    try:
+        names = [name for name in await admin.list_topics() if name.startswith(prefix)]
+        await admin.delete_topics(names)
+    finally:
+        await admin.close()
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+from churnsignal_devstack.plan import PORT_OFFSETS
+from churnsignal_devstack.postgres import psql
 from churnsignal_devstack.services import free_port_base
+
+from tests.support.stack import Stack
 
 PATIENCE_S = 60
 
@@ -113,6 +118,29 @@ def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_behind(devstack: Devs
 
     _until(lambda: not any(psutil.pid_exists(child.pid) for child in children))
     assert devstack.run("status").returncode == 1
+
+
+def test_servers_that_the_environment_names_are_used_and_left_alone(devstack: Devstack, stack: Stack, database_url: str) -> None:
+    devstack.env |= {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap, "CHURNSIGNAL_TOPIC_PREFIX": "given."}
+
+    _up(devstack)
+    processes = [row["name"] for row in devstack.status()["processes"]]
+    devstack.run("down", "--wipe")
+
+    assert processes == ["inbox"]
+    assert psql(database_url, "SELECT 1") == "1"
+    stack.drop_topics("given.")
+
+
+def test_a_taken_port_is_said_in_one_sentence(devstack: Devstack) -> None:
+    inbox = int(devstack.env["CHURNSIGNAL_PORT_BASE"]) + PORT_OFFSETS["inbox"]
+    with socket.create_server(("127.0.0.1", inbox)):
+        refused = devstack.run("up", "--services", "")
+
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines() == [
+        f"Port {inbox}, wanted for inbox, is taken: end what listens there or set CHURNSIGNAL_PORT_BASE to other ports."
+    ]
 
 
 def test_wrong_use_ends_with_2_and_says_what_to_choose_from(devstack: Devstack) -> None:

@@ -28,11 +28,11 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import State
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import EPISODES, HELD, QUEUE_AGE, UNCONFIGURED
+from churnsignal_alerts.outcome import Sender
 from churnsignal_alerts.people import People
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.send.email import EmailSender, mailer_of
-from churnsignal_alerts.send.outcome import Sender
 from churnsignal_alerts.send.slack import SlackSender
 from churnsignal_alerts.settings import AlertsSettings
 from churnsignal_alerts.wake import Wake

@@ -1,4 +1,4 @@
-"""Flow. What the commands `csms import` and `routes explain` do."""
+"""Root. What the commands `csms import` and `routes explain` do."""
 
 import csv
 import json as jsonlib

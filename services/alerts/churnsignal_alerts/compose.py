@@ -13,12 +13,12 @@ from churnsignal_alerts.delivery import Delivery
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, NoticeKind, State
 from churnsignal_alerts.links import Links, Ticket
+from churnsignal_alerts.outcome import Outgoing
 from churnsignal_alerts.policy import Policy
 from churnsignal_alerts.render.card import Card, Reader, card
 from churnsignal_alerts.render.mail import mail_body
 from churnsignal_alerts.render.slack import slack_body
 from churnsignal_alerts.render.summary import summary
-from churnsignal_alerts.send.outcome import Outgoing
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import NoticeKind
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
+from churnsignal_alerts.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
 from churnsignal_alerts.people import People
-from churnsignal_alerts.send.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
 from churnsignal_alerts.settle import Attempt, next_way, settle
 from churnsignal_alerts.store import episode_of
 from churnsignal_alerts.wake import Wake

@@ -7,8 +7,8 @@ from typing import assert_never
 from churnsignal_alerts.backoff import Backoff
 from churnsignal_alerts.delivery import Delivery, Record, Way
 from churnsignal_alerts.directory import Channel, Directory
+from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.policy import Policy, Pool
-from churnsignal_alerts.send.outcome import Outcome, Refused, Retry, Sent, Unknown
 
 
 def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:

@@ -10,7 +10,8 @@ from churnsignal_common.contracts.risk import Counterfactual, Driver
 
 _WINDOW = Both("the last {days}", "直近{days}")
 _SO_FAR = Both("so far", "これまで")
-_LAST_SEEN = Both("Last use {day}.", "最終利用は{day}。")
+# Of these, none is no reason: a silent account meets no errors, and loses the points all the same.
+_BAD_WHEN_MANY = frozenset({"error_share", "errors", "tickets"})
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -27,13 +28,14 @@ def lost(driver: Driver) -> int:
 
 
 def strongest(drivers: Iterable[Driver], count: int) -> list[Driver]:
-    """Return the drivers that took the most away, worst first; those that took nothing are no reasons."""
-    ranked = sorted(drivers, key=lambda driver: (-lost(driver), driver.code))
-    return [driver for driver in ranked if lost(driver) > 0][:count]
+    """Return the drivers that took the most away, worst first: those that lost a good part of what they could give."""
+    reasons = [driver for driver in drivers if lost(driver) > 0 and not (driver.code in _BAD_WHEN_MANY and not driver.value)]
+    ranked = sorted(reasons, key=lambda driver: (-lost(driver), driver.code))
+    return [driver for place, driver in enumerate(ranked) if place == 0 or lost(driver) * 4 >= driver.possible][:count]
 
 
 def driver_sentence(locale: Locale, driver: Driver) -> str:
-    """Return what the driver saw: its value, what is usual, over which window, and when the account was last seen."""
+    """Return what the driver saw: its value, what is usual, and over which window."""
     reason = reason_of(driver.code)
     span = window(locale, driver.window_days)
     if driver.value is None:
@@ -42,8 +44,6 @@ def driver_sentence(locale: Locale, driver: Driver) -> str:
         template = reason.plain if driver.baseline is None else reason.usual
         baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
         sentence = template.to(locale).format(value=formats.quantity(locale, driver.value, driver.unit), baseline=baseline, window=span)
-    if driver.evidence.last_seen and driver.code == "silence":
-        sentence += ("" if locale is Locale.JA else " ") + _LAST_SEEN.to(locale).format(day=formats.day(locale, driver.evidence.last_seen))
     return sentence[:1].upper() + sentence[1:]
 
 

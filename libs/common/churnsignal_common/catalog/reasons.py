@@ -65,7 +65,7 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "breadth": _reason(
         Both("Active users", "利用ユーザー数"),
-        Both("{value} active in {window}; {baseline} is the measure.", "{window}の利用ユーザーは{value}(目安は{baseline})。"),
+        Both("{value} active in {window}; {baseline} are paid for.", "{window}の利用ユーザーは{value}(契約は{baseline}分)。"),
         Both("{value} active in {window}.", "{window}の利用ユーザーは{value}。"),
         Both("Fewer people use it.", "利用ユーザーが減っています。"),
         Both(
@@ -73,6 +73,16 @@ REASONS: Final[dict[str, Reason]] = {
             "使わなくなった方・未利用の方を確認し、チーム向けの短い勉強会を提案してください。",
         ),
         Both("{value} active in {window} would make it {band}.", "{window}の利用ユーザーが{value}になると{band}に戻ります。"),
+    ),
+    "standing": _reason(
+        Both("Standing among similar accounts", "同じ区分での順位"),
+        Both("Only {value} of similar accounts use it on fewer days.", "同じ区分で利用日数がさらに少ないお客様は{value}だけです。"),
+        Both("Only {value} of similar accounts use it on fewer days.", "同じ区分で利用日数がさらに少ないお客様は{value}だけです。"),
+        Both("Similar accounts use it more.", "同じ区分のお客様より利用が少ない状態です。"),
+        Both(
+            "Show what similar customers do with the product, and ask what keeps them from it.",
+            "同じような企業の活用例をご紹介し、妨げになっていることを伺ってください。",
+        ),
     ),
     "adoption": _reason(
         Both("Key features", "機能の活用度"),

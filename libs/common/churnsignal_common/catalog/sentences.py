@@ -54,6 +54,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "renewal.past": Both("{day} (overdue by {left})", "{day}({left}超過)"),
     "renewal.unknown": Both("not recorded", "未登録"),
     "score.moved": Both("{before} → {after} ({from_band} → {to_band})", "{before} → {after}({from_band} → {to_band})"),
+    "score.kept": Both("{after} ({from_band} → {to_band})", "{after}({from_band} → {to_band})"),
     "score.now": Both("{after} ({to_band})", "{after}({to_band})"),
     "score.band": Both("{from_band} → {to_band}", "{from_band} → {to_band}"),
     "score.band.now": Both("{to_band}", "{to_band}"),

@@ -1,4 +1,4 @@
-"""Door. What people do with episodes over HTTP."""
+"""Flow. What people do with episodes over HTTP."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Door. The directory of CSMs over HTTP."""
+"""Flow. The directory of CSMs over HTTP."""
 
 from typing import Any
 

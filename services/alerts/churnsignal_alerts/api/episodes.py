@@ -1,4 +1,4 @@
-"""Door. Episodes and deliveries over HTTP, to be seen."""
+"""Flow. Episodes and deliveries over HTTP, to be seen."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Door. What the API takes and gives, checked once at the edge."""
+"""Flow. What the API takes and gives, checked once at the edge."""
 
 from datetime import date, datetime
 from typing import Annotated, Any

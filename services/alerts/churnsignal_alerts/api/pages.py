@@ -1,4 +1,4 @@
-"""Door. The pages behind links in e-mails: GET asks, POST acts, whoever prefetches the link changes nothing."""
+"""Flow. The pages behind links in e-mails: GET asks, POST acts, whoever prefetches the link changes nothing."""
 
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say

@@ -1,4 +1,4 @@
-"""Door. What the routes are built on."""
+"""Flow. What the routes are built on."""
 
 from dataclasses import dataclass
 from typing import Annotated

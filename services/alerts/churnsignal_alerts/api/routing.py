@@ -1,4 +1,4 @@
-"""Door. The routing document over HTTP, and who would be told."""
+"""Flow. The routing document over HTTP, and who would be told."""
 
 from typing import Annotated, Any
 

@@ -1,4 +1,4 @@
-"""Door. The HTTP application of alerts."""
+"""Flow. The HTTP application of alerts."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Door. Clicks on buttons in Slack: signed, answered at once, and the same command however often Slack sends them."""
+"""Flow. Clicks on buttons in Slack: signed, answered at once, and the same command however often Slack sends them."""
 
 import hashlib
 import json

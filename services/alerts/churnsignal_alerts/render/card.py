@@ -170,7 +170,9 @@ def _score(change: RiskChanged, locale: Locale) -> str:
     if change.score_after is None:
         key = "score.band" if from_band else "score.band.now"
     else:
-        key = "score.moved" if from_band and change.score_before is not None else "score.now"
+        key = "score.now"
+        if from_band and change.score_before is not None:
+            key = "score.kept" if before == after else "score.moved"
     return say(locale, key, before=before, after=after, from_band=from_band, to_band=to_band)
 
 
@@ -197,7 +199,7 @@ def _sections(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime)
     sections = [("", tuple(opening))] if opening else []
     if reasons := _reasons(change, locale):
         sections.append((say(locale, "label.why"), tuple(reasons)))
-    codes = ([change.knockout] if change.knockout else []) + [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
+    codes = [change.knockout] if change.knockout else [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
     steps = list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
     if steps:
         sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))

@@ -12,7 +12,7 @@ import structlog
 from churnsignal_common.clock import Clock
 
 from churnsignal_alerts.inert import clean
-from churnsignal_alerts.send.outcome import CannotSay, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.outcome import CannotSay, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from churnsignal_alerts.send.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
 
 log = structlog.get_logger()
 

@@ -22,9 +22,9 @@ _COLUMNS = "account, first_day, last_active, last_event_us, events_total, origin
 
 ACCOUNTS = f"""-- states by name
 SELECT {_COLUMNS} FROM scoring.accounts WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
-DAYS = "SELECT account, day, counts FROM scoring.day_counts WHERE account = ANY($1::text[])"
+DAYS = "SELECT account, day, counts::text FROM scoring.day_counts WHERE account = ANY($1::text[])"
 USERS = "SELECT account, user_id, block, mask FROM scoring.user_days WHERE account = ANY($1::text[])"
-FACTS = "SELECT account, name, versions FROM scoring.facts WHERE account = ANY($1::text[])"
+FACTS = "SELECT account, name, versions::text FROM scoring.facts WHERE account = ANY($1::text[])"
 
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
 SELECT account FROM scoring.accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
@@ -59,7 +59,7 @@ INSERT INTO scoring.deployment (name, value) SELECT * FROM unnest($1::text[], $2
 CLOSES = """-- how far each partition's closes have come
 SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM scoring.closes WHERE partition = ANY($1::int[])
 ORDER BY partition, stage, day DESC"""
-RECORDS = "SELECT day, record FROM scoring.day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
+RECORDS = "SELECT day, record::text AS record FROM scoring.day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
 LEFTOVERS = "SELECT id, partition, topic, target, records FROM scoring.outbox WHERE partition = ANY($1::int[]) ORDER BY id"
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
 SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM scoring.closes WHERE day = $1"""

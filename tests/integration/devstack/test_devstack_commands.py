@@ -1,56 +1,20 @@
 """Root. `churnsignal-devstack` from outside, without the services: up, status, death of a child, death of the supervisor, down."""
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from churnsignal_devstack.plan import PORT_OFFSETS
 from churnsignal_devstack.postgres import psql
-from churnsignal_devstack.services import free_port_base
 
+from tests.support.devstack import PATIENCE_S, Devstack, until
 from tests.support.stack import Stack
-
-PATIENCE_S = 60
-
-
-class Devstack:
-    """The command, in a state directory and on ports of its own."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-        own = {"CHURNSIGNAL_DEVSTACK_DIR": str(where), "CHURNSIGNAL_PORT_BASE": str(free_port_base())}
-        outside = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS")
-        self.env = {name: value for name, value in os.environ.items() if name not in outside} | own
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "churnsignal_devstack", *arguments]
-        return subprocess.run(argv, env=self.env, capture_output=True, text=True, timeout=120, check=False)
-
-    def status(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self.run("status", "--json").stdout)
-        return found
-
-    def pid(self, name: str) -> int:
-        return int(next(row["pid"] for row in self.status()["processes"] if row["name"] == name))
-
-    def supervisor(self) -> int:
-        return int(json.loads((self.where / "record.json").read_text())["supervisor"]["pid"])
-
-
-def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -60,14 +24,8 @@ def devstack(tmp_path: Path) -> Iterator[Devstack]:
     one.run("down", "--wipe")
 
 
-def _up(devstack: Devstack) -> subprocess.CompletedProcess[str]:
-    done = devstack.run("up", "--detach", "--services", "", "--env-file", str(devstack.where.parent / "env"))
-    assert done.returncode == 0, done.stderr
-    return done
-
-
 def test_a_detached_stack_says_where_it_listens_and_is_gone_after_down(devstack: Devstack) -> None:
-    done = _up(devstack)
+    done = devstack.up("")
     processes = devstack.status()["processes"]
 
     assert "http://127.0.0.1:" in done.stdout
@@ -82,7 +40,7 @@ def test_a_detached_stack_says_where_it_listens_and_is_gone_after_down(devstack:
 
 
 def test_a_killed_child_is_started_again_and_counted(devstack: Devstack) -> None:
-    _up(devstack)
+    devstack.up("")
     before = devstack.pid("postgres")
 
     os.kill(before, signal.SIGKILL)
@@ -91,17 +49,17 @@ def test_a_killed_child_is_started_again_and_counted(devstack: Devstack) -> None
         row = next(row for row in devstack.status()["processes"] if row["name"] == "postgres")
         return bool(row["restarts"] == 1 and row["ready"] and row["pid"] != before)
 
-    _until(back)
+    until(back)
 
 
 def test_the_children_of_a_killed_supervisor_die_and_the_next_start_goes_on_with_the_data(devstack: Devstack) -> None:
-    _up(devstack)
+    devstack.up("")
     password = (devstack.where / "data/postgres/password").read_text()
     pids = [row["pid"] for row in devstack.status()["processes"]]
 
     os.kill(devstack.supervisor(), signal.SIGKILL)
-    _until(lambda: not any(map(psutil.pid_exists, pids)))
-    _up(devstack)
+    until(lambda: not any(map(psutil.pid_exists, pids)))
+    devstack.up("")
 
     assert devstack.status()["ready"]
     assert (devstack.where / "data/postgres/password").read_text() == password
@@ -110,20 +68,20 @@ def test_the_children_of_a_killed_supervisor_die_and_the_next_start_goes_on_with
 def test_ctrl_c_in_the_middle_of_a_start_leaves_no_process_behind(devstack: Devstack) -> None:
     argv = [sys.executable, "-m", "churnsignal_devstack", "up", "--services", ""]
     starting = subprocess.Popen(argv, env=devstack.env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    _until(lambda: len(psutil.Process(starting.pid).children()) > 0)
+    until(lambda: len(psutil.Process(starting.pid).children()) > 0)
     children = psutil.Process(starting.pid).children(recursive=True)
 
     starting.send_signal(signal.SIGINT)
     starting.communicate(timeout=PATIENCE_S)
 
-    _until(lambda: not any(psutil.pid_exists(child.pid) for child in children))
+    until(lambda: not any(psutil.pid_exists(child.pid) for child in children))
     assert devstack.run("status").returncode == 1
 
 
 def test_servers_that_the_environment_names_are_used_and_left_alone(devstack: Devstack, stack: Stack, database_url: str) -> None:
     devstack.env |= {"DATABASE_URL": database_url, "KAFKA_BOOTSTRAP_SERVERS": stack.bootstrap, "CHURNSIGNAL_TOPIC_PREFIX": "given."}
 
-    _up(devstack)
+    devstack.up("")
     processes = [row["name"] for row in devstack.status()["processes"]]
     devstack.run("down", "--wipe")
 

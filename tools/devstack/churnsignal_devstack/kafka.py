@@ -82,7 +82,7 @@ class Kafka:
     def wait_ready(self) -> None:
         """Wait until the broker serves clients; after a kill it first waits for its own old registration to expire."""
         assert self.child is not None
-        children.await_ready(self.child, "Kafka", self.is_ready, self.log, 90)
+        children.await_ready(self.child, "Kafka", self.is_ready, self.log, 120)
 
     def is_ready(self) -> bool:
         """Say whether the broker answers clients."""

@@ -101,7 +101,7 @@ class ServiceProcess:
         order = children.Order(command(self.name, *self.arguments), environment(self.told), self.log, self.log.parent)
         self.child = children.start(order)
 
-    def wait_ready(self, patience_s: float = 60) -> None:
+    def wait_ready(self, patience_s: float = 120) -> None:
         """Wait until it says that it is ready."""
         assert self.child is not None
         children.await_ready(self.child, self.name, self.is_ready, self.log, patience_s)

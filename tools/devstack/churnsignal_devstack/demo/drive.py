@@ -93,7 +93,9 @@ async def _seat_csms(demo: Demo) -> None:
         base_url=demo.alerts.url, headers={"Authorization": f"Bearer {demo.alerts.admin_token}"}, timeout=15
     ) as http:
         for csm in CSMS:
-            response = await http.put(f"/v1/csms/{csm['id']}", json={k: v for k, v in csm.items() if k != "id"})
+            response = await http.put(
+                f"/v1/csms/{csm['id']}", json={"email": f"{csm['id']}@example.com", **{k: v for k, v in csm.items() if k != "id"}}
+            )
             response.raise_for_status()
 
 
@@ -109,8 +111,9 @@ async def _import(demo: Demo, now: datetime) -> None:
 async def _step(demo: Demo, seen: Seen, before: datetime, now: datetime) -> None:
     _move(demo, now)
     await demo.client.send(demo.story.between(before, now), now)
-    closed = _day_number(now.date() - timedelta(days=1)) if now.time() > time(2) else None
-    await demo.watch.until_at_rest(now, closed)
+    yesterday = now.date() - timedelta(days=1)
+    closed = yesterday if yesterday >= demo.story.start and now.time() > time(2) else None
+    await demo.watch.until_at_rest(now, closed and _day_number(closed))
     await _look(demo, seen)
 
 
@@ -144,7 +147,7 @@ async def _settle(demo: Demo, seen: Seen, now: datetime) -> None:
     seen.outcomes = await demo.watch.outcomes()
     await demo.watch.ids_on_topics(seen.on_topics.add)
     seen.accounts = (await demo.watch.rows("SELECT count(*) AS count FROM scoring.accounts"))[0]["count"]
-    notices = await demo.watch.rows("SELECT episode, channel, kind FROM alerts.v_notices WHERE opening")
+    notices = await demo.watch.rows("SELECT episode, channel, kind FROM alerts.v_notices WHERE kind IN ('risk', 'summary', 'digest')")
     seen.notices = [Notice(str(r["episode"]), r["channel"], r["kind"]) for r in notices]
     seen.red_episodes = {str(r["id"]) for r in await demo.watch.rows("SELECT id FROM alerts.episodes WHERE kind = 'risk'")}
     seen.change_to_notice_ms = await _notice_latencies(demo, seen)

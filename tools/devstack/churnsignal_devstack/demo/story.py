@@ -18,21 +18,23 @@ CSMS: tuple[dict[str, Any], ...] = (
     {
         "id": "hanako",
         "name": "佐藤 花子",
-        "email": "hanako@example.com",
-        "slack_user": "U0HANAKO",
+        "slack": "U0HANAKO",
         "locale": "ja",
-        "timezone": "Asia/Tokyo",
+        "zone": "Asia/Tokyo",
+        "country": "JP",
+        "channels": ["slack"],
     },
-    {"id": "kenji", "name": "田中 健二", "email": "kenji@example.com", "slack_user": None, "locale": "ja", "timezone": "Asia/Tokyo"},
+    {"id": "kenji", "name": "田中 健二", "locale": "ja", "zone": "Asia/Tokyo", "country": "JP", "channels": ["email"]},
     {
         "id": "maria",
         "name": "Maria Weber",
-        "email": "maria@example.com",
-        "slack_user": "U0MARIA",
+        "slack": "U0MARIA",
         "locale": "en",
-        "timezone": "Europe/Berlin",
+        "zone": "Europe/Berlin",
+        "country": "DE",
+        "channels": ["slack"],
     },
-    {"id": "sam", "name": "Sam Carter", "email": "sam@example.com", "slack_user": None, "locale": "en", "timezone": "America/New_York"},
+    {"id": "sam", "name": "Sam Carter", "locale": "en", "zone": "America/New_York", "country": "US", "channels": ["email"]},
 )
 _PAYDAY_UTC = {"hanako": time(3), "kenji": time(3), "maria": time(10), "sam": time(16)}
 

@@ -70,7 +70,7 @@ class Watch:
     async def _snapshot(self, now: datetime, closed_day: int | None) -> tuple[dict[Any, int], list[str]]:
         """Return the end offsets, and what is still moving in words (empty: at rest)."""
         ends = dict(await self._consumer.end_offsets(self._partitions))
-        positions = {(r["topic"], r["partition"]): r["next_offset"] for r in await self.rows(_POSITIONS)}
+        positions = {(r["topic"], r["partition"]): r["next_offset"] or 0 for r in await self.rows(_POSITIONS)}
         busy = [
             f"{p.topic}[{p.partition}] {positions.get((p.topic.removeprefix(self._prefix), p.partition), 0)} of {end}"
             for p, end in ends.items()
@@ -129,8 +129,8 @@ class Watch:
         for row in await self.rows("SELECT topic, outcome, reason, count FROM scoring.v_outcomes"):
             passed_on = row["topic"] == topics.USAGE_UNRESOLVED and row["outcome"] in ("moved", "parked", "applied")
             if not passed_on and row["reason"] != "command":
-                found[row["outcome"]] += row["count"]
-        (parked,) = await self.rows("SELECT coalesce(sum(count), 0) AS count FROM scoring.v_parked")
+                found[row["outcome"]] += int(row["count"])
+        (parked,) = await self.rows("SELECT coalesce(sum(count), 0)::bigint AS count FROM scoring.v_parked")
         found["parked"] += parked["count"]
         return found
 

@@ -8,7 +8,6 @@ from typing import Any
 import jsonschema
 import msgspec
 import pytest
-
 from churnsignal_common.contracts.envelope import Command, Envelope, Format, Rejected, command_decoder, encoder
 from churnsignal_common.contracts.examples import EXAMPLES
 from churnsignal_common.contracts.generate import files

@@ -1,4 +1,4 @@
-"""Door. The outside that the consumer's flows talk to: the topics, the schema, and the way out."""
+"""Flow. The outside that the consumer's flows talk to: the topics, the schema, and the way out."""
 
 from dataclasses import dataclass
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-
 from churnsignal_common.clock import ClockFile, FileClock, RealClock, open_clock, paused_at
 
 NOON = datetime(2018, 1, 1, 12, tzinfo=UTC)

@@ -5,12 +5,11 @@ from typing import Annotated
 
 import httpx2
 import pytest
-from fastapi import Depends, FastAPI, HTTPException
-from prometheus_client import CollectorRegistry, Counter
-
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, may
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens, hash_token
+from fastapi import Depends, FastAPI, HTTPException
+from prometheus_client import CollectorRegistry, Counter
 
 pytestmark = pytest.mark.asyncio
 

@@ -1,7 +1,6 @@
 """Keyset pages."""
 
 import pytest
-
 from churnsignal_common.runtime.paging import BadCursor, decode_cursor, encode_cursor, page
 
 

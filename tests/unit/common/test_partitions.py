@@ -2,10 +2,9 @@
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
+from churnsignal_common.contracts.partitions import partition_of
 from hypothesis import given
 from hypothesis import strategies as st
-
-from churnsignal_common.contracts.partitions import partition_of
 
 
 @given(st.text(min_size=1), st.integers(1, 200))

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-
 from churnsignal_common.runtime.settings import ServiceSettings, read_settings
 
 GOOD = {"DATABASE_URL": "postgresql://app:canary-secret@db/app", "KAFKA_BOOTSTRAP_SERVERS": "kafka:9092"}

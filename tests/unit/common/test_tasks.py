@@ -3,7 +3,6 @@
 import asyncio
 
 import pytest
-
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
 
 pytestmark = pytest.mark.asyncio

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +9,7 @@ import httpx2
 import msgspec
 from churnsignal_common.clock import RealClock
 
+from churnsignal_devstack.demo.books import Sent
 from churnsignal_devstack.demo.story import Call, iso
 
 BATCH = 100
@@ -23,17 +23,6 @@ def _real_s() -> float:
 
 class Refused(Exception):
     """Ingest refused a whole batch for good."""
-
-
-@dataclass(slots=True)
-class Sent:
-    """The client's own books, against which the pipeline's are held. Times are the machine's, in seconds."""
-
-    sent: set[str] = field(default_factory=set)
-    accepted: set[str] = field(default_factory=set)
-    rejected: dict[str, str] = field(default_factory=dict)
-    suppressed: int = 0
-    sent_at: dict[str, float] = field(default_factory=dict)
 
 
 class Client:

@@ -9,7 +9,7 @@ from typing import Any
 
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged, RiskChangedEvent
 
-from churnsignal_devstack.demo.client import Sent
+from churnsignal_devstack.demo.books import Sent
 
 _OUTCOMES = ("applied", "duplicate", "conflict", "ignored", "parked", "dead")
 

@@ -1,5 +1,6 @@
 """Root. Wire ingest: Postgres, Kafka, rules, HTTP; serve until told to stop, then answer, flush and close in this order."""
 
+import gc
 import secrets
 from contextlib import AsyncExitStack
 from functools import partial
@@ -49,6 +50,19 @@ def read_account_paths(config_dir: Path | None) -> AccountPaths:
         raise AssertionError from error
 
 
+async def _tried(stop: Stop, *dependencies: Dependency) -> None:
+    """Wait for the first word on each dependency, good or bad, so that the first request is not turned away while we connect."""
+    while any(dependency.ok is None for dependency in dependencies) and not await stop.wait(0.02):
+        pass
+
+
+def _spare_the_collector() -> None:
+    """Keep what lives for ever out of garbage collection: a batch makes thousands of short-lived objects, none of them in cycles."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def run(settings: IngestSettings) -> int:
     """Serve until SIGTERM; return the exit code."""
     stop, drained = Stop(), Stop()
@@ -75,6 +89,8 @@ async def run(settings: IngestSettings) -> int:
 
         async def serve() -> None:
             try:
+                await _tried(stop, kafka, postgres)
+                _spare_the_collector()
                 async with draining(readiness):
                     await serve_http(app, settings.host, settings.port("ingest"), stop, protocol=GuardedProtocol)
             finally:

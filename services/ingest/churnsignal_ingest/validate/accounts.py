@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from churnsignal_ingest.validate.calls import Call
+from churnsignal_ingest.validate.reasons import Reason, Refusal
 
 DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
 _ROOTS = {"traits", "context", "properties"}
@@ -30,15 +31,23 @@ def account_value(call: Call, batch_group_id: Any, where: AccountPaths) -> Any:
     context = call.context
     if context is not None:
         found = context.get("groupId")
-        if found is not None and found != "":
+        if type(found) is str and found:
             return found
+        if found is not None and found != "":
+            return _scalar(found)
     if batch_group_id is not None:
-        return batch_group_id
+        return _scalar(batch_group_id)
     for path in where.paths:
         found = _follow(getattr(call, path[0]), path[1:])
         if found is not None:
             return found
     return None
+
+
+def _scalar(value: Any) -> Any:
+    if isinstance(value, dict | list):
+        raise Refusal(Reason.BAD_ID)
+    return value
 
 
 def _follow(value: Any, path: tuple[str, ...]) -> Any:

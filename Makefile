@@ -4,6 +4,7 @@ BIN := .venv/bin
 # What `make` starts ends with it, even if make is killed.
 RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
+FAST := $(wildcard tests/unit tests/contract tests/conformance tests/architecture)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test check format lint types contracts unit locks bench
@@ -45,7 +46,7 @@ contracts: setup
 	@$(BIN)/lint-imports --no-logo
 
 unit: setup
-	@$(RUN) $(BIN)/python -m pytest -q tests/unit tests/contract tests/conformance tests/architecture
+	@$(RUN) $(BIN)/python -m pytest -q $(FAST)
 
 locks: setup ## cut the images' locks out of requirements.lock again
 	@$(BIN)/python tools/locks.py

@@ -33,6 +33,10 @@ def test_no_file_names_a_package_registry_or_a_path_of_one_machine() -> None:
     assert found == []
 
 
+def test_a_registry_in_a_lock_would_be_seen() -> None:
+    assert FORBIDDEN.search(f'"resolved": "https://{HOSTS[2]}.org/htmx.org"')
+
+
 def test_every_package_of_the_lock_is_pinned_with_a_hash() -> None:
     entries = re.split(r"\n(?=\S)", (HOME / "requirements.lock").read_text().strip())
     pins = [entry for entry in entries if not entry.startswith("#")]

@@ -64,12 +64,8 @@ def _begin(argv: list[str], told: Mapping[str, str]) -> subprocess.Popen[str]:
 
 
 def free_port_base() -> int:
-    """Return a base of which all five ports are free now."""
-    for _ in range(50):
-        base = min(ports.free_port(), 65_000)
-        if not any(ports.is_taken(base + offset) for offset in range(6)):
-            return base
-    raise StackProblem("No six neighbouring free ports on this machine: end what holds them.")
+    """Return a base of which all ports are free now."""
+    return ports.free_port(neighbours=5)
 
 
 @dataclass(slots=True)

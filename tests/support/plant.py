@@ -76,7 +76,8 @@ class Plant:
         await asyncio.gather(*sent)
 
     async def put_bytes(self, topic: str, partition: int, key: str, value: bytes) -> "asyncio.Future[Any]":
-        return await self._producer.send(self._prefix + topic, value, key.encode(), partition=partition)
+        sent: asyncio.Future[Any] = await self._producer.send(self._prefix + topic, value, key.encode(), partition=partition)
+        return sent
 
     async def records(self, topic: str) -> list[Any]:
         """Return everything that is on a topic, partition by partition."""
@@ -119,7 +120,7 @@ class Plant:
         keys = [TopicPartition(self._prefix + topic, partition) for topic in USAGE for partition in range(self._partitions)]
         ends = await self._consumer.end_offsets(keys)
         read = {(r["topic"], r["partition"]): r["next_offset"] for r in await self.rows("SELECT * FROM scoring.v_positions")}
-        behind = sum(end - read.get((key.topic.removeprefix(self._prefix), key.partition), 0) for key, end in ends.items())
+        behind: int = sum(end - read.get((key.topic.removeprefix(self._prefix), key.partition), 0) for key, end in ends.items())
         return behind + int(await self.value("SELECT pending FROM scoring.v_outbox"))
 
     async def drained(self, patience_s: float = 30.0) -> None:

@@ -100,10 +100,15 @@ class Batch:
 
     async def delete_published(self) -> None:
         """Empty the outbox of what the brokers have."""
+        ids = self._take_published()
+        if ids:
+            await self._store.delete_published(ids)
+
+    def _take_published(self) -> list[int]:
         ids = self._relay.take_published()
         if ids:
             crash.point("scoring.before_delete")
-            await self._store.delete_published(ids)
+        return ids
 
     async def _judge(self, reading: Reading) -> Judged:
         seen = self._memory.seen
@@ -117,7 +122,7 @@ class Batch:
     def _begin(self, judged: Judged) -> Effects:
         reading = judged.reading
         effects = self._new_effects()
-        effects.published = self._relay.take_published()
+        effects.published = self._take_published()
         effects.partitions.update(place.partition for place in reading.next)
         effects.positions.update(reading.next)
         effects.dedup = [run.packed(bucket) for bucket, runs in judged.fresh.items() for run in runs]

@@ -40,7 +40,9 @@ async def test_a_failed_payment_turns_an_account_red_at_once_and_says_why(scorin
         await plant.drained()
         changes = await plant.changes()
 
-    assert [(c.account.name, c.sequence, c.to_band, c.cause, c.knockout) for c in changes] == [("Acme", 1, "red", "event", "payment_failed")]
+    assert [(c.account.name, c.sequence, c.to_band, c.cause, c.knockout) for c in changes] == [
+        ("Acme", 1, "red", "event", "payment_failed")
+    ]
 
 
 @pytest.mark.asyncio
@@ -137,7 +139,11 @@ async def test_an_account_that_falls_silent_turns_red_by_closes_alone(scoring: d
     async with open_plant(scoring) as plant:
         for name in ("quiet", "busy"):
             await plant.put(
-                [track(name, "Opened Report", at(DAY - n), f"{name}{n}.{user}", user=user, history=True) for n in range(60) for user in "abcd"]
+                [
+                    track(name, "Opened Report", at(DAY - n), f"{name}{n}.{user}", user=user, history=True)
+                    for n in range(60)
+                    for user in "abcd"
+                ]
             )
         await plant.drained()
         for day in range(DAY, DAY + 40):
@@ -147,7 +153,7 @@ async def test_an_account_that_falls_silent_turns_red_by_closes_alone(scoring: d
             hands.set(day + 1, 2.2)
             await plant.closed(day)
         await plant.drained()
-        bands = dict(await plant.rows("SELECT account, band FROM scoring.accounts"))
+        bands = {row["account"]: row["band"] for row in await plant.rows("SELECT account, band FROM scoring.accounts")}
         changes = [c for c in await plant.changes() if c.account.account == "quiet"]
 
     assert bands == {"quiet": "red", "busy": "green"}

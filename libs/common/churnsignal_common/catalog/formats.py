@@ -9,6 +9,8 @@ from babel.numbers import format_currency, format_decimal
 
 from churnsignal_common.catalog.locales import Both, Locale
 
+# Beyond this nobody counts digits, and babel's decimals overflow.
+_HUGE = 1e15
 _PER_YEAR = Both("{amount} a year", "{amount} /年")
 
 # Each unit in the singular and plural of English, and its Japanese counter.
@@ -53,6 +55,8 @@ def moment(locale: Locale, when: datetime, zone: ZoneInfo) -> str:
 
 def number(locale: Locale, value: float, *, digits: int = 1) -> str:
     """Return `1,234` or `1,234.5`: at most `digits` decimals, and none for whole numbers."""
+    if abs(value) >= _HUGE:
+        return f"{value:.3g}"
     return format_decimal(round(value, digits), format="#,##0." + "#" * digits, locale=locale)
 
 
@@ -63,6 +67,8 @@ def percent(locale: Locale, share: float) -> str:
 
 def amount(locale: Locale, value: float, currency: str | None) -> str:
     """Return whole units of money, such as `¥1,200,000`; an unknown currency keeps its own letters."""
+    if abs(value) >= _HUGE:
+        return number(locale, value)
     code = "".join(c for c in (currency or "").upper() if c.isascii() and c.isalpha())[:3]
     if len(code) != 3:
         return number(locale, value, digits=0)

@@ -53,7 +53,7 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
         "line_links": {
             line.episode: Link(_label(Act.ACKNOWLEDGE, locale), links[key])
             for line in card.lines
-            if (key := (Act.ACKNOWLEDGE, line.episode)) in links
+            if line.open and (key := (Act.ACKNOWLEDGE, line.episode)) in links
         },
         "state_label": say(locale, "label.state"),
         "how": say(locale, "email.how"),

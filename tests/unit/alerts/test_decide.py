@@ -1,0 +1,152 @@
+"""The table of decisions: which change is told, and how."""
+
+from dataclasses import replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from churnsignal_alerts.act import Act, Answer, Command, act, wake
+from churnsignal_alerts.decide import NOTICES, Rules, Verdict, apply, decide
+from churnsignal_alerts.episodes import ACTIVE, Episode, Kind, NoticeKind, Outcome, State, episode_id
+from churnsignal_common.contracts.risk import Band, Cause
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.alerts import NOON, POLICY, change, opened, recovered
+
+DAY = timedelta(days=1)
+RULES = POLICY.rules
+BOTH_KINDS = replace(RULES, kinds=frozenset(Kind))
+
+TABLE = [
+    ("a first fall is told", Kind.RISK, None, change(), Verdict.TELL),
+    ("a silent fall is a line of a summary", Kind.RISK, None, change(cause=Cause.HISTORY), Verdict.SUMMARISE),
+    ("an old fall is a line of a summary", Kind.RISK, None, change(as_of=NOON - 3 * DAY), Verdict.SUMMARISE_LATE),
+    ("yellow is nothing for risk", Kind.RISK, None, change(to=Band.YELLOW), Verdict.NOTHING),
+    ("yellow is off as an early warning", Kind.EARLY_WARNING, None, change(to=Band.YELLOW), Verdict.OFF),
+    ("an open episode is not told again", Kind.RISK, opened(), change(2), Verdict.HOLD_OPEN),
+    ("recovery is told", Kind.RISK, opened(), change(2, Band.YELLOW), Verdict.TELL_RECOVERED),
+    ("recovery to green is told", Kind.RISK, opened(), change(2, Band.GREEN), Verdict.TELL_RECOVERED),
+    ("a silent recovery is a line", Kind.RISK, opened(), change(2, Band.GREEN, cause=Cause.THAW), Verdict.SUMMARISE_RECOVERED),
+    ("grey is no recovery", Kind.RISK, opened(), change(2, Band.GREY, score_after=None), Verdict.TELL_UNSCORED),
+    ("an untold episode that ends is a line", Kind.RISK, replace(opened(), told=False), change(2, Band.YELLOW), Verdict.DIGEST_MISSED),
+    ("an acknowledged episode recovers too", Kind.RISK, opened(state=State.ACKNOWLEDGED), change(2, Band.GREEN), Verdict.TELL_RECOVERED),
+    ("a flap continues the episode", Kind.RISK, recovered(), change(3, as_of=NOON + 4 * DAY), Verdict.TELL_AGAIN),
+    ("a flap whose recovery was not told is silent", Kind.RISK, recovered(over_told=False), change(3, as_of=NOON + 4 * DAY), Verdict.HOLD_FLAP),
+    ("too many flaps are a line", Kind.RISK, recovered(flips=3), change(3, as_of=NOON + 4 * DAY), Verdict.DIGEST_FLAPPING),
+    ("after the flap window it is a new story", Kind.RISK, recovered(), change(3, as_of=NOON + 30 * DAY), Verdict.TELL),
+    ("what a person closed stays closed", Kind.RISK, opened(state=State.CLOSED, ended_at=NOON), change(3, as_of=NOON + DAY), Verdict.TELL),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "episode", "new", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_the_table(kind: Kind, episode: Episode | None, new: object, expected: Verdict) -> None:
+    now = max(NOON, new.as_of) if expected is not Verdict.SUMMARISE_LATE else NOON  # type: ignore[attr-defined]
+
+    assert decide(kind, episode, new, now, RULES) is expected  # type: ignore[arg-type]
+
+
+def test_an_early_warning_hands_over_to_risk_when_red() -> None:
+    yellow = change(1, Band.YELLOW, from_band=Band.GREEN)
+    warning = apply(decide(Kind.EARLY_WARNING, None, yellow, NOON, BOTH_KINDS), Kind.EARLY_WARNING, None, yellow, RULES.flap_window)
+
+    assert decide(Kind.EARLY_WARNING, warning, change(2), NOON, BOTH_KINDS) is Verdict.OVERTAKEN
+    assert decide(Kind.RISK, None, change(2), NOON, BOTH_KINDS) is Verdict.TELL
+
+
+def test_switching_a_kind_off_still_ends_what_is_open() -> None:
+    off = replace(RULES, kinds=frozenset())
+
+    assert decide(Kind.RISK, opened(), change(2, Band.GREEN), NOON, off) is Verdict.TELL_RECOVERED
+
+
+def test_every_verdict_that_tells_has_a_kind_of_notice() -> None:
+    silent = {verdict for verdict in Verdict if verdict not in NOTICES}
+
+    assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.OVERTAKEN, Verdict.NOTHING, Verdict.OFF}
+
+
+def test_a_flap_is_the_same_episode_with_one_more_fall() -> None:
+    before = recovered()
+
+    after = apply(Verdict.TELL_AGAIN, Kind.RISK, before, change(3, as_of=NOON + 4 * DAY), RULES.flap_window)
+
+    assert after is not None
+    assert (after.id, after.flips, after.state, after.opened_at) == (before.id, 1, State.OPEN, before.opened_at)
+
+
+def test_an_episode_has_the_same_id_in_every_replay_and_another_for_other_accounts() -> None:
+    assert episode_id("acme", Kind.RISK, 7) == episode_id("acme", Kind.RISK, 7)
+    assert len({episode_id(a, k, s) for a in ("acme", "acme:1", "") for k in Kind for s in (1, 11)}) == 12
+
+
+bands = st.lists(st.tuples(st.sampled_from(list(Band)), st.sampled_from(list(Cause)), st.integers(0, 40), st.booleans()), max_size=40)
+
+
+@given(bands)
+def test_whatever_happens_at_most_one_episode_is_active_and_told_things_alternate(story: list[tuple[Band, Cause, int, bool]]) -> None:
+    episode: Episode | None = None
+    now = NOON
+    heard: list[NoticeKind] = []
+    for number, (band, cause, days, sent) in enumerate(story, 1):
+        now += timedelta(days=days)
+        new = change(number, band, cause=cause, as_of=now)
+        verdict = decide(Kind.RISK, episode, new, now, RULES)
+        after = apply(verdict, Kind.RISK, episode, new, RULES.flap_window)
+        if verdict in NOTICES:
+            heard.append(NOTICES[verdict])
+        if after is not None:
+            left = sent and verdict in NOTICES
+            ended = not after.active
+            episode = replace(after, told=after.told or (left and not ended), over_told=after.over_told or (left and ended))
+        assert episode is None or episode.active == (new.to_band is Band.RED)
+
+    for first, second in pairwise(heard):
+        assert not (first is NoticeKind.RECOVERY and second is NoticeKind.RECOVERY)
+
+
+COMMANDS = [
+    ("acknowledge", opened(), Command(Act.ACKNOWLEDGE, "hanako"), Answer.DONE, State.ACKNOWLEDGED),
+    ("acknowledge twice", opened(state=State.ACKNOWLEDGED), Command(Act.ACKNOWLEDGE, "emma"), Answer.ALREADY, State.ACKNOWLEDGED),
+    ("acknowledge too late", recovered(), Command(Act.ACKNOWLEDGE, "hanako"), Answer.OVER, State.RECOVERED),
+    ("acknowledge while snoozed", opened(state=State.SNOOZED), Command(Act.ACKNOWLEDGE, "hanako"), Answer.DONE, State.ACKNOWLEDGED),
+    ("snooze", opened(), Command(Act.SNOOZE, "hanako", until=NOON + DAY), Answer.DONE, State.SNOOZED),
+    ("snooze into the past", opened(), Command(Act.SNOOZE, "hanako", until=NOON), Answer.PAST, State.OPEN),
+    ("snooze without an end", opened(), Command(Act.SNOOZE, "hanako"), Answer.PAST, State.OPEN),
+    ("snooze what is over", recovered(), Command(Act.SNOOZE, "hanako", until=NOON + DAY), Answer.OVER, State.RECOVERED),
+    ("reassign", opened(), Command(Act.REASSIGN, "hanako", to="emma"), Answer.DONE, State.OPEN),
+    ("reassign what is over", recovered(), Command(Act.REASSIGN, "hanako", to="emma"), Answer.OVER, State.RECOVERED),
+    ("close", opened(), Command(Act.CLOSE, "hanako", outcome=Outcome.SAVED), Answer.DONE, State.CLOSED),
+    ("close what has recovered, to say why", recovered(), Command(Act.CLOSE, "hanako", outcome=Outcome.SAVED), Answer.DONE, State.CLOSED),
+    ("reopen", opened(state=State.CLOSED), Command(Act.REOPEN, "hanako"), Answer.DONE, State.OPEN),
+    ("reopen what is open", opened(), Command(Act.REOPEN, "hanako"), Answer.ALREADY, State.OPEN),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("episode", "command", "answer", "state"), [row[1:] for row in COMMANDS], ids=[row[0] for row in COMMANDS])
+def test_what_a_person_may_do(episode: Episode, command: Command, answer: Answer, state: State) -> None:
+    after, given_answer = act(episode, command, NOON)
+
+    assert (given_answer, after.state) == (answer, state)
+
+
+@pytest.mark.parametrize("command", [row[2] for row in COMMANDS if row[3] is Answer.DONE])
+def test_the_same_command_twice_changes_nothing(command: Command) -> None:
+    start = opened(state=State.CLOSED) if command.act is Act.REOPEN else opened()
+    once, _ = act(start, command, NOON)
+
+    twice, answer = act(once, command, NOON + DAY / 2)
+
+    assert (twice, answer) == (once, Answer.ALREADY)
+
+
+def test_a_snooze_always_wakes() -> None:
+    asleep, _ = act(opened(), Command(Act.SNOOZE, "hanako", until=NOON + DAY), NOON)
+
+    assert wake(asleep, NOON + DAY / 2).state is State.SNOOZED
+    assert wake(asleep, NOON + DAY).state is State.OPEN
+    assert {state for state in State if State(state) in ACTIVE} == {State.OPEN, State.ACKNOWLEDGED, State.SNOOZED}
+
+
+def test_rules_can_be_printed() -> None:
+    assert "flap_limit=3" in repr(Rules(frozenset(Kind), DAY, 3, DAY))

@@ -1,0 +1,225 @@
+"""What a person reads: golden files in both languages and all media, inert names, Slack's limits at any input."""
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+from email.headerregistry import Address
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from churnsignal_alerts.act import Act
+from churnsignal_alerts.episodes import Episode, NoticeKind, Outcome, State
+from churnsignal_alerts.inert import clean, mrkdwn
+from churnsignal_alerts.render.card import Card, card
+from churnsignal_alerts.render.mail import MailBody, mail_body
+from churnsignal_alerts.render.slack import SlackBody, slack_body
+from churnsignal_alerts.render.summary import summary
+from churnsignal_common.contracts.risk import Band, Cause, Driver, RiskChanged
+from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.alerts import NOON, READERS, change, opened, recovered
+
+GOLDEN = Path(__file__).parent / "golden"
+NOW = NOON + timedelta(minutes=2)
+LINKS = {(act, "*"): f"https://alerts.example.com/a/{act}" for act in Act}
+
+
+def of(account: str, **fields: Any) -> Episode:
+    new = change(profile_account=account, profile_name=account.title(), **fields)
+    return replace(opened(), id=f"ep_{account}", account=account, change=new)
+
+
+CARDS = {
+    "risk": lambda reader: card(NoticeKind.RISK, opened(), reader, NOW),
+    "payment": lambda reader: card(
+        NoticeKind.RISK, replace(opened(), change=change(knockout="payment_failed", score_before=7810, score_after=7810, cause=Cause.EVENT, profile_notice_days=None)), reader, NOW
+    ),
+    "little-known": lambda reader: card(
+        NoticeKind.RISK,
+        replace(opened(), change=change(from_band=Band.GREY, score_before=None, trend=(), last_seen=None, previous_band_since=None, profile_arr=None, profile_seats=None, profile_renewal_on=None, profile_plan=None, counterfactual=None)),
+        reader, NOW,
+    ),
+    "acknowledged": lambda reader: card(NoticeKind.RISK, opened(state=State.ACKNOWLEDGED, by="佐藤 花子", acted_at=NOW), reader, NOW),
+    "snoozed": lambda reader: card(NoticeKind.RISK, opened(state=State.SNOOZED, by="Emma", acted_at=NOW, until=NOW + timedelta(days=1)), reader, NOW),
+    "closed": lambda reader: card(NoticeKind.RISK, opened(state=State.CLOSED, by="Emma", acted_at=NOW, outcome=Outcome.FALSE_ALARM), reader, NOW),
+    "reopened": lambda reader: card(NoticeKind.REOPENED, opened(flips=1), reader, NOW),
+    "reminder": lambda reader: card(NoticeKind.REMINDER, opened(), reader, NOW),
+    "moved": lambda reader: card(NoticeKind.MOVED, opened(), reader, NOW + timedelta(days=2)),
+    "recovery": lambda reader: card(NoticeKind.RECOVERY, recovered(), reader, NOW),
+    "unscored": lambda reader: card(NoticeKind.UNSCORED, replace(recovered(), change=change(3, Band.GREY, score_after=None, score_before=2310)), reader, NOW),
+    "summary": lambda reader: summary(
+        [
+            (NoticeKind.SUMMARY, of("small", profile_arr=12_000.0, cause=Cause.HISTORY)),
+            (NoticeKind.SUMMARY, of("large", profile_arr=9_600_000.0, cause=Cause.FIRST)),
+            (NoticeKind.SUMMARY, of("unknown", profile_arr=None, profile_renewal_on=None, cause=Cause.HISTORY)),
+            (NoticeKind.DIGEST, replace(recovered(), told=False)),
+        ],
+        reader,
+    ),
+}  # fmt: skip
+
+
+def mail(shown: Card, language: str) -> MailBody:
+    links = {(act, episode): LINKS[act, "*"] for act in Act for episode in shown.episodes}
+    return mail_body(shown, READERS[language].locale, "hanako@example.com", links)
+
+
+def media(shown: Card, language: str) -> dict[str, str]:
+    slack, letter = slack_body(shown, READERS[language].locale), mail(shown, language)
+    blocks = msgspec.json.format(msgspec.json.encode({"text": slack.text, "blocks": slack.blocks}), indent=1).decode()
+    return {"slack.json": blocks + "\n", "txt": f"Subject: {letter.subject}\n\n{letter.text}\n", "html": letter.html + "\n"}
+
+
+@pytest.mark.parametrize("language", READERS)
+@pytest.mark.parametrize("name", CARDS)
+def test_the_golden_files(name: str, language: str) -> None:
+    for medium, content in media(CARDS[name](READERS[language]), language).items():
+        path = GOLDEN / f"{name}.{language}.{medium}"
+        if os.environ.get("UPDATE_GOLDEN"):
+            path.write_text(content)
+
+        assert content == path.read_text(), f"{path.name} differs; look at it, then run with UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize("language", READERS)
+def test_an_alert_answers_what_a_csm_asks(language: str) -> None:
+    text = mail(CARDS["risk"](READERS[language]), language).text
+    asked = {
+        "en": ["Acme K.K. is at risk", "¥1,200,000 a year · 40 seats", "Wed, Mar 31, 2027", "41 → 23 (yellow → red)", "Fri, Nov 20, 2026",
+               "No use for 19 days; the usual pause is 2 days.", "Call the main contact today", "I’m on it: https://"],
+        "ja": ["Acme K.K. 様に解約予兆", "¥1,200,000 /年・40席", "2027年3月31日(水)", "41 → 23(注意 → 危険)", "2026年11月20日(金)",
+               "19日間ご利用がありません(普段の間隔は2日)。", "本日中に主担当者へ連絡し", "対応を開始: https://"],
+    }  # fmt: skip
+
+    assert [words for words in asked[language] if words not in text] == []
+
+
+HOSTILE = [
+    "<!channel>", "<!here|all>", "<@U0BOSS>", "<https://evil.example|Open account>", "*bold* _it_ ~no~ `code`", "&amp; &lt;b&gt;", "<b>bold</b>",
+    "<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "\"><svg onload=alert(1)>", "javascript:alert(1)", "{{ 7 * 7 }}", "{% raw %}", "${7*7}",
+    "{account}", "{0}", "%s %d", "a\r\nBcc: victim@example.com", "a\nb\nc", "a\u2028b\u2029c", "a\x00b\x07c", "\u202egnp.exe", "\u2066evil\u2069",
+    "\u200bzero\u200dwidth\ufeff", "مرحبا بالعالم", "שלום <b>", "👩‍👩‍👧‍👦 family", "🔥" * 200, "x" * 5000, "あ" * 5000, "é" * 300, " ", "\t\t",
+    "a, b@example.com", "b@example.com", "\"quoted\" <x@y.z>", ":fire: :smile:", "http://evil.example/path", "||spoiler||", "\ud800".encode("utf-16", "surrogatepass").decode("utf-16", "replace"),
+]  # fmt: skip
+
+
+class Tags(HTMLParser):
+    """Collects the tags and links of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links += [value or "" for name, value in attrs if name in ("href", "src") or name.startswith("on")]
+
+
+def tags(html: str) -> Tags:
+    found = Tags()
+    found.feed(html)
+    return found
+
+
+def parsed_texts(block: Any) -> list[str]:
+    """Return every text that Slack would parse."""
+    if isinstance(block, dict):
+        here = [block["text"]] if block.get("type") == "mrkdwn" else []
+        return here + [text for value in block.values() for text in parsed_texts(value)]
+    return [text for value in block for text in parsed_texts(value)] if isinstance(block, list) else []
+
+
+def spoiled(name: str) -> tuple[Card, Card]:
+    new = change(profile_name=name, profile_plan=name, profile_currency=name, profile_segment=name, knockout=name)
+    bad = replace(
+        opened(),
+        change=msgspec.structs.replace(
+            new, drivers=(Driver(code=name, measure=name, contribution=0, possible=9, unit=name, value=1.0, baseline=2.0), *new.drivers)
+        ),
+    )
+    bad = replace(bad, by=name, state=State.ACKNOWLEDGED, acted_at=NOW)
+    return card(NoticeKind.RISK, bad, READERS["en"], NOW), summary(
+        [(NoticeKind.SUMMARY, replace(bad, state=State.OPEN))] * 3, READERS["ja"]
+    )
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_is_inert_everywhere(name: str) -> None:
+    for shown, language in zip(spoiled(name), ("en", "ja"), strict=True):
+        slack, letter = slack_body(shown, READERS[language].locale), mail(shown, language)
+
+        assert check_blocks(slack.blocks) == []
+        assert [text for text in [*parsed_texts(slack.blocks), slack.text] if "<" in text or ">" in text] == []
+        found = tags(letter.html)
+        assert set(found.tags) <= {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "div", "bdi", "a", "span"}
+        assert all(link.startswith("https://alerts.example.com/a/") for link in found.links)
+        assert "\n" not in letter.subject
+        assert "\r" not in letter.text
+        assert "\u202e" not in letter.text + letter.html + slack.text
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_makes_one_recipient(name: str) -> None:
+    assert str(Address(display_name=clean(name, 60), addr_spec="hanako@example.com")).endswith("hanako@example.com>") or not clean(name, 60)
+
+
+def test_a_name_keeps_its_joined_emoji_and_its_direction() -> None:
+    assert clean("👩‍👩‍👧") == "👩‍👩‍👧"
+    assert clean("שלום") == "\u2068שלום\u2069"
+    assert clean("a" * 200, 10) == "aaaaaaaaa…"
+    assert mrkdwn("<!channel> & co") == "&lt;!channel&gt; &amp; co"
+
+
+texts = st.text(max_size=400) | st.sampled_from(HOSTILE)
+numbers = st.none() | st.floats(allow_nan=False, allow_infinity=False)
+drivers = st.lists(
+    st.builds(Driver, code=texts, measure=texts, contribution=st.integers(0, 5000), possible=st.integers(5000, 10_000), value=numbers, baseline=numbers,
+              unit=texts, window_days=st.none() | st.integers(1, 999)),
+    max_size=12,
+).map(tuple)  # fmt: skip
+changes = st.builds(
+    change, profile_name=st.none() | texts, profile_plan=st.none() | texts, profile_currency=st.none() | texts,
+    profile_arr=st.none() | st.floats(0, 1e15), profile_seats=st.none() | st.integers(0, 10**9), profile_notice_days=st.none() | st.integers(0, 9999),
+    profile_renewal_on=st.none() | st.dates(), knockout=st.none() | texts, drivers=drivers, score_after=st.none() | st.integers(0, 10_000),
+    score_before=st.none() | st.integers(0, 10_000), coverage=st.integers(0, 10_000), to=st.sampled_from(list(Band)), cause=st.sampled_from(list(Cause)),
+    from_band=st.none() | st.sampled_from(list(Band)), trend=st.lists(st.none() | st.integers(0, 10_000), max_size=200).map(tuple),
+)  # fmt: skip
+
+
+def within_limits(body: SlackBody) -> bool:
+    return check_blocks(body.blocks) == [] and blocks_size(body.blocks) <= MAX_BLOCKS_TOTAL and 0 < len(body.text) <= 4000
+
+
+@settings(max_examples=60)
+@given(changes, st.sampled_from(list(NoticeKind)), st.sampled_from(list(State)), st.sampled_from(["en", "ja"]))
+def test_any_alert_is_within_every_limit_of_slack(new: RiskChanged, kind: NoticeKind, state: State, language: str) -> None:
+    episode = opened(state=state, by="x" * 500, acted_at=NOW, until=NOW, outcome=Outcome.SAVED)
+
+    shown = card(kind, replace(episode, change=new), READERS[language], NOW)
+
+    assert within_limits(slack_body(shown, READERS[language].locale, "possible duplicate"))
+    assert mail(shown, language).text
+
+
+@settings(max_examples=25)
+@given(st.lists(changes, min_size=1, max_size=40), st.sampled_from(["en", "ja"]))
+def test_any_summary_is_within_every_limit_of_slack(news: list[RiskChanged], language: str) -> None:
+    told = [(NoticeKind.SUMMARY, replace(opened(), id=f"ep_{number}", change=new)) for number, new in enumerate(news)]
+
+    shown = summary(told, READERS[language])
+
+    assert within_limits(slack_body(shown, READERS[language].locale))
+    assert len(shown.episodes) == len(news)
+
+
+def test_a_summary_hides_nothing() -> None:
+    shown = summary([(NoticeKind.SUMMARY, of(f"a{number}")) for number in range(57)], READERS["en"])
+
+    assert len(shown.lines) == 20
+    assert shown.more == "… and 37 accounts more: see the list of episodes."

@@ -160,8 +160,8 @@ class Deliverer:
         )
         if result.state == "sent":
             _observe(rows)
-        if result.state == "moved":
-            self._wake.set()
+        # Whatever waited for this message, or goes the other way now, may leave at once.
+        self._wake.set()
 
 
 def _age(delivery: Delivery) -> timedelta:

@@ -26,9 +26,11 @@ WHERE d.id IN (SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retr
                AND channel = ANY(:channels) ORDER BY coalesce(lease_until, not_before) LIMIT {_PLACES} FOR UPDATE SKIP LOCKED)
 RETURNING d.*
 """)  # noqa: S608 constants of this module
+# News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference.
+_FREE = """n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
+  SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')"""
 DUE = text(f"""
-SELECT channel, address FROM alerts.notices WHERE state = 'queued' AND due_at <= :now AND channel = ANY(:channels)
-GROUP BY channel, address ORDER BY min(id) LIMIT {_PLACES}
+SELECT n.channel, n.address FROM alerts.notices n WHERE {_FREE} GROUP BY n.channel, n.address ORDER BY min(n.id) LIMIT {_PLACES}
 """)  # noqa: S608 as above
 # One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
 PACE = text(f"""
@@ -40,10 +42,10 @@ WHERE p.next_at <= clock_timestamp() + interval '{BURST_S} s' RETURNING p.addres
 PAUSE = text(
     "UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s)) WHERE address = :address"
 )
-WAITING = text("""
-SELECT * FROM alerts.notices WHERE state = 'queued' AND due_at <= :now AND channel = ANY(:channels) AND address = ANY(:addresses)
-ORDER BY address, priority DESC, id FOR UPDATE SKIP LOCKED
-""")
+WAITING = text(f"""
+SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
+ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
+""")  # noqa: S608 as above
 CREATE = text(f"""
 INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown)
 VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + interval '{LEASE_S} s', false, false)

@@ -1,0 +1,24 @@
+"""Root. One alerts service for the tests of this folder; each uses accounts and people of its own."""
+
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.support.alerts_world import START, World, open_world
+from tests.support.stack import Stack
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def running(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
+    async with open_world(stack, f"t{uuid.uuid4().hex[:8]}.", tmp_path_factory.mktemp("alerts")) as world:
+        yield world
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def world(running: World) -> AsyncIterator[World]:
+    """The service with its clock at the start, no faults and nothing left to send."""
+    running.set_clock(max(START, running.now))
+    yield running
+    running.inbox.faults.clear()

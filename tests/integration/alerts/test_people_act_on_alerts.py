@@ -1,0 +1,204 @@
+"""Buttons, links and the API lead to the same state; forged, replayed and late ones to none."""
+
+import json
+import re
+from urllib.parse import urlsplit
+
+import pytest
+from churnsignal_devstack.inbox.clicks import signed
+
+from tests.support.alerts_world import SECRET, World, form
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def alerted(world: World, name: str, **fields: object) -> str:
+    """Return the episode of an account whose CSM was told by Slack and mail."""
+    await world.csm(name, channels=["slack", "email"], **fields)
+    await world.publish(world.change(name, name))
+    await world.until(lambda: world.to(f"U0{name.upper()}"))
+    await world.until(lambda: world.to(f"{name}@example.com"))
+    await world.quiet()
+    return str((await world.episode(name))["id"])
+
+
+def links(world: World, name: str) -> list[str]:
+    """Return the paths of the links in the person's mail: acknowledge, snooze, close."""
+    mail = world.to(f"{name}@example.com", "email")[0]
+    return [urlsplit(url).path for url in re.findall(r"http://alerts\.test/a/\S+", mail.text)]
+
+
+async def acknowledge(world: World, name: str, episode: str, way: str) -> None:
+    if way == "slack":
+        assert (await world.click(world.to(f"U0{name.upper()}")[0], "acknowledge", f"U0{name.upper()}")).status_code == 200
+    elif way == "link":
+        assert (await world.http.post(links(world, name)[0])).status_code == 200
+    else:
+        assert (await world.act(episode, "acknowledge", by=name.title())).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["slack", "link", "api"])
+async def test_all_ways_lead_to_the_same_state(world: World, way: str) -> None:
+    name = f"ack{way}"
+    episode = await alerted(world, name)
+
+    await acknowledge(world, name, episode, way)
+
+    seen = await world.episode(name)
+    assert (seen["state"], seen["by"], seen["until"]) == ("acknowledged", name.title(), None)
+    assert [(entry["what"], entry["actor"]) for entry in seen["timeline"]][-1] == ("acknowledge", name.title())
+    message = world.to(f"U0{name.upper()}")[0]
+    await world.until(lambda: f"{name.title()} is on it since" in str(message.blocks))
+    assert "I’m on it" not in str(message.blocks)
+
+
+async def test_acknowledging_twice_by_two_ways_is_one_entry(world: World) -> None:
+    episode = await alerted(world, "twice")
+
+    for way in ("slack", "link", "api"):
+        await acknowledge(world, "twice", episode, way)
+
+    entries = [entry for entry in (await world.episode("twice"))["timeline"] if entry["what"] == "acknowledge"]
+    assert len(entries) == 1
+
+
+async def test_a_replayed_click_acts_once_even_after_the_episode_was_reopened(world: World) -> None:
+    episode = await alerted(world, "replay")
+    message = world.to("U0REPLAY")[0]
+    await world.click(message, "acknowledge", "U0REPLAY")
+    await world.act(episode, "reopen")
+    assert (await world.episode("replay"))["state"] == "open"
+
+    payload = {"type": "block_actions", "user": {"id": "U0REPLAY"}, "actions": [{"action_id": "acknowledge", "value": episode}]}
+    body, headers = signed(payload, SECRET, int(world.now.timestamp()))
+    first = await world.http.post("/slack/interactions", content=body, headers=headers)
+    await world.act(episode, "reopen")
+    second = await world.http.post("/slack/interactions", content=body, headers=headers)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    assert (await world.episode("replay"))["state"] == "open"
+
+
+async def test_unsigned_late_and_mangled_clicks_are_refused_and_never_an_error(world: World) -> None:
+    episode = await alerted(world, "forged")
+    payload = json.dumps({"type": "block_actions", "user": {"id": "U1"}, "actions": [{"action_id": "acknowledge", "value": episode}]})
+    now = str(int(world.now.timestamp()))
+    _, good = signed(json.loads(payload), SECRET, int(world.now.timestamp()))
+    signature = next(value for name, value in good.items() if name.lower() == "x-slack-signature")
+
+    answers = [
+        await world.slack_post(form(payload), now, "v0=" + "0" * 64),
+        await world.slack_post(form(payload), str(int(now) - 301), signature),
+        await world.slack_post(form(payload), "abc", signature),
+        await world.slack_post(b"payload=\xff\xfe", now, signature),
+        await world.slack_post(form(payload), now, "v0=é"),
+        await world.slack_post(form(payload), "", ""),
+        await world.http.post("/slack/interactions", content=form(payload)),
+    ]
+
+    assert [answer.status_code for answer in answers] == [401] * 7
+    assert (await world.episode("forged"))["state"] == "open"
+
+
+@pytest.mark.parametrize("payload", ["[]", "1", "{}", '{"type":"block_actions"}', '{"type":"block_actions","actions":[1]}', '{"type":"view_submission"}',
+                                     '{"type":"block_actions","actions":[{"action_id":"acknowledge","value":"ep_nobody"}]}'])  # fmt: skip
+async def test_signed_payloads_that_mean_nothing_change_nothing(world: World, payload: str) -> None:
+    body, headers = signed({}, SECRET, int(world.now.timestamp()))
+    import hashlib
+    import hmac
+
+    body = form(payload)
+    stamp = next(value for name, value in headers.items() if name.lower() == "x-slack-request-timestamp")
+    signature = "v0=" + hmac.new(SECRET.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
+
+    assert (await world.slack_post(body, stamp, signature)).status_code == 200
+
+
+async def test_opening_a_link_changes_nothing(world: World) -> None:
+    episode = await alerted(world, "scanner")
+    path = links(world, "scanner")[0]
+
+    asked = await world.http.get(path)
+    head = await world.http.request("HEAD", path)
+
+    assert asked.status_code == 200
+    assert "Start working on this account?" in asked.text
+    assert head.status_code in (200, 405)
+    assert (await world.episode("scanner"))["state"] == "open"
+    assert episode in (await world.http.get("/v1/episodes", params={"state": "open", "csm": "scanner"})).text
+
+
+async def test_a_mangled_or_expired_link_says_so_in_both_languages(world: World) -> None:
+    await alerted(world, "expired")
+    path = links(world, "expired")[0]
+
+    mangled = await world.http.post(path[:-2] + "xx")
+    world.advance(days=15)
+    expired = await world.http.post(path)
+
+    assert (mangled.status_code, expired.status_code) == (404, 404)
+    assert "no longer valid" in expired.text
+    assert "このリンクは無効です" in expired.text
+    assert (await world.episode("expired"))["state"] == "open"
+
+
+async def test_a_snooze_wakes_and_reminds(world: World) -> None:
+    episode = await alerted(world, "sleepy")
+
+    await world.act(episode, "snooze")
+    asleep = await world.episode("sleepy")
+    world.advance(hours=25)
+
+    assert asleep["state"] == "snoozed"
+    reminder = (await world.until(lambda: [m for m in world.to("U0SLEEPY") if "still at risk" in m.text]))[0]
+    await world.until(lambda: world.database.fetchval("SELECT state = 'open' FROM alerts.episodes WHERE id = $1", episode))
+    assert reminder.thread_ts == world.to("U0SLEEPY")[0].ts
+
+
+async def test_an_acknowledged_snooze_does_not_remind(world: World) -> None:
+    episode = await alerted(world, "calm")
+    await world.act(episode, "snooze")
+    await world.act(episode, "acknowledge")
+
+    world.advance(hours=30)
+
+    await world.quiet()
+    assert not [m for m in world.to("U0CALM") if "still at risk" in m.text]
+
+
+async def test_reassigning_tells_the_new_one_and_closing_counts_the_outcome(world: World) -> None:
+    episode = await alerted(world, "giver")
+    await world.csm("taker")
+
+    moved = await world.act(episode, "reassign", to="taker@example.com")
+    await world.until(lambda: world.to("U0TAKER"))
+    closed = await world.act(episode, "close", outcome="saved", note="new contract")
+    again = await world.act(episode, "close", outcome="churned")
+
+    assert (moved.json()["csm"], closed.json()["state"], closed.json()["outcome"], again.status_code) == ("taker", "closed", "saved", 409)
+    assert 'churnsignal_alerts_feedback_total{verdict="saved"}' in (await world.http.get("/metrics")).text
+
+
+@pytest.mark.parametrize(
+    ("act", "body", "status"),
+    [
+        ("acknowledge", {}, 404),
+        ("snooze", {"until": "2026-11-20T10:00:00"}, 422),
+        ("reassign", {"to": "nobody"}, 422),
+        ("close", {"outcome": "won"}, 422),
+    ],
+)
+async def test_what_cannot_be_done_is_said(world: World, act: str, body: dict[str, str], status: int) -> None:
+    answer = await world.act("ep_nobody", act, **body)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_readers_see_and_only_csms_act(world: World) -> None:
+    reader = {"Authorization": "Bearer reader-token"}
+
+    assert (await world.http.get("/v1/episodes", headers=reader)).status_code == 200
+    assert (await world.http.post("/v1/episodes/x/acknowledge", json={}, headers=reader)).status_code == 403
+    assert (await world.http.put("/v1/csms/x", json={"name": "X", "email": "x@y.z"}, headers=reader)).status_code == 403
+    assert (await world.http.get("/v1/episodes", headers={"Authorization": "Bearer nonsense"})).status_code == 401

@@ -104,9 +104,9 @@ class Tracking:
             self._note_retry(headers[b"x-retry-count"])
         limits = inside.judge.limits
         declared = _declared_size(headers)
-        inside.gate.check(min(declared, limits.rudder_batch_bytes))
         if declared > limits.rudder_batch_bytes:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
+        inside.gate.check(declared)
         raw = await body.read(receive, limits.rudder_batch_bytes)
         plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
         parcel = _open(route, plain, headers)

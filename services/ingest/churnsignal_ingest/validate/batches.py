@@ -19,6 +19,7 @@ from churnsignal_ingest.validate.times import json_time, read_time, skew
 _encode = msgspec.json.Encoder().encode
 # A batch's context stands in each of its envelopes: together they may weigh so many times what the batch may.
 _CONTEXT_GROWTH = 8
+_NULL = Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,8 @@ class _Batch(msgspec.Struct):
     write_key: Any = msgspec.field(default=None, name="writeKey")
     sent_at: Any = msgspec.field(default=None, name="sentAt")
     historical: Any = None
-    context: Raw | None = None
+    # A union with Raw cannot be decoded, hence a default that is JSON itself.
+    context: Raw = msgspec.field(default_factory=lambda: _NULL)
 
 
 class _Single(msgspec.Struct):
@@ -70,10 +72,10 @@ def open_batch(body: bytes) -> Parcel:
     except _BROKEN as error:
         is_object = isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"{"
         raise RequestProblem(Problem.MALFORMED_BATCH if is_object else Problem.MALFORMED_JSON) from None
-    context = None if batch.context is None or bytes(batch.context) == b"null" else bytes(batch.context)
+    context = bytes(batch.context)
     return Parcel(
         [bytes(raw) for raw in batch.batch], parse_call, _text(batch.write_key), batch.sent_at,
-        batch.historical is True, context, parse_all(body),
+        batch.historical is True, None if context == b"null" else context, parse_all(body),
     )  # fmt: skip
 
 

@@ -1,0 +1,56 @@
+"""What the tests of ingest's pure rooms share: a judge, an arrival, and ways to ask it about one call."""
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from churnsignal_common.contracts.envelope import Envelope, Rejected, envelope_decoder, rejected_decoder
+from churnsignal_common.contracts.topics import USAGE_REJECTED
+from churnsignal_ingest.validate.accounts import DEFAULT_PATHS, account_paths
+from churnsignal_ingest.validate.batches import Parcel, Sender, judge_all, open_batch, open_single
+from churnsignal_ingest.validate.judge import Judge, Judged, Scope
+from churnsignal_ingest.validate.limits import Limits
+
+NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
+SERVER = Sender("web", Scope.SERVER)
+BROWSER = Sender("web", Scope.BROWSER)
+IMPORTER = Sender("web", Scope.IMPORT)
+
+
+def new_judge(*paths: str, limits: Limits | None = None) -> Judge:
+    return Judge(limits or Limits(), account_paths(paths or DEFAULT_PATHS), 8, lambda: "fresh-id")
+
+
+def judge_batch(*calls: Any, sender: Sender = SERVER, importing: bool = False, judge: Judge | None = None, **around: Any) -> Judged:
+    return judged(open_batch(json.dumps({"batch": list(calls), **around}).encode()), sender, importing=importing, judge=judge)
+
+
+def judge_raw(body: bytes, sender: Sender = SERVER) -> Judged:
+    return judged(open_batch(body), sender)
+
+
+def judge_single(kind: str, body: bytes, sender: Sender = SERVER) -> Judged:
+    return judged(open_single(body, kind), sender)
+
+
+def judged(parcel: Parcel, sender: Sender = SERVER, *, importing: bool = False, judge: Judge | None = None) -> Judged:
+    verdicts = judge_all(parcel, sender, NOW, judge or new_judge(), importing=importing)
+    assert verdicts.accepted + len(verdicts.refused) == len(parcel.items) == len(verdicts.records)
+    return verdicts
+
+
+def envelopes(verdicts: Judged) -> list[Envelope]:
+    return [envelope_decoder.decode(value) for topic, _, _, value in verdicts.records if topic != USAGE_REJECTED]
+
+
+def rejected(verdicts: Judged) -> list[Rejected]:
+    return [rejected_decoder.decode(value) for topic, _, _, value in verdicts.records if topic == USAGE_REJECTED]
+
+
+def only(verdicts: Judged) -> Envelope:
+    (envelope,) = envelopes(verdicts)
+    return envelope
+
+
+def track(**fields: Any) -> dict[str, Any]:
+    return {"type": "track", "event": "Login", "userId": "u1", "messageId": "m1"} | fields

@@ -1,0 +1,163 @@
+"""Keys in memory: found, refused, and never called bad while nobody could know."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from churnsignal_common.runtime.health import Dependency
+from churnsignal_common.runtime.tasks import Stop
+from churnsignal_ingest.auth.directory import Directory, Rates
+from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
+from churnsignal_ingest.auth.store import LiveKey
+from churnsignal_ingest.validate.judge import Scope
+from churnsignal_ingest.validate.reasons import Problem, RequestProblem
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+HASHER = hasher_of("a-secret-for-these-tests")
+KEY = make_key(Scope.SERVER, b"k" * RANDOM_BYTES)
+OTHER = make_key(Scope.BROWSER, b"o" * RANDOM_BYTES)
+
+
+class FixedClock:
+    def now(self) -> datetime:
+        return NOW
+
+
+class MemoryStore:
+    """Keys that a test hands out and takes back; `away` is Postgres being away."""
+
+    def __init__(self, *keys: LiveKey) -> None:
+        self.keys = list(keys)
+        self.away = False
+        self.reads = 0
+        self.used: dict[int, datetime] = {}
+
+    async def live_keys(self) -> list[LiveKey]:
+        self.reads += 1
+        if self.away:
+            raise ConnectionRefusedError
+        return list(self.keys)
+
+    async def note_used(self, used: dict[int, datetime]) -> None:
+        self.used |= used
+
+
+def live(key: str, *, expires_at: datetime | None = None, rate: float | None = None) -> LiveKey:
+    return LiveKey(1, HASHER.sign(key), Scope.SERVER, expires_at, "web", "segment", rate, None)
+
+
+def new_directory(store: MemoryStore) -> Directory:
+    return Directory(store, HASHER, FixedClock(), Rates(10, 100), Dependency("postgres"), lambda: 0.0)
+
+
+async def answer(directory: Directory, key: str) -> str:
+    """Ask while the reader runs, as it does in the service."""
+    stop = Stop()
+    reader = asyncio.create_task(directory.run(stop))
+    try:
+        return (await directory.look_up(key)).sender.source
+    except RequestProblem as problem:
+        return problem.problem.value
+    finally:
+        stop.set()
+        await reader
+
+
+@pytest.mark.asyncio
+async def test_a_known_key_is_its_source() -> None:
+    assert await answer(new_directory(MemoryStore(live(KEY))), KEY) == "web"
+
+
+@pytest.mark.asyncio
+async def test_a_typing_error_is_bad_at_once_even_while_postgres_is_away() -> None:
+    store = MemoryStore()
+    store.away = True
+
+    assert await answer(new_directory(store), KEY[:-1] + "x") == Problem.BAD_KEY
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_key_is_bad_only_after_a_fresh_read() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    reads = store.reads
+
+    assert await answer(directory, OTHER) == Problem.BAD_KEY
+    assert store.reads > reads
+
+
+@pytest.mark.asyncio
+async def test_a_key_made_a_moment_ago_is_found() -> None:
+    store = MemoryStore()
+    directory = new_directory(store)
+    await directory.read()
+    store.keys.append(live(KEY))
+
+    assert await answer(directory, KEY) == "web"
+
+
+@pytest.mark.asyncio
+async def test_an_unknown_key_cannot_be_checked_while_postgres_is_away() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    store.away = True
+
+    assert await answer(directory, OTHER) == Problem.KEYS_AWAY
+
+
+@pytest.mark.asyncio
+async def test_the_last_known_set_serves_while_postgres_is_away() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    store.away = True
+    await directory.read()
+
+    assert await answer(directory, KEY) == "web"
+
+
+@pytest.mark.asyncio
+async def test_a_revoked_key_is_bad_after_the_next_read() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    assert await answer(directory, KEY) == "web"
+    store.keys.clear()
+    await directory.read()
+
+    assert await answer(directory, KEY) == Problem.BAD_KEY
+
+
+@pytest.mark.asyncio
+async def test_a_key_ends_at_its_time() -> None:
+    assert await answer(new_directory(MemoryStore(live(KEY, expires_at=NOW))), KEY) == Problem.BAD_KEY
+    assert await answer(new_directory(MemoryStore(live(KEY, expires_at=NOW + timedelta(seconds=1)))), KEY) == "web"
+
+
+@pytest.mark.asyncio
+async def test_a_changed_rate_reaches_the_bucket_that_is_in_use() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    before = (await directory.look_up(KEY)).bucket
+    store.keys = [live(KEY, rate=500)]
+    await directory.read()
+    after = (await directory.look_up(KEY)).bucket
+
+    assert after is before
+    assert after.rate == 500
+
+
+@pytest.mark.asyncio
+async def test_use_of_a_key_is_written_at_the_end() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    stop = Stop()
+    reader = asyncio.create_task(directory.run(stop))
+    directory.note_used(await directory.look_up(KEY))
+    stop.set()
+    await reader
+
+    assert store.used == {1: NOW}

@@ -1,0 +1,69 @@
+"""Differential: whatever the door lets in decodes by the contract, in full, and can be stored by Postgres."""
+
+import json
+from typing import Any
+
+import msgspec
+from churnsignal_common.contracts.envelope import Format, envelope_decoder
+from churnsignal_common.contracts.topics import USAGE_REJECTED
+from churnsignal_ingest.validate.batches import open_batch
+from churnsignal_ingest.validate.reasons import RequestProblem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.ingest.cases import NOW, judged
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=6), inner, max_size=4), max_leaves=12
+)
+names = st.sampled_from([
+    "type", "event", "userId", "anonymousId", "groupId", "previousId", "messageId", "timestamp", "sentAt", "context", "properties", "traits",
+    "writeKey", "historical", "other",
+])  # fmt: skip
+likely = {
+    "type": st.sampled_from(["track", "identify", "group", "page", "screen", "alias"]),
+    "event": st.text(max_size=8),
+    "userId": st.text(max_size=8) | st.integers(),
+    "context": st.dictionaries(st.sampled_from(["groupId", "traits", "ip"]), values, max_size=3),
+    "timestamp": st.datetimes().map(lambda moment: moment.isoformat() + "Z") | st.integers(),
+}
+calls = st.fixed_dictionaries({}, optional=likely) | st.dictionaries(names, values, max_size=8) | values
+
+
+def has_nul(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(has_nul(part) for pair in value.items() for part in pair)
+    return any(map(has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\x00" in value
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(calls, max_size=5), st.booleans(), values)
+def test_accepted_calls_decode_and_can_be_stored(batch: list[Any], escaped: bool, sent_at: Any) -> None:
+    body = json.dumps({"batch": batch, "sentAt": sent_at}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
+    try:
+        verdicts = judged(open_batch(body))
+    except RequestProblem:
+        return
+
+    for topic, partition, key, value in verdicts.records:
+        assert 0 <= partition < 8
+        if topic == USAGE_REJECTED:
+            continue
+        envelope = envelope_decoder.decode(value)
+        call = msgspec.json.decode(envelope.call)
+        assert envelope.format is Format.SEGMENT
+        assert key.decode() == (envelope.account or envelope.user or envelope.anonymous)
+        assert envelope.occurred_at <= envelope.received_at == NOW
+        assert not has_nul(call)
+        assert "writeKey" not in call
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
+def test_any_bytes_are_answered_with_a_verdict_or_a_problem(garbage: bytes) -> None:
+    for body in (garbage, b'{"batch":[' + garbage + b"]}", b'{"batch":[{"type":"track","event":"' + garbage + b'","userId":"u"}]}'):
+        try:
+            judged(open_batch(body))
+        except RequestProblem:
+            continue

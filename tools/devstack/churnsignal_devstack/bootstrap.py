@@ -66,7 +66,7 @@ def main(wish: str) -> None:
         paused_at(datetime.combine(story.START, midnight(), UTC)).write(CLOCK)
     elif wish == "client-env":
         write_client_env(SECRETS)
-        print("Ready. Write key and admin token: docker compose exec inbox cat /run/churnsignal/client.env")
+        print("Write key and admin token: docker compose exec inbox cat /run/churnsignal/client.env")
     else:
         raise SystemExit(f"{wish!r}: choose first-start, demo-clock or client-env")
 

@@ -91,8 +91,6 @@ def status(*, json_: Annotated[bool, Parameter(name="--json")] = False, env_file
 
 
 def _supervise(options: Options, env_file: Path | None) -> None:
-    # Both mean the same: leave by the way of an error, which cleans up wherever we are.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with Stack(options, say) as stack:
             _finish_up(stack.state, env_file)
@@ -161,8 +159,12 @@ app.command("churnsignal_devstack.demo.command:demo", name="demo")
 
 
 def main() -> None:
+    # Both ways to end us mean the same: leave by the way of an error, which cleans up wherever we are.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app(exit_on_error=False)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
     except cyclopts.CycloptsError:
         raise SystemExit(2) from None
     except StackProblem as problem:

@@ -14,6 +14,7 @@ from churnsignal_scoring.health.days import DayZone, to_date
 from churnsignal_scoring.health.evaluate import Evaluation, evaluate
 from churnsignal_scoring.health.knockouts import Forced, knocked_out, overridden
 from churnsignal_scoring.health.mapping import Mapper
+from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecycle, read_profile, segment
@@ -224,7 +225,9 @@ class AccountEngine:
         memory, policy = state.memory, self.scorecard.bands
         if not memory.frozen:
             recovered = look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
-            standing = step(policy, Standing(memory.own, memory.pending), look.score, recovered=recovered)
+            low = look.score is not None and look.score < policy.red_enter
+            quiet = low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days)
+            standing = step(policy, Standing(memory.own, memory.pending), look.score, quiet=quiet, recovered=recovered)
             memory.own, memory.pending = standing.band, standing.pending
         shown = look.shown(memory.own)
         if shown is memory.band:

@@ -28,21 +28,25 @@ def worst(first: Band, second: Band) -> Band:
     return first if is_worse(first, second) else second
 
 
-def wanted(policy: BandPolicy, current: Band, score: int | None) -> Band:
+def wanted(policy: BandPolicy, current: Band, score: int | None, *, quiet: bool) -> Band:
     """Return the band that `score` asks for, coming from `current`: a band is left later than it is entered."""
     if score is None:
         return Band.GREY
-    if score < (policy.red_leave if current is Band.RED else policy.red_enter):
+    if score < policy.red_leave if current is Band.RED else score < policy.red_enter and quiet:
         return Band.RED
     if score >= (policy.green_leave if current is Band.GREEN else policy.green_enter):
         return Band.GREEN
     return Band.YELLOW
 
 
-def step(policy: BandPolicy, standing: Standing, score: int | None, *, recovered: bool) -> Standing:
-    """Return where the band stands after one more close. `recovered`: use was sustained enough to leave red."""
+def step(policy: BandPolicy, standing: Standing, score: int | None, *, quiet: bool, recovered: bool) -> Standing:
+    """Return where the band stands after one more close.
+
+    `quiet`: the silence has outlasted the account's own pauses, without which nothing turns red. `recovered`: use was sustained enough
+    to leave red.
+    """
     current = standing.band
-    asked = wanted(policy, current, score)
+    asked = wanted(policy, current, score, quiet=quiet)
     if asked is current or (current is Band.RED and asked is not Band.GREY and not recovered):
         return Standing(current)
     if current is Band.GREY:

@@ -54,12 +54,15 @@ class Knockout:
 class BandPolicy:
     """When a score becomes a band. Enter below, leave above, so that a score on the edge does not flap; then wait.
 
-    A band worsens after `worse_closes` closes in a row that ask for it, and improves after `better_closes`. Red is left only by sustained
-    use: `recovery_active_days` within `recovery_window` days. `settle_closes` without a change end a silent cause.
+    A band worsens after `worse_closes` closes in a row that ask for it, and improves after `better_closes`. Red asks for more than a low
+    score: a silence beyond `pause_percent` of the pauses the account came back from (`unknown_pause_days` before it has shown any; 0 per cent:
+    the score alone decides). Red is left only by sustained use: `recovery_active_days` within `recovery_window` days.
     """
 
     red_enter: int
     red_leave: int
+    pause_percent: int
+    unknown_pause_days: int
     green_enter: int
     green_leave: int
     worse_closes: int
@@ -69,7 +72,7 @@ class BandPolicy:
 
     @property
     def settle_closes(self) -> int:
-        """Return how many quiet closes make a band settled: one dwell."""
+        """Return how many closes without a change make a band settled, and end a silent cause: one dwell."""
         return max(self.worse_closes, self.better_closes)
 
 

@@ -111,7 +111,7 @@ class AccountState:
 
     `lasts` is the latest call of a day: (time in us, id), for evidence. `reported` is the last day a family of signals was seen.
     `held` says that the account is out of the game (churned, paused, ignored) and counts in no norm.
-    The `dirty_*` sets name what changed since `clean()`.
+    `memo` keeps what was worked out from days long past; it is never written. The `dirty_*` sets name what changed since `clean()`.
     """
 
     account: str
@@ -129,6 +129,7 @@ class AccountState:
     lasts: dict[int, tuple[int, str]] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
     memory: BandMemory = field(default_factory=BandMemory)
+    memo: dict[str, tuple[tuple[int | None, int], Any]] = field(default_factory=dict, compare=False, repr=False)
     dirty: bool = False
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, int]] = field(default_factory=set)
@@ -225,6 +226,7 @@ class AccountState:
 
     def _prune_habit(self, oldest: int) -> None:
         if self.active and self.origin <= oldest:
+            self.memo.clear()
             self.active >>= oldest + 1 - self.origin
             self.origin = oldest + 1
             trailing = (self.active & -self.active).bit_length() - 1 if self.active else 0

@@ -1,6 +1,7 @@
 """Pure. What an evaluation may see of an account: nothing after the day it asks about, unless it asks for what came in since."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import Norms
@@ -11,6 +12,7 @@ WINDOW = 28
 """The window of most measures: four whole weeks, so that weekends weigh the same at every evaluation."""
 BASE_WEEKS = 8
 _FOREVER = 1 << 40
+T = TypeVar("T")
 
 
 class View:
@@ -20,7 +22,7 @@ class View:
     silence is: until the next close nothing gets worse by the clock.
     """
 
-    __slots__ = ("_uses", "active", "as_of", "end", "last", "norms", "origin", "state")
+    __slots__ = ("_users", "active", "as_of", "end", "last", "norms", "origin", "state")
 
     def __init__(self, state: AccountState, as_of: int, norms: Norms | None, *, live: bool) -> None:
         self.state = state
@@ -30,7 +32,7 @@ class View:
         self.origin = state.origin
         self.active = state.active if live else _bits_until(state.active, as_of - state.origin)
         self.last = self._last_active()
-        self._uses: list[tuple[int, int]] | None = None
+        self._users: dict[int, int] = {}
 
     def _last_active(self) -> int | None:
         if self.active:
@@ -83,20 +85,32 @@ class View:
             return None
         return _bits_until(self.active >> start - self.origin, end - start).bit_count() * 400 // weeks
 
+    def remembered(self, name: str, work_out: Callable[[], T]) -> T:
+        """Return what `work_out` says; asked again only after new calls. Only for what depends on nothing after the last use."""
+        key = (self.last, self.state.events_total)
+        found = self.state.memo.get(name)
+        if found is None or found[0] != key:
+            found = self.state.memo[name] = (key, work_out())
+        answer: T = found[1]
+        return answer
+
     def uses(self, first: int, last: int) -> int:
         """Return the calls that count as use from day `first` to day `last`."""
-        if self._uses is None:
-            self._uses = [(day, bucket.get(USE, 0)) for day, bucket in self.state.days.items() if day <= self.end]
-        return sum(count for day, count in self._uses if first <= day <= last)
+        return self.count(USE, first, last)
 
     def count(self, signal: str, first: int, last: int) -> int:
         """Return how often `signal` came from day `first` to day `last`."""
-        days = self.state.days
-        return sum(bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day <= self.end)
+        days, last = self.state.days, min(last, self.end)
+        return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last])
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""
-        start = self.as_of - days + 1
+        known = self._users.get(days)
+        if known is None:
+            known = self._users[days] = len(self._users_since(self.as_of - days + 1))
+        return known
+
+    def _users_since(self, start: int) -> set[str]:
         found: set[str] = set()
         for block, users in self.state.blocks.items():
             base = block * BLOCK_DAYS
@@ -105,10 +119,10 @@ class View:
             if base >= start and base + BLOCK_DAYS - 1 <= self.end:
                 found.update(users)
                 continue
-            low = max(0, start - base)
-            window = (1 << BLOCK_DAYS) - (1 << low) if self.end >= base + BLOCK_DAYS else (1 << self.end - base + 1) - (1 << low)
-            found.update(user for user, mask in users.items() if mask & window)
-        return len(found)
+            top = 1 << min(BLOCK_DAYS, self.end - base + 1)
+            window = top - (1 << max(0, start - base))
+            found.update([user for user, mask in users.items() if mask & window])
+        return found
 
     def has_users(self) -> bool:
         """Return whether calls name their users at all."""

@@ -163,6 +163,8 @@ def _bands(document: Document) -> BandPolicy:
     return BandPolicy(
         red_enter=round(red["enter"] * 100),
         red_leave=round(red["leave"] * 100),
+        pause_percent=round(red.get("beyond_pauses", 0) * 100),
+        unknown_pause_days=red.get("unknown_pause_days", 7),
         green_enter=round(green["enter"] * 100),
         green_leave=round(green["leave"] * 100),
         worse_closes=bands["dwell"]["worse_closes"],

@@ -13,7 +13,7 @@ def _active_days(view: View, options: Options) -> Reading | Missing:
     # An account younger than the window is measured over the days it had, but not over so few that one day looks like habit.
     lived = min(WINDOW, max(view.age, options["least_age_days"]))
     measured = min(WINDOW * 100, days * WINDOW * 100 // lived)
-    return Reading(measured, days * 100, view.usual_active_days())
+    return Reading(measured, days * 100, view.remembered("active_days", view.usual_active_days))
 
 
 ACTIVE_DAYS = Measure(
@@ -35,11 +35,11 @@ def _volume(view: View, options: Options) -> Reading | Missing:
     weeks = (base_end - base_start + 1) // 7
     if weeks < options["least_weeks"]:
         return Missing.NO_DATA
+    if view.silent:
+        return Reading(0, 0, events=0)
     now = view.uses(view.as_of - WINDOW + 1, view.end)
-    base = view.uses(base_start, base_end)
+    base = view.remembered("volume", lambda: view.uses(base_start, base_end))
     usual = base * 100 * 4 // weeks
-    if now == 0:
-        return Reading(0, 0, usual or None, events=0)
     if base < options["least_events"]:
         return Missing.NO_DATA
     return Reading(now * 1_000_000 // usual, now * 100, usual, events=now)

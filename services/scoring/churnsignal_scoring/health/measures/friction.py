@@ -7,20 +7,22 @@ WINDOW = 28
 ERROR = "error"
 
 
-def _has_errors(view: View) -> bool:
-    return view.count(ERROR, _last(view) - WINDOW + 1, view.end) > 0
-
-
 def _last(view: View) -> int:
     # The four weeks up to the last use: while an account is silent, its errors do not fade.
     return view.as_of if view.last is None else view.last
 
 
+def _has_errors(view: View) -> bool:
+    if view.last is None:
+        return False  # an error is use: without use there was none
+    return view.remembered("errors", lambda: view.count(ERROR, _last(view) - WINDOW + 1, _last(view))) > 0
+
+
 def _measured_here(view: View) -> bool:
-    """Return whether errors are reported at all: by this account around its last use, or by similar accounts."""
-    if view.state.reported.get("error_share", 0) >= _last(view) or _has_errors(view):
+    """Return whether errors are reported at all: by similar accounts, or by this one around its last use."""
+    if view.norms is not None and view.norms.reported_by_some("error_share", per_mille=0):
         return True
-    return view.norms is not None and view.norms.reported_by_some("error_share", per_mille=0)
+    return view.state.reported.get("error_share", 0) >= _last(view) or _has_errors(view)
 
 
 def _error_share(view: View, options: Options) -> Reading | Missing:

@@ -133,7 +133,8 @@ class Store:
         return self._known(self.users, User(_identity("U", email), name, email))
 
     def user_by_id(self, user_id: str) -> User:
-        return self._known(self.users, User(user_id, user_id, ""))
+        """Return a user of whom only the id is known: U0HANAKO is called Hanako."""
+        return self._known(self.users, User(user_id, user_id[1:].lstrip("0").title() or user_id, ""))
 
     def direct(self, user: User) -> Channel:
         return self._known(self.channels, Channel(_identity("D", user.id), user.name, user))

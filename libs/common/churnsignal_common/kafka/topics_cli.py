@@ -54,9 +54,20 @@ async def apply_topics(settings: ServiceSettings, replication: int) -> list[str]
         wanted = [NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=t.configs()) for name, t in topics.items()]
         answer = await admin.create_topics(wanted)
         refused = [f"{name}: {message or code}" for name, code, message in answer.topic_errors if code not in (0, _EXISTS)]
-        return refused or await _differences(admin, topics, settings.partitions)
+        return refused or await _settled_differences(admin, topics, settings.partitions)
     finally:
         await admin.close()
+
+
+async def _settled_differences(admin: AIOKafkaAdminClient, topics: dict[str, Topic], partitions: int) -> list[str]:
+    """Return the differences once the brokers have told each other of new topics, which takes them up to seconds."""
+    problems = await _differences(admin, topics, partitions)
+    for _ in range(20):
+        if not any("missing" in problem for problem in problems):
+            break
+        await asyncio.sleep(0.25)  # looking again at a cluster that settles
+        problems = await _differences(admin, topics, partitions)
+    return problems
 
 
 async def check_topics(settings: ServiceSettings) -> list[str]:

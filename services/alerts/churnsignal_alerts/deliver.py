@@ -24,7 +24,7 @@ from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
 from churnsignal_alerts.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
 from churnsignal_alerts.people import People
-from churnsignal_alerts.settle import Attempt, next_way, settle
+from churnsignal_alerts.settle import Attempt, next_way, settle, settle_edit
 from churnsignal_alerts.store import episode_of
 from churnsignal_alerts.wake import Wake
 
@@ -98,20 +98,13 @@ class Deliverer:
         started = monotonic()
         outcome, message = await self._send(delivery, keep, place)
         crash.point("alerts.deliver.accepted")
-        if place.edit and isinstance(outcome, Refused):
-            # The message that should show the new state is gone; nobody misses anything.
-            await self._record(delivery, Record("cancelled", "cancelled", outcome.reason, 0), rows)
+        took_ms = int((monotonic() - started) * 1000)
+        if place.edit:
+            await self._record(delivery, settle_edit(delivery, outcome, took_ms, BACKOFF), rows)
             return
         setup = await self._people.setup()
-        way = None if place.edit else next_way(delivery, setup.directory, setup.policy, frozenset(self._senders))
-        attempt = Attempt(
-            int((monotonic() - started) * 1000),
-            _age(delivery),
-            way,
-            message.possible_duplicate,
-            message.episodes,
-            () if place.edit else dropped,
-        )
+        way = next_way(delivery, setup.directory, setup.policy, frozenset(self._senders))
+        attempt = Attempt(took_ms, _age(delivery), way, message.possible_duplicate, message.episodes, dropped)
         await self._record(delivery, settle(delivery, outcome, attempt, BACKOFF), rows)
 
     async def _place(self, connection: Any, delivery: Delivery, rows: list[Any]) -> tuple[list[Any], Place]:

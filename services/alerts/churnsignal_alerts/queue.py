@@ -47,8 +47,8 @@ SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
 ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
 """)  # noqa: S608 as above
 CREATE = text(f"""
-INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown)
-VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + interval '{LEASE_S} s', false, false)
+INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown, episodes)
+VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + interval '{LEASE_S} s', false, false, :episodes)
 RETURNING *
 """)  # noqa: S608 as above
 TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
@@ -111,6 +111,8 @@ async def _new(connection: AsyncConnection, now: datetime, channels: list[str], 
         ids = gather([Waiting(row["id"], NoticeKind(row["kind"])) for row in waiting], merge_from)
         first = next(row for row in waiting if row["id"] == ids[0])
         values = {key: first[key] for key in ("recipient", "name", "channel", "address", "locale", "zone")}
+        taken = set(ids)
+        values["episodes"] = sorted({row["episode"] for row in waiting if row["id"] in taken})
         delivery = _delivery((await connection.execute(CREATE, values)).one())
         await connection.execute(TAKE, {"delivery": delivery.id, "ids": ids})
         found.append(delivery)

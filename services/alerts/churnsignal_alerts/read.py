@@ -53,7 +53,7 @@ class Reader:
         """Return up to limit + 1 messages, newest first."""
         query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit + 1)
         if episode is not None:
-            query = query.where(deliveries.c.id.in_(select(notices.c.delivery).where(notices.c.episode == episode)))
+            query = query.where(deliveries.c.episodes.contains([episode]))
         if after:
             query = query.where(deliveries.c.id < int(after[0]))
         return await self._rows(query)
@@ -61,11 +61,6 @@ class Reader:
     async def attempts(self, ids: list[int]) -> list[RowMapping]:
         """Return every attempt to send these messages, oldest first."""
         return await self._rows(select(attempts).where(attempts.c.delivery.in_(ids)).order_by(attempts.c.id))
-
-    async def episodes_of(self, ids: list[int]) -> list[RowMapping]:
-        """Return which episodes these messages carry."""
-        query = select(notices.c.delivery, notices.c.episode, notices.c.kind).where(notices.c.delivery.in_(ids)).order_by(notices.c.id)
-        return await self._rows(query)
 
     async def csms(self, after: list[Any] | None, limit: int) -> list[Csm]:
         """Return up to limit + 1 CSMs by id."""

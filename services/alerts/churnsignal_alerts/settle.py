@@ -64,6 +64,20 @@ def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Back
             assert_never(outcome)
 
 
+def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Backoff) -> Record:
+    """Return what follows from editing an earlier message: a message that is gone needs no new state, and no other way."""
+    attempt = Attempt(took_ms, timedelta(0), None, possible_duplicate=False, episodes=())
+    match outcome:
+        case Sent():
+            return _record("sent", "edited", "", attempt)
+        case Refused(reason):
+            return _record("cancelled", "cancelled", reason, attempt)
+        case Retry() | Unknown():
+            return settle(delivery, outcome, attempt, backoff)
+        case _:
+            assert_never(outcome)
+
+
 def _later(delivery: Delivery, reason: str, after_s: float | None, attempt: Attempt, backoff: Backoff, *, unknown: bool) -> Record:
     wait = backoff.wait(delivery.attempts, after_s)
     if attempt.way and attempt.tried_for + wait > backoff.patience:

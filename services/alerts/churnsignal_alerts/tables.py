@@ -1,6 +1,7 @@
 """Door. The tables of schema `alerts`, for queries; migrations/ makes them."""
 
-from sqlalchemy import ARRAY, BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, DateTime, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 metadata = MetaData(schema="alerts")
 _When = DateTime(timezone=True)
@@ -47,7 +48,7 @@ deliveries = Table(
     "deliveries", metadata, Column("id", BigInteger, primary_key=True), Column("recipient", Text), Column("name", Text), Column("channel", Text),
     Column("address", Text), Column("locale", Text), Column("zone", Text), Column("state", Text), Column("attempts", Integer),
     Column("fence", BigInteger), Column("lease_until", _When), Column("not_before", _When), Column("first_try", _When),
-    Column("possible_duplicate", Boolean), Column("unknown", Boolean), Column("ref", Text), Column("accepted_at", _When),
+    Column("possible_duplicate", Boolean), Column("unknown", Boolean), Column("ref", Text), Column("accepted_at", _When), Column("episodes", ARRAY(Text)),
 )  # fmt: skip
 
 attempts = Table(

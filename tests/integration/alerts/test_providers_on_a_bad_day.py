@@ -33,7 +33,7 @@ async def test_a_busy_slack_is_asked_again_when_it_said(world: World) -> None:
     "error", ["channel_not_found", "is_archived", "account_inactive", "user_not_found", "token_revoked", "invalid_blocks"]
 )
 async def test_a_permanent_refusal_goes_by_mail(world: World, error: str) -> None:
-    who = "perm" + error.replace("_", "")
+    who = "p" + error.replace("_", "")[:9]
     await world.csm(who)
     world.inbox.fail("chat.postMessage", "error", error=error, match=f"U0{who.upper()}", count=1)
 
@@ -105,8 +105,7 @@ async def test_a_mail_whose_answer_is_lost_is_sent_again_marked_and_with_the_sam
     first, second = sorted(world.to("lostmail@example.com"), key=lambda m: m.id)
     assert struck(world) == 1
     assert first.headers["Message-ID"] == second.headers["Message-ID"]
-    assert "X-Churnsignal-Possible-Duplicate" not in first.headers
-    assert second.headers["X-Churnsignal-Possible-Duplicate"] == "yes"
+    assert ["may have received this message already" in mail.text for mail in (first, second)] == [False, True]
     assert outcomes(await world.episode("lostmail")) == ["unknown", "sent possible_duplicate"]
 
 

@@ -10,7 +10,7 @@ from churnsignal_alerts.delivery import Delivery, Way
 from churnsignal_alerts.directory import Channel, directory_of
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
-from churnsignal_alerts.settle import Attempt, next_way, settle
+from churnsignal_alerts.settle import Attempt, next_way, settle, settle_edit
 
 from tests.support.alerts import BOTH, HANAKO, NOON, POLICY
 
@@ -59,6 +59,21 @@ def test_waits_double_up_to_a_bound() -> None:
 def test_once_unknown_a_message_stays_unknown_until_it_is_found_or_sent() -> None:
     assert settle(replace(DELIVERY, unknown=True), Retry("cannot connect"), FRESH, BACKOFF).unknown
     assert not settle(replace(DELIVERY, unknown=True), Sent("x"), FRESH, BACKOFF).unknown
+
+
+@pytest.mark.parametrize(
+    ("outcome", "state", "word"),
+    [
+        (Sent("x"), "sent", "edited"),
+        (Refused("message_not_found"), "cancelled", "cancelled"),
+        (Retry("busy"), "retry", "retry"),
+        (Unknown("?"), "retry", "unknown"),
+    ],
+)
+def test_an_edit_that_cannot_be_made_is_missed_by_nobody(outcome: Outcome, state: str, word: str) -> None:
+    record = settle_edit(DELIVERY, outcome, 5, BACKOFF)
+
+    assert (record.state, record.outcome, record.reroute, record.episodes) == (state, word, None, ())
 
 
 @pytest.mark.parametrize(

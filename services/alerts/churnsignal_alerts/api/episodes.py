@@ -83,11 +83,9 @@ def _driver(driver: Any) -> dict[str, Any]:
 
 
 async def with_attempts(parts: Parts, deliveries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return deliveries with their attempts and the episodes that they carry."""
-    ids = [delivery["id"] for delivery in deliveries]
-    tried, carried = await parts.reader.attempts(ids), await parts.reader.episodes_of(ids)
+    """Return deliveries with all their attempts."""
+    tried = await parts.reader.attempts([delivery["id"] for delivery in deliveries])
     for delivery in deliveries:
         del delivery["fence"]
         delivery["attempt_log"] = [dict(row) for row in tried if row["delivery"] == delivery["id"]]
-        delivery["notices"] = [{"episode": row["episode"], "kind": row["kind"]} for row in carried if row["delivery"] == delivery["id"]]
     return deliveries

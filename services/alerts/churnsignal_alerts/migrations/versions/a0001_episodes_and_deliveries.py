@@ -47,7 +47,8 @@ CREATE TABLE alerts.deliveries (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, recipient text NOT NULL, name text NOT NULL, channel text NOT NULL, address text NOT NULL,
   locale text NOT NULL, zone text NOT NULL, state text NOT NULL, attempts int NOT NULL, fence bigint NOT NULL,
   lease_until timestamptz, not_before timestamptz, first_try timestamptz NOT NULL DEFAULT now(),
-  possible_duplicate boolean NOT NULL, unknown boolean NOT NULL, ref text, accepted_at timestamptz);
+  possible_duplicate boolean NOT NULL, unknown boolean NOT NULL, ref text, accepted_at timestamptz, episodes text[] NOT NULL);
+CREATE INDEX deliveries_of_episode ON alerts.deliveries USING gin (episodes);
 CREATE INDEX deliveries_to_retry ON alerts.deliveries (coalesce(lease_until, not_before)) WHERE state IN ('sending', 'retry');
 CREATE TABLE alerts.attempts (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, delivery bigint NOT NULL REFERENCES alerts.deliveries (id), at timestamptz NOT NULL,
@@ -71,7 +72,7 @@ CREATE VIEW alerts.v_queue AS
   SELECT state, due_at, count(*) AS count FROM alerts.notices WHERE state IN ('queued', 'sending') GROUP BY state, due_at;
 CREATE VIEW alerts.v_notices AS
   SELECT n.episode, e.account, n.recipient AS csm, d.channel, n.kind, n.sent_at, d.possible_duplicate, d.id AS message
-  FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode JOIN alerts.deliveries d ON d.id = n.delivery WHERE n.state = 'sent';
+  FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode JOIN alerts.deliveries d ON d.id = n.delivery WHERE n.state = 'sent' AND n.kind <> 'state';
 """
 
 

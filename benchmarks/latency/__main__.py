@@ -153,7 +153,7 @@ def main() -> None:
     run, failure = Run(), []
     with tempfile.TemporaryDirectory() as folder:
         told = {"CHURNSIGNAL_PORT_BASE": str(free_port_base()), "CHURNSIGNAL_LOG_LEVEL": "warning"}
-        with Stack(Options(where=Path(folder), fresh=True, told=told), lambda line: print(line, flush=True)) as stack:
+        with Stack(Options(where=Path(folder), passing=True, told=told), lambda line: print(line, flush=True)) as stack:
 
             def measure() -> None:
                 try:

@@ -16,6 +16,15 @@ from churnsignal_devstack.postgres import psql
 from tests.support.devstack import PATIENCE_S, Devstack, until
 from tests.support.stack import Stack
 
+PASSING = """
+import sys
+from pathlib import Path
+from churnsignal_devstack.stack import Options, Stack
+with Stack(Options(services=(), passing=True), lambda line: None) as stack:
+    print(next(Path(stack.state.where).glob("run-*")), flush=True)
+    sys.stdin.read()
+"""
+
 
 @pytest.fixture
 def devstack(tmp_path: Path) -> Iterator[Devstack]:
@@ -88,6 +97,23 @@ def test_servers_that_the_environment_names_are_used_and_left_alone(devstack: De
     assert processes == ["inbox"]
     assert psql(database_url, "SELECT 1") == "1"
     stack.drop_topics("given.")
+
+
+def test_a_passing_stack_leaves_no_data_behind_and_does_not_touch_what_up_keeps(devstack: Devstack) -> None:
+    devstack.up("")
+    kept = (devstack.where / "data/postgres/password").read_text()
+    devstack.run("down")
+
+    argv = [sys.executable, "-c", PASSING]
+    starting = subprocess.Popen(argv, env=devstack.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert starting.stdout is not None
+    run = Path(starting.stdout.readline().strip())
+    assert (run / "postgres/password").read_text() != kept
+    starting.kill()
+    starting.communicate(timeout=PATIENCE_S)
+
+    until(lambda: not run.exists())
+    assert (devstack.where / "data/postgres/password").read_text() == kept
 
 
 def test_a_taken_port_is_said_in_one_sentence(devstack: Devstack) -> None:

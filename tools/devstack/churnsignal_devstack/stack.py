@@ -7,6 +7,7 @@ same (main) thread, so that what dies is started again.
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from churnsignal_devstack import backing, places, plan, ports
+from churnsignal_devstack import backing, plan, ports, sweeper
 from churnsignal_devstack.postgres import Durability
 from churnsignal_devstack.problems import StackProblem
 from churnsignal_devstack.services import ServiceProcess, command, run_once, run_together
@@ -27,11 +28,11 @@ ORDER = ("inbox", *plan.SERVICES)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run. `fresh` throws an earlier run's data away; `told` is what services get beyond the usual."""
+    """What to run. `passing` keeps its data apart and leaves none of it behind; `told` is what services get beyond the usual."""
 
     where: Path = field(default_factory=default_dir)
     services: tuple[str, ...] = plan.SERVICES
-    fresh: bool = False
+    passing: bool = False
     durability: Durability = field(default_factory=Durability)
     told: Mapping[str, str] = field(default_factory=dict)
 
@@ -50,6 +51,10 @@ class Stack:
         self._probed_s = 0.0
         self._written: object = None
         self.state = State(options.where)
+        self._data = options.where / (f"run-{os.getpid()}" if options.passing else "data")
+        # Keys belong to the database that knows them, so they live and go with its data.
+        self._keys = State(self._data)
+        self._sweeper: subprocess.Popen[bytes] | None = None
         self.ready = False
         self.told: dict[str, str] = {}
 
@@ -91,18 +96,24 @@ class Stack:
             one.stop(20)
         if self._backing:
             backing.stop(self._backing.postgres, self._backing.kafka)
+        if self._sweeper and self._sweeper.stdin:
+            sweeper.sweep(self._data)
+            self._sweeper.stdin.close()
+            self._sweeper.wait()
         self.state.release()
 
     def _start(self) -> None:
         if left := self.state.clean_stale():
             self._say(f"An earlier run was killed and left {left} processes behind: ended them.")
+        for left_behind in self._options.where.glob("run-*"):
+            sweeper.sweep(left_behind)
         self._record()
         self._refuse_taken_ports()
-        if self._options.fresh:
-            wipe(self._options.where)
+        if self._options.passing:
+            self._sweeper = sweeper.post(self._data)
         self._say("Starting Postgres and Kafka ...")
-        where = self._options.where / "data"
-        self._backing = backing.start(backing.Wanted(where, durability=self._options.durability), self._environment)
+        self._data.mkdir(exist_ok=True)
+        self._backing = backing.start(backing.Wanted(self._data, durability=self._options.durability), self._environment)
         for server in (self._backing.postgres, self._backing.kafka):
             if server:
                 self._supervisor.keep(server)
@@ -118,10 +129,10 @@ class Stack:
         self._await_services()
 
     def _tell(self) -> dict[str, str]:
-        tokens = self._options.where / "tokens.toml"
+        tokens = self._data / "tokens.toml"
         tokens.touch(mode=0o600)
-        tokens.write_text(plan.tokens_toml(self.state.secret("admin_token")))
-        secrets = plan.Secrets(self.state.secret("signing_key"), self.state.secret("slack_signing"), self.state.secret("admin_token"))
+        tokens.write_text(plan.tokens_toml(self._keys.secret("admin_token")))
+        secrets = plan.Secrets(self._keys.secret("signing_key"), self._keys.secret("slack_signing"), self._keys.secret("admin_token"))
         return plan.told(self._ports, ports.free_port(), tokens, secrets, self._environment)
 
     def _start_service(self, name: str) -> None:
@@ -148,19 +159,20 @@ class Stack:
         assert self._backing is not None
         names = (*plan.SERVICES, "console", "inbox")
         urls = {f"CHURNSIGNAL_{name.upper()}_URL": self._ports.url(name) for name in names}
-        keys = {"CHURNSIGNAL_WRITE_KEY": self._write_key(), "CHURNSIGNAL_ADMIN_TOKEN": self.state.secret("admin_token")}
+        keys = {"CHURNSIGNAL_WRITE_KEY": self._write_key(), "CHURNSIGNAL_ADMIN_TOKEN": self._keys.secret("admin_token")}
         self.state.write("client.json", urls | keys | self._backing.env())
 
     def _write_key(self) -> str:
         if "ingest" not in self._options.services:
             return ""
-        known = self.client_env()
         # A database that is not ours may have been emptied since: its old key is worth nothing.
-        if self._backing and self._backing.postgres and known.get("CHURNSIGNAL_WRITE_KEY"):
-            return known["CHURNSIGNAL_WRITE_KEY"]
+        known: str | None = self._keys.read("write_key.json")
+        if known and self._backing and self._backing.postgres:
+            return known
         made: dict[str, Any] = json.loads(run_once(command("ingest", "keys", "create", "--source", "demo", "--json"), self.told))
         for field_name in ("write_key", "key"):
             if isinstance(made.get(field_name), str):
+                self._keys.write("write_key.json", made[field_name])
                 return str(made[field_name])
         raise StackProblem("`churnsignal-ingest keys create --json` printed no key.")
 
@@ -181,8 +193,7 @@ class Stack:
 
 
 def wipe(where: Path) -> None:
-    """Remove an earlier run's data and keys."""
-    for room in (where / "data").glob("*"):
-        places.clear(room)
-    for name in ("client.json", "secrets.json"):
-        (where / name).unlink(missing_ok=True)
+    """Remove the data of earlier runs, and their keys."""
+    for data in (where / "data", *where.glob("run-*")):
+        sweeper.sweep(data)
+    (where / "client.json").unlink(missing_ok=True)

@@ -4,7 +4,7 @@ BIN := .venv/bin
 # What `make` starts ends with it, even if make is killed.
 RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
-FAST := $(wildcard tests/unit tests/contract tests/conformance tests/architecture)
+FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run up down test check format lint types contracts unit locks bench

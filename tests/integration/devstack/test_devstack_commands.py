@@ -54,11 +54,8 @@ def test_a_killed_child_is_started_again_and_counted(devstack: Devstack) -> None
 
     os.kill(before, signal.SIGKILL)
 
-    def back() -> bool:
-        row = next(row for row in devstack.status()["processes"] if row["name"] == "postgres")
-        return bool(row["restarts"] == 1 and row["ready"] and row["pid"] != before)
-
-    until(back)
+    until(lambda: devstack.row("postgres")["restarts"] == 1 and devstack.row("postgres")["ready"])
+    assert devstack.pid("postgres") != before
 
 
 def test_the_children_of_a_killed_supervisor_die_and_the_next_start_goes_on_with_the_data(devstack: Devstack) -> None:

@@ -24,15 +24,15 @@ def test_a_full_disk_is_called_a_full_disk() -> None:
     assert str(of_os_error(OSError(errno.ENOSPC, "No space left on device"), "writing")).startswith("The disk is full (writing)")
 
 
-def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_jar_that_is_not_the_pinned_one_is_refused(tmp_path: Path) -> None:
+    pins = {"a.jar": hashlib.sha256(b"good").hexdigest()}
     (tmp_path / "a.jar").write_bytes(b"good")
-    monkeypatch.setattr(jars, "pinned", lambda: {"a.jar": hashlib.sha256(b"good").hexdigest()})
-    jars.verify(tmp_path)
+    jars.verify(tmp_path, pins)
 
     (tmp_path / "a.jar").write_bytes(b"evil")
 
     with pytest.raises(StackProblem, match="is not the file that"):
-        jars.verify(tmp_path)
+        jars.verify(tmp_path, pins)
 
 
 def test_every_jar_is_pinned_once() -> None:

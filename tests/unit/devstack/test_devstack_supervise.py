@@ -37,18 +37,13 @@ class Time:
     def __init__(self) -> None:
         self.now = 1000.0
 
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
+    def __call__(self) -> float:
         return self.now
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    clock = Time()
-    monkeypatch.setattr(supervise, "time", clock)
-    return clock
+def clock() -> Time:
+    return Time()
 
 
 def _die(service: Service) -> None:
@@ -56,7 +51,7 @@ def _die(service: Service) -> None:
 
 
 def test_who_lives_is_left_alone(clock: Time) -> None:
-    supervisor, service = Supervisor(), Service()
+    supervisor, service = Supervisor(clock), Service()
     supervisor.keep(service)
 
     assert supervisor.tick() == []
@@ -64,7 +59,7 @@ def test_who_lives_is_left_alone(clock: Time) -> None:
 
 
 def test_who_dies_is_started_again_after_a_wait_and_counted(clock: Time) -> None:
-    supervisor, service = Supervisor(), Service()
+    supervisor, service = Supervisor(clock), Service()
     supervisor.keep(service)
     _die(service)
 
@@ -80,7 +75,7 @@ def test_who_dies_is_started_again_after_a_wait_and_counted(clock: Time) -> None
 
 
 def test_the_wait_grows_with_each_quick_death_up_to_its_limit(clock: Time) -> None:
-    supervisor, service = Supervisor(), Service()
+    supervisor, service = Supervisor(clock), Service()
     supervisor.keep(service)
     waits = []
     for _ in range(8):
@@ -97,7 +92,7 @@ def test_the_wait_grows_with_each_quick_death_up_to_its_limit(clock: Time) -> No
 
 
 def test_a_death_after_a_steady_life_starts_the_backoff_anew(clock: Time) -> None:
-    supervisor, service = Supervisor(), Service()
+    supervisor, service = Supervisor(clock), Service()
     supervisor.keep(service)
     supervisor.kept[0].failures = 6
     clock.now += supervise.STEADY_S + 1

@@ -28,13 +28,13 @@ def jars() -> list[Path]:
     home = cache_dir() / f"kafka-{VERSION}"
     if not home.exists():
         _install(home)
-    verify(home)
+    verify(home, pinned())
     return [home / name for name in sorted(pinned())]
 
 
-def verify(home: Path) -> None:
+def verify(home: Path, pins: dict[str, str]) -> None:
     """Refuse jars that are not the ones we know."""
-    for name, digest in pinned().items():
+    for name, digest in pins.items():
         jar = home / name
         if not jar.exists() or hashlib.sha256(jar.read_bytes()).hexdigest() != digest:
             raise StackProblem(f"{jar} is not the file that {PINS.name} pins: remove {home} and start again.")
@@ -51,7 +51,7 @@ def _install(home: Path) -> None:
             for jar in _download(Path(scratch)):
                 if jar.name in pinned():
                     shutil.copyfile(jar, ready / jar.name)
-            verify(ready)
+            verify(ready, pinned())
             if not home.exists():
                 ready.replace(home)
     except OSError as error:

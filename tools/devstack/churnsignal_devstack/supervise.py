@@ -1,6 +1,7 @@
 """Flow. Keep processes running as a cluster would: what dies is started again, with backoff, and counted."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from subprocess import Popen
@@ -50,11 +51,12 @@ class Kept:
 class Supervisor:
     """Keeps every process given to it. `tick` never waits for one."""
 
+    monotonic: Callable[[], float] = time.monotonic
     kept: list[Kept] = field(default_factory=list)
 
     def keep(self, process: Process) -> None:
         """Take over a process that was just started."""
-        self.kept.append(Kept(process, _now(), time.monotonic(), ready=True))
+        self.kept.append(Kept(process, _now(), self.monotonic(), ready=True))
 
     def tick(self) -> list[str]:
         """Note who died, start whose wait is over, and return a line for each."""
@@ -73,14 +75,14 @@ class Supervisor:
     def _look_at(self, kept: Kept) -> str | None:
         child = kept.process.child
         if kept.due_s is None and child is not None and child.poll() is not None:
-            kept.failures = 1 if time.monotonic() - kept.born_s > STEADY_S else kept.failures + 1
+            kept.failures = 1 if self.monotonic() - kept.born_s > STEADY_S else kept.failures + 1
             wait_s = min(0.25 * 2**kept.failures, LONGEST_WAIT_S)
-            kept.due_s = time.monotonic() + wait_s
+            kept.due_s = self.monotonic() + wait_s
             kept.ready = False
             return f"{kept.process.name} ended (code {child.returncode}); starting it again in {wait_s:g} s"
-        if kept.due_s is not None and time.monotonic() >= kept.due_s:
+        if kept.due_s is not None and self.monotonic() >= kept.due_s:
             kept.process.launch()
-            kept.due_s, kept.born_s, kept.started_at = None, time.monotonic(), _now()
+            kept.due_s, kept.born_s, kept.started_at = None, self.monotonic(), _now()
             kept.restarts += 1
             return f"{kept.process.name} started again ({kept.restarts})"
         return None

@@ -88,7 +88,7 @@ class Stats:
         self.over = False
         self.left: set[Client] = set()
 
-    def note(self, good: bool, seconds: float) -> None:  # noqa: FBT001 one fact of one answer
+    def note(self, good: bool, seconds: float) -> None:
         if good:
             self.good += 1
             self.seconds.append(seconds)

@@ -113,7 +113,7 @@ async def _step(demo: Demo, seen: Seen, before: datetime, now: datetime) -> None
     await demo.client.send(demo.story.between(before, now), now)
     yesterday = now.date() - timedelta(days=1)
     closed = yesterday if yesterday >= demo.story.start and now.time() > time(2) else None
-    await demo.watch.until_at_rest(now, closed and _day_number(closed))
+    await demo.watch.until_at_rest(now, None if closed is None else _day_number(closed))
     await _look(demo, seen)
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import uvicorn
 import uvloop
-
 from churnsignal_common.contracts.envelope import Envelope, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.kafka.client import Brokers, new_producer

@@ -56,7 +56,7 @@ class Client(asyncio.Protocol):
         self.source, self.stats = source, stats
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
+        self.transport = cast("asyncio.Transport", transport)
         self.send()
 
     def send(self) -> None:
@@ -75,7 +75,7 @@ class Client(asyncio.Protocol):
         else:
             self.send()
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 asyncio calls it so
         self.stats.left.discard(self)
         if not self.stats.over:
             self.stats.bad += 1

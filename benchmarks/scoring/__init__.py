@@ -1,0 +1,1 @@
+"""Scoring with Postgres, exactly once, beside Quix Streams with state, at least once: CPU of the process per event."""

@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
 import cyclopts
@@ -19,6 +20,7 @@ from churnsignal_common.runtime.settings import fail, read_settings
 from rich.console import Console
 from rich.table import Table
 
+from churnsignal_ingest import import_cli
 from churnsignal_ingest.app import MIGRATIONS, read_account_paths, run
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
 from churnsignal_ingest.auth.store import STORE_ERRORS, Source, SourceStore, WriteKey
@@ -123,6 +125,38 @@ def rotate(key_id: int, *, overlap_days: int = 7, json: bool = False) -> None:
     if made is None:
         _give_up(f"there is no live key {key_id}; see `churnsignal-ingest keys list`")
     _show_new(made, as_json=json)
+
+
+@app.command(name="import")
+def import_(
+    file: Path,
+    *,
+    source: str,
+    url: str | None = None,
+    write_key: str | None = None,
+    dry_run: bool = False,
+    restart: bool = False,
+    json: bool = False,
+) -> None:
+    """Import history from a .csv, .jsonl or .parquet file; it never alerts anyone. The same command again goes on where it stopped.
+
+    Columns: account_id, user_id, event, occurred_at, and any others as properties; or whole calls with a `type`.
+    Without --write-key a key is made for the run and revoked after it.
+
+    Example: churnsignal-ingest import events.parquet --source warehouse
+    """
+    settings = read_settings(IngestSettings)
+    if dry_run:
+        raise SystemExit(import_cli.dry_run(file, settings, as_json=json))
+    where = url or f"http://localhost:{settings.port('ingest')}"
+    if write_key is not None:
+        raise SystemExit(import_cli.send(file, source, where, write_key, restart=restart, as_json=json))
+    made, key = _with_store(lambda store, now: _create(store, now, source, None, Scope.IMPORT))
+    try:
+        code = import_cli.send(file, source, where, key, restart=restart, as_json=json)
+    finally:
+        _with_store(lambda store, now: store.revoke_key(made.id, now))
+    raise SystemExit(code)
 
 
 def _with_store(work: Callable[[SourceStore, datetime], Awaitable[T]]) -> T:

@@ -1,0 +1,66 @@
+"""Door. Send history through the service's own /v1/import, patiently: it may be busy, restarting, or not know a new key yet."""
+
+import base64
+import gzip
+import http.client
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+_PATIENCE_S = 600.0
+_NEW_KEY_PATIENCE_S = 15.0
+_AGAIN = (408, 429, 500, 502, 503, 504)
+
+
+class UploadFailed(Exception):
+    """The service would not take the batch; the message says why and what to do."""
+
+
+class Uploader:
+    """One connection that is opened again when it breaks."""
+
+    def __init__(self, url: str, write_key: str) -> None:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self._connection = kind(parts.hostname or "localhost", parts.port, timeout=30)
+        self._url = url
+        self._headers = {
+            "Authorization": "Basic " + base64.b64encode(f"{write_key}:".encode()).decode(),
+            "Content-Type": "application/json",
+            "Content-Encoding": "gzip",
+        }
+        self._proven = False
+
+    def send(self, body: bytes) -> list[str]:
+        """Return the reasons of refused events after the service's 200; retry what may pass, raise UploadFailed otherwise."""
+        packed = gzip.compress(body, 1)
+        began = time.monotonic()
+        while True:
+            status, answer, wait_s = self._try(packed)
+            if status == 200:
+                self._proven = True
+                return [told["code"] for told in answer.get("rejected", [])]
+            waited_s = time.monotonic() - began
+            new_key = status == 401 and not self._proven and waited_s < _NEW_KEY_PATIENCE_S
+            if not (new_key or (status in (0, *_AGAIN) and waited_s < _PATIENCE_S)):
+                raise UploadFailed(f"{self._url} answered {status or 'nothing'}: {answer.get('message', 'is it running?')}")
+            time.sleep(wait_s)
+
+    def _try(self, packed: bytes) -> tuple[int, dict[str, Any], float]:
+        try:
+            self._connection.request("POST", "/v1/import", packed, self._headers)
+            response = self._connection.getresponse()
+            text = response.read()
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            return 0, {}, 1.0
+        try:
+            answer = msgspec.json.decode(text, type=dict[str, Any])
+        except msgspec.DecodeError:
+            answer = {}
+        return response.status, answer, float(response.headers.get("Retry-After") or 1)
+
+    def close(self) -> None:
+        self._connection.close()

@@ -9,7 +9,7 @@ from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, Driver, RiskChanged
 
 from churnsignal_scoring.health import explain
-from churnsignal_scoring.health.bands import Standing, is_worse, step, worst
+from churnsignal_scoring.health.bands import Standing, at_least, is_worse, step
 from churnsignal_scoring.health.days import DayZone, to_date
 from churnsignal_scoring.health.evaluate import Evaluation, evaluate
 from churnsignal_scoring.health.knockouts import Forced, knocked_out, overridden
@@ -80,7 +80,7 @@ class _Look:
         """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
         if self.override is not None:
             return self.override.band
-        return own if self.knockout is None else worst(own, self.knockout.band)
+        return own if self.knockout is None else at_least(own, self.knockout.band)
 
 
 class AccountEngine:

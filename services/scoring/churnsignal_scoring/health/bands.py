@@ -24,8 +24,9 @@ def is_worse(band: Band, than: Band) -> bool:
     return _ORDER[band] > _ORDER[than]
 
 
-def worst(first: Band, second: Band) -> Band:
-    return first if is_worse(first, second) else second
+def at_least(own: Band, forced: Band) -> Band:
+    """Return the band to show when a fact forces one: the score's own only if that is worse."""
+    return own if is_worse(own, forced) else forced
 
 
 def wanted(policy: BandPolicy, current: Band, score: int | None, *, quiet: bool) -> Band:

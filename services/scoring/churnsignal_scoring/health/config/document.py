@@ -71,7 +71,11 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> An
 
 def _check(document: Document, schema: dict[str, Any]) -> None:
     validator = jsonschema.Draft202012Validator(schema)
-    found = sorted(validator.iter_errors(document.value), key=lambda error: (document.line(tuple(error.absolute_path)), error.message))
+    # A misspelt key is also a missing one; the misspelling is what to mend.
+    found = sorted(
+        validator.iter_errors(document.value),
+        key=lambda error: (error.validator != "additionalProperties", document.line(tuple(error.absolute_path)), error.message),
+    )
     if not found:
         return
     first = found[0]

@@ -1,0 +1,137 @@
+"""Norms: sums that merge in any order, what a day of silence is worth, which families of signals mean something, and silent sources."""
+
+from datetime import UTC, datetime
+
+import pytest
+from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVerdict
+from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.norms import FULL_DAY, PEERS, WORTH_DAYS, judge_sources, merge_norms, read_norms
+from churnsignal_scoring.health.state import AccountState
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.scoring.accounts import DAY_ONE, apply, engine, using
+
+ENGINE = engine()
+MADE = datetime(2026, 1, 6, 2, tzinfo=UTC)
+
+
+def accounts(days: list[list[int]]) -> list[AccountState]:
+    found = []
+    for number, active in enumerate(days):
+        state = apply(ENGINE, AccountState(f"a{number}"), using(active))
+        state.segment = "pro" if number % 2 else "free"
+        found.append(state)
+    return found
+
+
+@given(st.lists(st.lists(st.integers(0, 40), max_size=12), min_size=1, max_size=12), st.data(), st.integers(0, 45))
+@settings(max_examples=60, deadline=None)
+def test_partitions_merge_to_the_same_norms_however_accounts_are_spread(days: list[list[int]], data: st.DataObject, day: int) -> None:
+    states = accounts(days)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(states)), max_size=3)))
+    spread = [states[a:b] for a, b in zip([0, *cuts], [*cuts, len(states)], strict=True)]
+
+    whole = merge_norms([ENGINE.partial(states, DAY_ONE + day)], None)
+    parts = merge_norms(data.draw(st.permutations([ENGINE.partial(part, DAY_ONE + day) for part in spread])), None)
+
+    assert parts == whole
+
+
+@given(st.lists(st.integers(0, 30), max_size=12, unique=True), st.integers(0, 40))
+@settings(max_examples=60, deadline=None)
+def test_one_account_counts_as_it_was_at_the_end_of_the_day(days: list[int], day: int) -> None:
+    states = accounts([days])
+    norms = merge_norms([ENGINE.partial(states, DAY_ONE + day)], None)
+
+    past = [active for active in days if active <= day]
+    if not past:
+        assert norms == {}
+        return
+    assert norms["free"].active == (day in past)
+    assert norms["free"].active_days_28[sum(active > day - 28 for active in past)] == 1
+
+
+def chain(shares: list[int], accounts_each: int = 100) -> DayRecord:
+    """Records of days on which so many of a hundred accounts were active."""
+    record: DayRecord | None = None
+    for number, active in enumerate(shares):
+        state = accounts([[number]])[0]
+        partial = ENGINE.partial([state], DAY_ONE + number)
+        sums = partial.norms["free"]
+        sums.accounts, sums.active = accounts_each, active
+        record = ENGINE.merge(DAY_ONE + number, [partial], {}, {} if record is None else {DAY_ONE + number - 1: record}, MADE)
+    assert record is not None
+    return record
+
+
+def test_a_day_when_everybody_was_away_is_worth_little_and_a_busy_one_no_more_than_a_day() -> None:
+    record = chain([50] * 40 + [5] * 3 + [90])
+
+    norms = read_norms(record)["free"]
+
+    assert [norms.worth(days) for days in (0, 1, 4)] == [0, 100, 100 + 3 * 10]
+    assert norms.worth(44) - norms.worth(4) == 40 * FULL_DAY
+
+
+def test_before_a_segment_is_known_each_day_is_a_whole_day() -> None:
+    assert read_norms(chain([50] * 20 + [0] * 5))["free"].worth(10) == 10 * FULL_DAY
+
+
+def test_few_accounts_are_no_norm() -> None:
+    assert read_norms(chain([10] * 40 + [0] * 5, PEERS - 1))["free"].worth(10) == 10 * FULL_DAY
+
+
+@given(st.lists(st.integers(0, 100), min_size=30, max_size=60), st.integers(0, 400))
+@settings(max_examples=30, deadline=None)
+def test_a_day_more_never_makes_a_silence_shorter(shares: list[int], silent: int) -> None:
+    today, tomorrow = read_norms(chain(shares))["free"], read_norms(chain([*shares, 30]))["free"]
+
+    assert today.worth(silent) <= today.worth(silent + 1)
+    assert today.worth(silent) <= tomorrow.worth(silent + 1)
+
+
+def test_the_table_of_worths_is_bounded() -> None:
+    full = SegmentNorms(accounts=100, active=50, active_days_28=(100, *[0] * 28), days=500, typical=500_000, worths=(100,) * WORTH_DAYS)
+    before = DayRecord(day=to_date(DAY_ONE), made_at=MADE, scorecard="s", mapping="m", norms={"free": full}, sources={})
+
+    record = ENGINE.merge(DAY_ONE + 1, [ENGINE.partial(accounts([[1]]), DAY_ONE + 1)], {}, {DAY_ONE: before}, MADE)
+
+    assert len(record.norms["free"].worths) == WORTH_DAYS
+
+
+def test_accounts_long_gone_say_nothing_of_what_accounts_do() -> None:
+    assert ENGINE.partial(accounts([[0]]), DAY_ONE + 90).norms["free"].accounts == 1
+    assert ENGINE.partial(accounts([[0]]), DAY_ONE + 91).norms == {}
+
+
+def source_record(day: int, events: int) -> DayRecord:
+    verdict = {"web": SourceVerdict(events=events, silent=False)}
+    return DayRecord(day=to_date(day), made_at=MADE, scorecard="s", mapping="m", norms={}, sources=verdict)
+
+
+@pytest.mark.parametrize(
+    ("before", "events", "silent"),
+    [
+        ([1000, 1000, 1000, 1000], 99, True),
+        ([1000, 1000, 1000, 1000], 100, False),
+        ([1000, 1000, 1000, 1000], 0, True),
+        ([1000], 0, False),
+        ([19, 19, 19, 19], 0, False),
+        ([1000, 1000, 0, 0], 0, False),
+        ([0, 1000, 1000, 1000], 0, True),
+        ([], 0, False),
+    ],
+)
+def test_a_source_is_silent_when_it_sends_a_tenth_of_what_the_weekday_usually_brings(before: list[int], events: int, silent: bool) -> None:
+    records = {DAY_ONE - 7 * week: source_record(DAY_ONE - 7 * week, count) for week, count in enumerate(before, 1)}
+    # A quiet weekend must not be compared with a busy Monday.
+    records |= {DAY_ONE - 1: source_record(DAY_ONE - 1, 50_000)}
+
+    assert judge_sources(DAY_ONE, {"web": events}, records)["web"] == SourceVerdict(events=events, silent=silent)
+
+
+def test_a_source_that_sends_nothing_any_more_is_still_judged() -> None:
+    records = {DAY_ONE - 7 * week: source_record(DAY_ONE - 7 * week, 500) for week in range(1, 5)}
+
+    assert judge_sources(DAY_ONE, {}, records)["web"].silent

@@ -1,0 +1,154 @@
+"""State is the same whatever order distinct calls arrive in, however they are batched, and however often it is written and read."""
+
+from collections.abc import Callable
+
+from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.contracts.risk import Cause
+from churnsignal_scoring.health.state import BUCKET_FEATURES, HABIT_DAYS, RETENTION_DAYS, AccountState, StateRows
+from churnsignal_scoring.health.usage import FEATURE_PREFIX
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.unit.scoring.accounts import DAY_ONE, apply, command, engine, envelope, record
+
+ENGINE = engine()
+
+
+def digest(state: AccountState) -> StateRows:
+    state.mark_all()
+    return state.rows()
+
+
+def after(calls: list[Envelope]) -> AccountState:
+    return apply(ENGINE, AccountState("acme"), calls)
+
+
+names = st.sampled_from(["Report Viewed", "Signed In", "Error", "Payment Failed", "Registered", "Ticket Opened", "Deal 12345 won"])
+
+
+@st.composite
+def calls(draw: st.DrawFn) -> list[Envelope]:
+    found: list[Envelope] = []
+    for number in range(draw(st.integers(1, 25))):
+        received = draw(st.integers(0, 60))
+        late = draw(st.sampled_from([0, 0, 0, 1, 5, 40, RETENTION_DAYS - 1, RETENTION_DAYS, HABIT_DAYS - 1, HABIT_DAYS, 900]))
+        day = received - late + draw(st.integers(0, 4)) / 10
+        match draw(st.integers(0, 9)):
+            case 0:
+                found.append(envelope(f"c{number}", day, kind="group", traits={"plan": draw(st.sampled_from(["pro", "free", None]))}))
+            case 1:
+                found.append(
+                    command(f"c{number}", day, type="outcome.recorded", outcome=draw(st.sampled_from(["churned", "renewed"])), author="a")
+                )
+            case _:
+                user = draw(st.sampled_from(["u1", "u2", "u3", None]))
+                found.append(
+                    envelope(f"c{number}", day, event=draw(names), user=user, received_day=received, source=draw(st.sampled_from("ab")))
+                )
+    return found
+
+
+@given(calls(), st.data())
+@settings(max_examples=150, deadline=None)
+def test_any_order_of_distinct_calls_gives_an_equal_state(sent: list[Envelope], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(sent))
+
+    assert digest(after(sent)) == digest(after(shuffled))
+
+
+@given(calls(), st.data(), st.integers(0, 70))
+@settings(max_examples=100, deadline=None)
+def test_any_order_gives_an_equal_state_after_a_close_too(sent: list[Envelope], data: st.DataObject, day: int) -> None:
+    states = after(sent), after(data.draw(st.permutations(sent)))
+
+    closes = [ENGINE.close(state, DAY_ONE + day, record(ENGINE, DAY_ONE + day, [state]), Cause.CLOSE) for state in states]
+
+    assert closes[0] == closes[1]
+    assert digest(states[0]) == digest(states[1])
+
+
+@given(calls())
+@settings(max_examples=50, deadline=None)
+def test_a_state_survives_being_written_and_read(sent: list[Envelope]) -> None:
+    state = after(sent)
+
+    rows = digest(state)
+
+    assert digest(AccountState.from_rows(*rows)) == rows
+
+
+@given(calls(), st.integers(0, 24))
+@settings(max_examples=50, deadline=None)
+def test_a_state_written_half_way_goes_on_as_if_it_never_left_memory(sent: list[Envelope], cut: int) -> None:
+    state = AccountState.from_rows(*digest(after(sent[:cut])))
+
+    apply(ENGINE, state, sent[cut:])
+
+    assert digest(state) == digest(after(sent))
+
+
+def test_only_what_changed_is_written() -> None:
+    state = after([envelope("a", 0), envelope("b", 1, user="u2")])
+    state.clean()
+
+    apply(ENGINE, state, [envelope("c", 1, user="u2")])
+    rows = state.rows()
+
+    assert [row.day for row in rows.days] == [DAY_ONE + 1]
+    assert rows.users == []
+    assert rows.facts == []
+
+
+def test_the_features_of_a_wild_day_are_bounded_and_independent_of_order() -> None:
+    # Names without digits: runs of digits would be folded into one name before.
+    wild = [envelope(f"c{number}", number / 1000, event="".join(chr(97 + int(digit)) for digit in str(number))) for number in range(300)]
+
+    forth, back = after(wild), after(wild[::-1])
+
+    features = [name for name in forth.days[DAY_ONE] if name.startswith(FEATURE_PREFIX)]
+    assert len(features) == BUCKET_FEATURES
+    assert forth.days[DAY_ONE]["use"] == 300
+    assert digest(forth) == digest(back)
+
+
+def test_the_names_of_things_with_numbers_are_one_feature() -> None:
+    state = after([envelope("a", 0, event="Order 48213 viewed"), envelope("b", 0, event="Order 5077 viewed")])
+
+    assert state.days[DAY_ONE]["feature_used:Order # viewed"] == 2
+
+
+def test_a_call_older_than_the_retention_counts_as_habit_only() -> None:
+    state = after([envelope("a", -RETENTION_DAYS, received_day=0)])
+
+    assert (state.days, state.blocks) == ({}, {})
+    assert (state.first_day, state.last_active, state.active) == (DAY_ONE - RETENTION_DAYS, DAY_ONE - RETENTION_DAYS, 1)
+
+
+def test_a_fact_keeps_the_value_it_had_at_the_close_until_that_close_is_made() -> None:
+    state = after([envelope("a", 0, kind="group", traits={"plan": "pro"}), envelope("b", 1, kind="group", traits={"plan": "free"})])
+
+    closed = ENGINE.close(state, DAY_ONE, record(ENGINE, DAY_ONE, [state]), Cause.CLOSE)
+
+    assert closed.assessment.segment == "pro"
+    assert [version.value for version in state.facts["plan"]] == ["free", "pro"]
+
+
+def test_old_versions_of_a_fact_go_with_the_next_close() -> None:
+    state = after([envelope(f"p{day}", day, kind="group", traits={"plan": f"p{day}"}) for day in range(5)])
+
+    ENGINE.close(state, DAY_ONE + 3, record(ENGINE, DAY_ONE + 3), Cause.CLOSE)
+
+    assert [version.value for version in state.facts["plan"]] == ["p4", "p3"]
+
+
+def _sizes(change: Callable[[AccountState], object]) -> tuple[int, int]:
+    state = after([envelope(f"d{day}", day) for day in range(0, 300, 3)])
+    change(state)
+    return len(state.days), len(state.blocks)
+
+
+def test_a_close_forgets_what_no_evaluation_can_see() -> None:
+    days, blocks = _sizes(lambda state: ENGINE.close(state, DAY_ONE + 299, record(ENGINE, DAY_ONE + 299), Cause.CLOSE))
+
+    assert days == 39  # each third of the last 119 days
+    assert blocks == 5

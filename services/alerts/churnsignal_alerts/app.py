@@ -119,11 +119,17 @@ async def run(settings: AlertsSettings) -> int:
         senders = await open_senders(settings, clock, stack)
         people = People(engine, document, name, frozenset(senders))
         links = Links(signing_keys(settings), settings.public_url)
-        kafka = new_consumer(brokers_of(settings), "churnsignal-alerts", settings.topic("churnsignal-alerts"))
+        kafka = new_consumer(
+            brokers_of(settings),
+            "churnsignal-alerts",
+            settings.topic("churnsignal-alerts"),
+            instance=settings.instance,
+            session_timeout_ms=int(settings.session_timeout_s * 1000),
+        )
         kafka.subscribe([settings.topic(RISK_CHANGES), settings.topic(ACCOUNTS)])
         owner = f"{socket.gethostname()}:{os.getpid()}"
         consumer = Consumer(kafka, engine, people, clock, woken, owner, settings.topic(RISK_CHANGES))
-        deliverer = Deliverer(engine, people, senders, clock, links, woken)
+        deliverer = Deliverer(engine, people, senders, clock, links, woken, settings.lease_s)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
         nobody = () if senders else (Dependency("channels", False, "neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told"),)
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))

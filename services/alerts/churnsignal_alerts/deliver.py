@@ -41,10 +41,10 @@ class Deliverer:
     """Sends what is due by the channels that are configured. Any number of replicas may run."""
 
     def __init__(
-        self, engine: AsyncEngine, people: People, senders: Mapping[Channel, Sender], clock: Clock, links: Links, wake: Wake
-    ) -> None:
+        self, engine: AsyncEngine, people: People, senders: Mapping[Channel, Sender], clock: Clock, links: Links, wake: Wake, lease_s: float
+    ) -> None:  # fmt: skip
         self._engine, self._people, self._senders = engine, people, senders
-        self._clock, self._links, self._wake = clock, links, wake
+        self._clock, self._links, self._wake, self._lease_s = clock, links, wake, lease_s
         self._tasks: set[asyncio.Task[None]] = set()
         self.channels = {channel: Dependency(channel.value) for channel in senders}
 
@@ -65,13 +65,17 @@ class Deliverer:
     async def _turn(self) -> bool:
         if not self._senders:
             return False
+        free = _IN_FLIGHT - len(self._tasks)
+        if free == 0:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            return True
         setup = await self._people.setup()
-        claimed = await queue.claim(self._engine, self._clock.now(), list(self._senders), setup.policy.merge_from)
+        # No more than can start now: a lease must not run out in our own queue.
+        terms = queue.Terms(setup.policy.merge_from, self._lease_s, free)
+        claimed = await queue.claim(self._engine, self._clock.now(), list(self._senders), terms)
         if claimed:
             crash.point("alerts.deliver.claimed")
         for delivery in claimed:
-            while len(self._tasks) >= _IN_FLIGHT:
-                await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
             task = asyncio.create_task(self._deliver(delivery), name=f"deliver-{delivery.id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)

@@ -1,6 +1,7 @@
 """Door. The queue in Postgres: who may send what next, under a lease with a fencing token, and what became of it."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,23 +15,21 @@ from churnsignal_alerts.gather import Waiting, gather
 from churnsignal_alerts.tables import attempts, deliveries, timeline
 
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
-LEASE_S = 60
 BURST_S = 2
-_PLACES = 100
 
 # A message whose wait is over, or whose sender died with it: nobody knows whether that one was sent.
-RECLAIM = text(f"""
-UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + interval '{LEASE_S} s', fence = d.fence + 1,
+RECLAIM = text("""
+UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
   attempts = d.attempts + 1, unknown = d.unknown OR d.state = 'sending'
 WHERE d.id IN (SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
-               AND channel = ANY(:channels) ORDER BY coalesce(lease_until, not_before) LIMIT {_PLACES} FOR UPDATE SKIP LOCKED)
+               AND channel = ANY(:channels) ORDER BY coalesce(lease_until, not_before) LIMIT :most FOR UPDATE SKIP LOCKED)
 RETURNING d.*
-""")  # noqa: S608 constants of this module
+""")
 # News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference.
 _FREE = """n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
   SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')"""
 DUE = text(f"""
-SELECT n.channel, n.address FROM alerts.notices n WHERE {_FREE} GROUP BY n.channel, n.address ORDER BY min(n.id) LIMIT {_PLACES}
+SELECT n.channel, n.address FROM alerts.notices n WHERE {_FREE} GROUP BY n.channel, n.address ORDER BY min(n.id) LIMIT :most
 """)  # noqa: S608 as above
 # One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
 PACE = text(f"""
@@ -46,11 +45,11 @@ WAITING = text(f"""
 SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
 ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
 """)  # noqa: S608 as above
-CREATE = text(f"""
+CREATE = text("""
 INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown, episodes)
-VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + interval '{LEASE_S} s', false, false, :episodes)
+VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + make_interval(secs => :lease_s), false, false, :episodes)
 RETURNING *
-""")  # noqa: S608 as above
+""")
 TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
 CONTENT = text("""
 SELECT n.id AS notice, n.kind AS notice_kind, n.target, n.recorded_ms, n.created_at AS queued_at, n.due_at, n.delivery, e.*,
@@ -89,28 +88,40 @@ def _delivery(row: Any) -> Delivery:
     )  # fmt: skip
 
 
-async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel], merge_from: int) -> list[Delivery]:
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How to claim: from how many waiting notices on they become one message, for how long, and at most how many messages."""
+
+    merge_from: int
+    lease_s: float
+    most: int
+
+
+async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel], terms: Terms) -> list[Delivery]:
     """Lease what may be sent now: overdue messages first, then new ones, at most one to each place."""
     usable = [channel.value for channel in channels]
     async with engine.begin() as connection:
-        claimed = [_delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable})]
-        due = (await connection.execute(DUE, {"now": now, "channels": usable})).all()
+        claimed = [
+            _delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable, "lease_s": terms.lease_s, "most": terms.most})
+        ]
+        due = (await connection.execute(DUE, {"now": now, "channels": usable, "most": max(0, terms.most - len(claimed))})).all()
         if due:
             paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted({row.address for row in due})})}
-            claimed += await _new(connection, now, usable, sorted(paced), merge_from)
+            claimed += await _new(connection, {"now": now, "channels": usable, "addresses": sorted(paced)}, terms)
     return claimed
 
 
-async def _new(connection: AsyncConnection, now: datetime, channels: list[str], addresses: list[str], merge_from: int) -> list[Delivery]:
-    rows = (await connection.execute(WAITING, {"now": now, "channels": channels, "addresses": addresses})).mappings().all()
+async def _new(connection: AsyncConnection, where: dict[str, Any], terms: Terms) -> list[Delivery]:
+    rows = (await connection.execute(WAITING, where)).mappings().all()
     places: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         places.setdefault((row["channel"], row["address"]), []).append(row)
     found = []
     for waiting in places.values():
-        ids = gather([Waiting(row["id"], NoticeKind(row["kind"])) for row in waiting], merge_from)
+        ids = gather([Waiting(row["id"], NoticeKind(row["kind"])) for row in waiting], terms.merge_from)
         first = next(row for row in waiting if row["id"] == ids[0])
         values = {key: first[key] for key in ("recipient", "name", "channel", "address", "locale", "zone")}
+        values["lease_s"] = terms.lease_s
         taken = set(ids)
         values["episodes"] = sorted({row["episode"] for row in waiting if row["id"] in taken})
         delivery = _delivery((await connection.execute(CREATE, values)).one())

@@ -1,14 +1,23 @@
 """Door. What alerts reads from the environment, beside what every service reads."""
 
 from pathlib import Path
+from typing import Self
 
 from churnsignal_common.runtime.settings import ServiceSettings
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 
 class AlertsSettings(ServiceSettings):
     """Slack and mail are both optional: with one missing, everything goes by the other."""
 
+    instance: str | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_INSTANCE",
+        description="This replica's stable name (the pod's ordinal name). A restart within the session moves no partition. None: dynamic.",
+    )
+    session_timeout_s: float = Field(
+        default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
+    )
     slack_token: SecretStr | None = Field(
         default=None, alias="SLACK_BOT_TOKEN", description="Bot token (xoxb-...) with chat:write, im:write, im:history. None: no Slack."
     )
@@ -24,8 +33,12 @@ class AlertsSettings(ServiceSettings):
     sender: str = Field(
         default="Churnsignal <churnsignal@localhost>", alias="ALERT_EMAIL_FROM", description="Sender of the mails: name <address>."
     )
-    send_timeout_s: int = Field(
-        default=15, ge=1, le=45, alias="CHURNSIGNAL_SEND_TIMEOUT_S", description="Seconds to wait for a provider; below the lease of 60 s."
+    send_timeout_s: int = Field(default=15, ge=1, le=45, alias="CHURNSIGNAL_SEND_TIMEOUT_S", description="Seconds to wait for a provider.")
+    lease_s: float = Field(
+        default=60.0,
+        ge=2,
+        alias="CHURNSIGNAL_LEASE_S",
+        description="Seconds after which a message whose sender went silent is taken over; above three times the send timeout.",
     )
     gap_patience_s: float = Field(
         default=300.0,
@@ -38,6 +51,13 @@ class AlertsSettings(ServiceSettings):
     @classmethod
     def _ends_with_slash(cls, value: str) -> str:
         return value if value.endswith("/") else value + "/"
+
+    @model_validator(mode="after")
+    def _lease_outlasts_the_send(self) -> Self:
+        # Opening, looking up and sending are three waits; a lease that ends before them would let two send the same.
+        if self.lease_s <= 3 * self.send_timeout_s:
+            raise ValueError("CHURNSIGNAL_LEASE_S must be above three times CHURNSIGNAL_SEND_TIMEOUT_S")
+        return self
 
     @property
     def routing_file(self) -> Path | None:

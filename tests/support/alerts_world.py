@@ -102,11 +102,13 @@ class World:
             if found:
                 return found
             await asyncio.sleep(0.02)
-        raise AssertionError(f"not within {patience_s} s; the inbox has {[(m.kind, m.to, m.text[:60]) for m in self.inbox.kept]}")
+        raise AssertionError(
+            f"not within {patience_s} s; the inbox ends with {[(m.kind, m.to, m.text[:60]) for m in self.inbox.kept[-5:]]}"
+        )
 
-    async def quiet(self) -> None:
-        """Wait until everything published was read and everything due was sent."""
-        await self.until(self._idle)
+    async def quiet(self, patience_s: float = PATIENCE_S) -> None:
+        """Wait until everything due was sent."""
+        await self.until(self._idle, patience_s)
 
     async def _idle(self) -> bool:
         due = await self.database.fetchval(
@@ -189,8 +191,10 @@ async def open_world(stack: Stack, prefix: str, home: Path, **more: str) -> Asyn
             with service("alerts", told, home) as process:
                 async with httpx2.AsyncClient(base_url=process.url, headers=headers, trust_env=False, timeout=20) as http:
                     world = World(told, inbox, http, database, home / "clock.json", process)
-                    yield world
-                    await world.stop_producer()
+                    try:
+                        yield world
+                    finally:
+                        await world.stop_producer()
         finally:
             await database.close()
             stack.drop_database(told["DATABASE_URL"])

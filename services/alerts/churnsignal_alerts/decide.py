@@ -104,9 +104,9 @@ NOTICES = {
     Verdict.TELL_AGAIN: NoticeKind.REOPENED,
     Verdict.SUMMARISE: NoticeKind.SUMMARY,
     Verdict.SUMMARISE_LATE: NoticeKind.SUMMARY,
-    Verdict.DIGEST_FLAPPING: NoticeKind.DIGEST,
+    Verdict.DIGEST_FLAPPING: NoticeKind.NEWS,
     Verdict.DIGEST_MISSED: NoticeKind.DIGEST,
-    Verdict.SUMMARISE_RECOVERED: NoticeKind.DIGEST,
+    Verdict.SUMMARISE_RECOVERED: NoticeKind.NEWS,
     Verdict.TELL_RECOVERED: NoticeKind.RECOVERY,
     Verdict.TELL_UNSCORED: NoticeKind.UNSCORED,
 }

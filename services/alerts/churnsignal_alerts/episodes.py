@@ -39,11 +39,15 @@ class Outcome(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """What a notice says. `state` edits an earlier message in place; `summary` and `digest` are lines of one message."""
+    """What a notice says. `state` edits an earlier message in place; `summary`, `digest` and `news` are lines of one message.
+
+    The first notice of an episode is `risk`, `summary`, or, when it ended before, `digest`; no episode has two of these in one telling.
+    """
 
     RISK = "risk"
     SUMMARY = "summary"
     DIGEST = "digest"
+    NEWS = "news"
     REOPENED = "reopened"
     RECOVERY = "recovery"
     UNSCORED = "unscored"
@@ -54,7 +58,7 @@ class NoticeKind(StrEnum):
     @property
     def alone(self) -> bool:
         """Whether it may be a message of its own; the others are always lines of a summary."""
-        return self not in (NoticeKind.SUMMARY, NoticeKind.DIGEST)
+        return self not in (NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.NEWS)
 
     @property
     def needs_open(self) -> bool:

@@ -20,9 +20,9 @@ _encoder = msgspec.json.Encoder()
 
 _TOLD = """
   EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent')
-          AND n.kind IN ('risk', 'summary', 'reopened', 'reminder', 'moved')) AS told,
+          AND n.kind IN ('risk', 'summary', 'digest', 'reopened', 'reminder', 'moved')) AS told,
   EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent') AND n.round = e.flips
-          AND n.kind IN ('recovery', 'unscored', 'digest')) AS over_told
+          AND n.kind IN ('recovery', 'unscored', 'digest', 'news')) AS over_told
 """
 
 # Queued notices are locked with their episodes: whether one has left is part of the decision.

@@ -66,6 +66,12 @@ def test_every_verdict_that_tells_has_a_kind_of_notice() -> None:
     assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.OVERTAKEN, Verdict.NOTHING, Verdict.OFF}
 
 
+def test_only_the_first_telling_of_a_fall_counts_as_its_notice() -> None:
+    first = {verdict for verdict, kind in NOTICES.items() if kind in (NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.DIGEST)}
+
+    assert first == {Verdict.TELL, Verdict.SUMMARISE, Verdict.SUMMARISE_LATE, Verdict.DIGEST_MISSED}
+
+
 def test_a_flap_is_the_same_episode_with_one_more_fall() -> None:
     before = recovered()
 

@@ -19,9 +19,9 @@ _SEPARATOR = " · "
 
 def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
     """Return the card of several notices for one person."""
-    ranked = sorted(told, key=lambda pair: (not _bad(*pair), -priority(pair[1].change), pair[1].account))
+    ranked = sorted(told, key=lambda pair: (not pair[1].active, -priority(pair[1].change), pair[1].account))
     locale = reader.locale
-    bad = [episode for kind, episode in ranked if _bad(kind, episode)]
+    bad = [episode for _, episode in ranked if episode.active]
     everyone = formats.quantity(locale, len(ranked), "accounts")
     at_risk = formats.quantity(locale, len(bad), "accounts")
     headline = say(locale, "summary.headline", accounts=at_risk) if bad else say(locale, "summary.headline.mixed", accounts=everyone)
@@ -38,10 +38,6 @@ def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
         acts=(Act.ACKNOWLEDGE,),
         episodes=tuple(episode.id for _, episode in ranked),
     )
-
-
-def _bad(kind: NoticeKind, episode: Episode) -> bool:
-    return episode.active and kind.needs_open
 
 
 def _total(episodes: list[Episode], locale: Locale) -> str:
@@ -70,13 +66,13 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
     facts = [formats.per_year(locale, account.arr, account.currency) if account.arr is not None else ""]
     if account.renewal_on:
         facts.append(say(locale, "summary.line.renewal", day=formats.day(locale, account.renewal_on)))
-    if _bad(kind, episode):
+    if episode.active:
         facts.append(say(locale, "summary.line.risk", after=after))
         strongest = explain.strongest(change.drivers, 1)
         reason = explain.knockout_sentence(locale, change.knockout) if change.knockout else ""
         reason = reason or (explain.driver_sentence(locale, strongest[0]) if strongest else "")
     else:
         span = formats.length(locale, (episode.ended_at or change.as_of) - episode.opened_at)
-        key = "summary.line.recovery" if episode.told else "summary.line.missed"
+        key = "summary.line.missed" if kind is NoticeKind.DIGEST else "summary.line.recovery"
         reason = say(locale, key, length=span, after=after)
     return Line(episode.id, clean(episode.name, 80), _SEPARATOR.join(fact for fact in facts if fact), clean(reason, 200), episode.active)

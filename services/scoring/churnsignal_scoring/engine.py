@@ -10,7 +10,7 @@ from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Count
 
 from churnsignal_scoring.health import explain
 from churnsignal_scoring.health.bands import Standing, at_least, is_worse, step
-from churnsignal_scoring.health.days import DayZone, to_date
+from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import Evaluation, evaluate
 from churnsignal_scoring.health.knockouts import Forced, knocked_out, overridden
 from churnsignal_scoring.health.mapping import Mapper
@@ -301,7 +301,7 @@ class AccountEngine:
             lifecycle=look.life.value,
             knockout=_code(look, memory.band),
             held=held,
-            record_day=None if look.record is None else look.record.day.toordinal() - to_date(0).toordinal(),
+            record_day=None if look.record is None else from_date(look.record.day),
         )
 
 

@@ -49,3 +49,8 @@ def from_date(value: date) -> int:
 def to_us(moment: datetime) -> int:
     """Return whole microseconds since the epoch, without going through a float."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def from_us(stamp: int) -> datetime:
+    """Return the moment that many microseconds after the epoch, in UTC."""
+    return _EPOCH + stamp * _MICROSECOND

@@ -63,16 +63,20 @@ class MappingConfig:
     ignore: Ignore = Ignore()
 
 
-class _Head(msgspec.Struct):
+class _Name(msgspec.Struct):
     type: str = ""
     event: str | None = None
+    context: msgspec.Raw = NULL
+
+
+class _Head(_Name):
     name: str | None = None
     properties: msgspec.Raw = NULL
     traits: msgspec.Raw = NULL
-    context: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
 
 
+_name_decoder = msgspec.json.Decoder(_Name)
 _head_decoder = msgspec.json.Decoder(_Head)
 _decode = msgspec.json.decode
 _NOTHING = Usage(active=False, signals=())
@@ -108,26 +112,26 @@ class Mapper:
         """Return what the call means; raises `msgspec.DecodeError` when the call is no JSON object."""
         if envelope.format is Format.COMMAND:
             return self._command(envelope)
-        head = _head_decoder.decode(envelope.call)
-        context = bytes(envelope.batch_context if head.context is NULL else head.context)
-        # Most contexts say nothing of interest here; finding that out must not cost a decode.
-        odd = self._whose or b'"active"' in context or b'"userAgent"' in context
-        if odd and (reason := self._ignored(envelope, head, context)):
+        head = _name_decoder.decode(envelope.call)
+        context = bytes(head.context)
+        # Most contexts say nothing of whose call it is; finding that out must not cost reading them.
+        odd = self._whose or b'"userAgent"' in context or b'"active"' in context or envelope.batch_context is not NULL
+        if odd and (reason := self._ignored(envelope, head)):
             return Usage(active=False, signals=(), ignored=reason)
         known = self._known.get((head.type, head.event))
-        return self._read(envelope, head) if known is None else known
+        return self._read(envelope, _head_decoder.decode(envelope.call)) if known is None else known
 
-    def _ignored(self, envelope: Envelope, head: _Head, context: bytes) -> str | None:
+    def _ignored(self, envelope: Envelope, head: _Name) -> str | None:
         if envelope.user in self._ignore.users:
             return "internal_user"
         if envelope.account in self._ignore.accounts:
             return "test_account"
-        said = _object(context)
+        said = _object(envelope.batch_context if head.context is NULL else head.context)
         if said.get("active") is False and head.type in _ACTIVITY:
             return "context_inactive"
         if self._is_bot(str(said.get("userAgent", ""))):
             return "bot"
-        if self._ignore.email_domains and self._is_internal(said, head):
+        if self._ignore.email_domains and self._is_internal(said, _head_decoder.decode(envelope.call).traits):
             return "internal_user"
         return None
 
@@ -135,8 +139,8 @@ class Mapper:
         folded = agent.casefold()
         return any(part in folded for part in self._agents)
 
-    def _is_internal(self, context: dict[str, Any], head: _Head) -> bool:
-        traits = (context.get("traits"), _object(head.traits))
+    def _is_internal(self, context: dict[str, Any], own: msgspec.Raw) -> bool:
+        traits = (context.get("traits"), _object(own))
         emails = [str(found.get("email", "")) for found in traits if isinstance(found, dict)]
         return any(email.rpartition("@")[2].casefold() in self._ignore.email_domains for email in emails if email)
 

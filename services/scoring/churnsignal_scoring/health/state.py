@@ -6,13 +6,14 @@ an equal state. Calls that arrive twice must be dropped before they get here.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, NamedTuple
 from zlib import crc32
 
 import msgspec
 from churnsignal_common.contracts.envelope import Envelope
 
-from churnsignal_scoring.health.days import to_us
+from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
@@ -105,19 +106,24 @@ _versions_decoder = msgspec.json.Decoder(list[Fact])
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
+_COUNTED: dict[str, str] = {}
+"""The signal that counts the calls of a source, spelled once."""
+
+
 @dataclass(slots=True)
 class AccountState:
     """Mutable. `active` is the mask of active days since `origin` (its oldest bit). `blocks` are the users' masks by block of days.
 
-    `lasts` is the latest call of a day: (time in us, id), for evidence. `reported` is the last day a family of signals was seen.
+    `lasts` is the latest call of a day: (time, id), for evidence. `reported` is the last day a family of signals was seen.
     `held` says that the account is out of the game (churned, paused, ignored) and counts in no norm.
-    `memo` keeps what was worked out from days long past; it is never written. The `dirty_*` sets name what changed since `clean()`.
+    `memo` keeps what was worked out from the days before the last, and `past` counts the calls that may have changed it: neither is written.
+    The `dirty_*` sets name what changed since `clean()`.
     """
 
     account: str
     first_day: int | None = None
     last_active: int | None = None
-    last_event_us: int | None = None
+    last_event: datetime | None = None
     events_total: int = 0
     origin: int = 0
     active: int = 0
@@ -126,40 +132,57 @@ class AccountState:
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
-    lasts: dict[int, tuple[int, str]] = field(default_factory=dict)
+    lasts: dict[int, tuple[datetime, str]] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
     memory: BandMemory = field(default_factory=BandMemory)
-    memo: dict[str, tuple[tuple[int | None, int], Any]] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
+    past: int = field(default=0, compare=False)
     dirty: bool = False
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
 
-    def apply(self, usage: Usage, envelope: Envelope, day: int, received_day: int) -> None:
+    def apply(self, usage: Usage, envelope: Envelope, day: int, received_day: int) -> None:  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
         """Add one distinct call that occurred on `day` and was received on `received_day`."""
+        # In one piece, and times compared as they are: every call of every account comes through here.
         self.dirty = True
-        source = envelope.source
-        stamp = to_us(envelope.occurred_at)
-        for name, value in usage.facts:
-            self.learn(name, Fact(value, stamp, envelope.id, source, day))
+        at = envelope.occurred_at
+        if usage.facts:
+            stamp = to_us(at)
+            for name, value in usage.facts:
+                self.learn(name, Fact(value, stamp, envelope.id, envelope.source, day))
         if usage.command is not None:
             return
         self.events_total += 1
         if self.first_day is None or day < self.first_day:
             self.first_day = day
-        if self.last_event_us is None or stamp > self.last_event_us:
-            self.last_event_us = stamp
+        if self.last_event is None or at > self.last_event:
+            self.last_event = at
+        if day != self.last_active:
+            self.past += 1
         if usage.active:
-            self._note_active(day, received_day)
             last = self.lasts.get(day)
-            if last is None or (stamp, envelope.id) > last:
-                self.lasts[day] = (stamp, envelope.id)
+            if last is None:
+                self._note_active(day, received_day)
+            if last is None or at > last[0] or (at == last[0] and envelope.id > last[1]):
+                self.lasts[day] = (at, envelope.id)
                 if len(self.lasts) > LAST_DAYS:
                     del self.lasts[min(self.lasts)]
-        if received_day - day < RETENTION_DAYS:
-            self._count(day, usage.signals, SOURCE_PREFIX + source)
-            if usage.active and envelope.user is not None:
-                self._note_user(day, envelope.user)
+        if received_day - day >= RETENTION_DAYS:
+            return
+        bucket = self.days.get(day)
+        if bucket is None:
+            bucket = self.days[day] = {}
+        self.dirty_days.add(day)
+        source = SOURCE_PREFIX + envelope.source
+        bucket[source] = bucket.get(source, 0) + 1
+        for signal in usage.signals:
+            count = bucket.get(signal)
+            bucket[signal] = 1 if count is None else count + 1
+            if count is None and len(bucket) > BUCKET_FEATURES:
+                _keep_smallest(bucket)
+        if usage.active and envelope.user is not None:
+            self._note_user(day, envelope.user)
 
     def _note_active(self, day: int, received_day: int) -> None:
         if self.last_active is None or day > self.last_active:
@@ -170,23 +193,8 @@ class AccountState:
         if not self.active or offset < 0:
             self.active = self.active << -offset | 1 if self.active else 1
             self.origin = day
-        elif not self.active >> offset & 1:
+        else:
             self.active |= 1 << offset
-
-    def _count(self, day: int, signals: tuple[str, ...], source: str) -> None:
-        self.dirty_days.add(day)
-        bucket = self.days.get(day)
-        if bucket is None:
-            bucket = self.days[day] = {}
-        bucket[source] = bucket.get(source, 0) + 1
-        for signal in signals:
-            count = bucket.get(signal)
-            if count is not None:
-                bucket[signal] = count + 1
-            else:
-                bucket[signal] = 1
-                if len(bucket) > BUCKET_FEATURES:
-                    _keep_smallest(bucket)
 
     def _note_user(self, day: int, user: str) -> None:
         block, offset = divmod(day, BLOCK_DAYS)
@@ -247,10 +255,13 @@ class AccountState:
         )
 
     def _row(self) -> StateRow:
-        rest = _encode(_Rest(self.memory, [(day, *self.lasts[day]) for day in sorted(self.lasts)], self.reported, self.held))
+        rest = _encode(
+            _Rest(self.memory, [(day, to_us(at), call) for day, (at, call) in sorted(self.lasts.items())], self.reported, self.held)
+        )
         habit = self.active.to_bytes((self.active.bit_length() + 7) // 8, "little")
         first, last, origin = self.first_day, self.last_active, self.origin if self.active else 0
-        return StateRow(self.account, first, last, self.last_event_us, self.events_total, origin, habit, self.segment, rest)
+        seen = None if self.last_event is None else to_us(self.last_event)
+        return StateRow(self.account, first, last, seen, self.events_total, origin, habit, self.segment, rest)
 
     def mark_all(self) -> None:
         """Make `rows()` return everything: for digests, and for copies."""
@@ -272,10 +283,11 @@ class AccountState:
     ) -> "AccountState":
         """Return the state that was written as these rows."""
         rest = _rest_decoder.decode(row.rest)
-        state = cls(row.account, row.first_day, row.last_active, row.last_event_us, row.events_total, row.origin)
+        seen = None if row.last_event_us is None else from_us(row.last_event_us)
+        state = cls(row.account, row.first_day, row.last_active, seen, row.events_total, row.origin)
         state.active = int.from_bytes(row.habit, "little")
         state.segment, state.held, state.memory = row.segment, rest.held, rest.memory
-        state.lasts, state.reported = {day: (stamp, call) for day, stamp, call in rest.lasts}, rest.reported
+        state.lasts, state.reported = {day: (from_us(stamp), call) for day, stamp, call in rest.lasts}, rest.reported
         state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
         for user in users:
             state.blocks.setdefault(user.block, {})[user.user] = user.mask

@@ -1,6 +1,7 @@
 """Pure. What an evaluation may see of an account: nothing after the day it asks about, unless it asks for what came in since."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from churnsignal_scoring.health.days import to_date
@@ -85,9 +86,9 @@ class View:
             return None
         return _bits_until(self.active >> start - self.origin, end - start).bit_count() * 400 // weeks
 
-    def remembered(self, name: str, work_out: Callable[[], T]) -> T:
-        """Return what `work_out` says; asked again only after new calls. Only for what depends on nothing after the last use."""
-        key = (self.last, self.state.events_total)
+    def remembered(self, name: Hashable, work_out: Callable[[], T], *also: int) -> T:
+        """Return what `work_out` says of the days before the last one of use; asked again only when one of them, or `also`, has changed."""
+        key = (self.last, self.state.past, *also)
         found = self.state.memo.get(name)
         if found is None or found[0] != key:
             found = self.state.memo[name] = (key, work_out())
@@ -100,8 +101,17 @@ class View:
 
     def count(self, signal: str, first: int, last: int) -> int:
         """Return how often `signal` came from day `first` to day `last`."""
-        days, last = self.state.days, min(last, self.end)
-        return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last])
+        last, top = min(last, self.end), self.last
+        if top is None or not first <= top <= last:
+            return self.remembered((signal, last - first), lambda: self._sum(signal, first, last, None), first)
+        # The day that grows with every call apart from those that stand still.
+        before = self.remembered((signal, last - first), lambda: self._sum(signal, first, last, top), first)
+        bucket = self.state.days.get(top)
+        return before if bucket is None else before + bucket.get(signal, 0)
+
+    def _sum(self, signal: str, first: int, last: int, but: int | None) -> int:
+        days = self.state.days.items()
+        return sum([bucket.get(signal, 0) for day, bucket in days if first <= day <= last and day != but])
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""
@@ -140,7 +150,7 @@ class View:
                 return version
         return None
 
-    def last_call(self) -> tuple[int, str] | None:
+    def last_call(self) -> tuple[datetime, str] | None:
         """Return time and id of the latest use, when it is still known."""
         seen = [day for day in self.state.lasts if day <= self.end]
         return self.state.lasts[max(seen)] if seen else None

@@ -38,7 +38,7 @@ def _volume(view: View, options: Options) -> Reading | Missing:
     if view.silent:
         return Reading(0, 0, events=0)
     now = view.uses(view.as_of - WINDOW + 1, view.end)
-    base = view.remembered("volume", lambda: view.uses(base_start, base_end))
+    base = view.uses(base_start, base_end)
     usual = base * 100 * 4 // weeks
     if base < options["least_events"]:
         return Missing.NO_DATA

@@ -15,7 +15,7 @@ def _last(view: View) -> int:
 def _has_errors(view: View) -> bool:
     if view.last is None:
         return False  # an error is use: without use there was none
-    return view.remembered("errors", lambda: view.count(ERROR, _last(view) - WINDOW + 1, _last(view))) > 0
+    return view.count(ERROR, _last(view) - WINDOW + 1, _last(view)) > 0
 
 
 def _measured_here(view: View) -> bool:

@@ -5,7 +5,6 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import msgspec
-from churnsignal_common.contracts.envelope import Envelope, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.kafka.client import Brokers, new_producer, stop_client
@@ -28,18 +27,10 @@ def call(number: int, accounts: int, begin: datetime, chance: random.Random) -> 
         "context": {"groupId": account, "library": {"name": "analytics-python", "version": "2.4.0"}, "ip": "203.0.113.7"},
         "integrations": {},
     }
-    envelope = Envelope(
-        id=body["messageId"],
-        source="web",
-        account=account,
-        user=user,
-        occurred_at=when,
-        received_at=when,
-        stamped_at=when,
-        sent_at=when,
-        call=msgspec.Raw(msgspec.json.encode(body)),
-    )
-    return account, encoder.encode(envelope)
+    moment = when.isoformat().replace("+00:00", "Z")
+    head = {"source": "web", "received_at": moment, "sent_at": moment, "id": body["messageId"], "account": account, "user": user}
+    head |= {"occurred_at": moment, "stamped_at": moment}
+    return account, msgspec.json.encode(head)[:-1] + b',"call":' + msgspec.json.encode(body) + b"}"
 
 
 async def fill(broker: str, prefix: str, count: int, accounts: int, partitions: int) -> None:

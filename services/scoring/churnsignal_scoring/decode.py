@@ -89,6 +89,8 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> No
     by_user, imported = place.topic == USAGE_UNRESOLVED, place.topic == USAGE_HISTORY
     prefixes: dict[str, str] = {}
     groups: dict[tuple[int, bool], list[int]] = {}
+    rows: list[int] = []
+    rows_day, rows_loose = -1, False
     row = len(envelopes)
     for record in records:
         value = record.value or b""
@@ -97,8 +99,10 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> No
         except UNREADABLE:
             reading.dead.append(Poison(place, record.offset, "unreadable", value))
             continue
-        if (envelope.account is None and not by_user) or envelope.v != 1 or b"\\u0000" in value or (by_user and not _has_subject(envelope)):
-            reading.dead.append(Poison(place, record.offset, _why(envelope, value), value))
+        # Looking for one byte is ten times cheaper than for six, and almost no call has a backslash.
+        null = b"\\" in value and b"\\u0000" in value
+        if null or envelope.v != 1 or not (_has_subject(envelope) if by_user else envelope.account):
+            reading.dead.append(Poison(place, record.offset, _why(envelope, value, by_user), value))
             continue
         day = received = envelope.received_at.toordinal()
         loose = True
@@ -112,9 +116,9 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> No
             prefix = prefixes[source] = f"{len(source)}:{source}"
         ids.append(digest((prefix + envelope.id).encode()))
         bodies.append(digest(envelope.call if b'"sentAt"' not in value else _without_sent_at(envelope.call)))
-        rows = groups.get((day, loose))
-        if rows is None:
-            rows = groups[(day, loose)] = []
+        if day != rows_day or loose is not rows_loose:
+            rows_day, rows_loose = day, loose
+            rows = groups.setdefault((day, loose), [])
         rows.append(row)
         envelopes.append(envelope)
         kept.append(record)
@@ -130,12 +134,12 @@ def _has_subject(envelope: Envelope) -> bool:
     return subject(envelope) is not None or envelope.format == "command"
 
 
-def _why(envelope: Envelope, value: bytes) -> str:
+def _why(envelope: Envelope, value: bytes, by_user: bool) -> str:
     if envelope.v != 1:
         return "unknown_version"
     if b"\\u0000" in value:
         return "null_character"
-    return "no_account" if envelope.account is None else "no_user"
+    return "no_user" if by_user else "no_account"
 
 
 def _without_sent_at(call: msgspec.Raw) -> bytes:

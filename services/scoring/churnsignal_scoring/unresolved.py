@@ -141,7 +141,7 @@ class _Work:
         decision = route(envelope, command, known)
         match decision:
             case Move():
-                self._send(envelope, decision.account)
+                self._send(envelope, value, decision.account)
                 self._count(Outcome.MOVED)
             case Park():
                 self._park(ParkedRow(self._place.partition, decision.subject, envelope.source, self._effects.today, value))
@@ -174,8 +174,8 @@ class _Work:
         self.parked = [row for row in self.parked if row.subject != subject]
         stored = [row for row in self._waiting if row.subject == subject]
         self._waiting = [row for row in self._waiting if row.subject != subject]
-        for envelope in [row.envelope for row in stored] + [row.envelope for row in here]:
-            self._send(envelope_decoder.decode(envelope), account)
+        for value in [row.envelope for row in stored] + [row.envelope for row in here]:
+            self._send(envelope_decoder.decode(value), value, account)
         for source in sorted({row.source for row in stored}):
             ids = [row.id for row in stored if row.source == source]
             self._effects.unparked.append(Unparked(self._place.partition, source, ids))
@@ -183,6 +183,6 @@ class _Work:
         self._count(Outcome.PARKED, count=-len(here) - len(stored))
         self._count(Outcome.MOVED, count=len(here) + len(stored))
 
-    def _send(self, envelope: Envelope, account: str) -> None:
+    def _send(self, envelope: Envelope, value: bytes, account: str) -> None:
         target = partition_of(account, self._resolver.partitions)
-        self._effects.send(self._place.partition, lane_topic(envelope), target, account, moved(envelope, account))
+        self._effects.send(self._place.partition, lane_topic(envelope), target, account, moved(envelope, value, account))

@@ -38,8 +38,8 @@ class MemoryStore:
             raise ConnectionRefusedError
         return list(self.keys)
 
-    async def note_used(self, used: dict[int, datetime]) -> None:
-        self.used |= used
+    async def note_used(self, key_ids: set[int], at: datetime) -> None:
+        self.used |= dict.fromkeys(key_ids, at)
 
 
 def live(key: str, *, expires_at: datetime | None = None, rate: float | None = None) -> LiveKey:
@@ -156,7 +156,7 @@ async def test_use_of_a_key_is_written_at_the_end() -> None:
     directory = new_directory(store)
     stop = Stop()
     reader = asyncio.create_task(directory.run(stop))
-    directory.note_used(await directory.look_up(KEY))
+    await directory.of_request(b"", KEY)
     stop.set()
     await reader
 

@@ -19,6 +19,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     _reading_since: float | None = None
     _head_bytes = 0
+    _piece = 0
     _in_head = False
     _watch: asyncio.TimerHandle | None = None
 
@@ -42,8 +43,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_later(due, self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+        self._piece = len(data)
         super().data_received(data)
+        self._head_bytes += self._piece
         if self._in_head and self._head_bytes > HEAD_BYTES:
             self._refuse_head()
 
@@ -61,7 +63,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_head = False
-        if sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
+        # Small pieces cannot hold large headers; only for others is it worth adding up.
+        if self._head_bytes + self._piece > HEAD_BYTES and sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
             self._refuse_head()
             return
         super().on_headers_complete()

@@ -13,7 +13,7 @@ from churnsignal_common.clock import Clock
 from churnsignal_ingest.api.body import Body, ClientGone, Receive
 from churnsignal_ingest.api.documents import rudder_source_config, segment_settings
 from churnsignal_ingest.api.replies import OK, answer, refusal
-from churnsignal_ingest.auth.directory import Directory, Grant, key_of_basic, key_of_bearer
+from churnsignal_ingest.auth.directory import Directory, key_of_basic
 from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.publish.coalescer import Coalescer
 from churnsignal_ingest.publish.gate import Gate
@@ -36,6 +36,8 @@ _ROUTES: dict[str, str] = {
     f"/v1/{spelling}{slash}": name for spelling, name in [*((n, n) for n in _NAMES), *_LETTERS.items()] for slash in ("", "/")
 }
 _JSON = (b"content-type", b"application/json")
+_OK_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(OK)).encode())]}
+_OK_BODY = {"type": "http.response.body", "body": OK}
 _PREFLIGHT = [
     (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
     (b"access-control-allow-headers", b"authorization, content-type, content-encoding, x-retry-count, anonymousid"),
@@ -110,7 +112,7 @@ class Tracking:
         raw = await body.read(receive, limits.rudder_batch_bytes)
         plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
         parcel = _open(route, plain, headers)
-        grant = await self._authenticate(headers, parcel)
+        grant = await inside.directory.of_request(headers.get(b"authorization", b""), parcel.write_key)
         if len(plain) > limits.batch_bytes and not grant.sender.rudder:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
         wait_s = grant.bucket.take(len(parcel.items), inside.monotonic())
@@ -121,15 +123,6 @@ class Tracking:
             await inside.coalescer.publish(judged.records)
         self._count(grant.sender.source, judged)
         return answer(judged)
-
-    async def _authenticate(self, headers: Headers, parcel: Parcel) -> Grant:
-        given = headers.get(b"authorization", b"")
-        key = key_of_basic(given) or parcel.write_key or key_of_bearer(given)
-        if key is None:
-            raise RequestProblem(Problem.NO_KEY)
-        grant = await self._in.directory.look_up(key)
-        self._in.directory.note_used(grant)
-        return grant
 
     def _note_retry(self, value: bytes) -> None:
         if value.isdigit() and len(value) < 6:
@@ -183,6 +176,10 @@ def _open(route: str, plain: bytes, headers: Headers) -> Parcel:
 
 async def _send(send: Send, reply: Reply, origin: bytes | None) -> None:
     status, body, extra = reply
+    if body is OK and origin is None and not extra:
+        await send(_OK_START)
+        await send(_OK_BODY)
+        return
     headers = [_JSON, (b"content-length", str(len(body)).encode()), *extra]
     if origin is not None:
         headers += [

@@ -23,6 +23,7 @@ log = structlog.get_logger()
 
 _REFRESH_S = 3.0
 _NOTE_USED_EVERY = 20
+_HEADERS_KEPT = 10_000
 
 
 class KeyStore(Protocol):
@@ -30,7 +31,7 @@ class KeyStore(Protocol):
 
     async def live_keys(self) -> list[LiveKey]: ...
 
-    async def note_used(self, used: dict[int, datetime]) -> None: ...
+    async def note_used(self, key_ids: set[int], at: datetime) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,26 @@ class Directory:
         self._keys: dict[bytes, LiveKey] = {}
         self._grants: dict[str, Grant] = {}
         self._buckets: dict[str, Bucket] = {}
-        self._used: dict[int, datetime] = {}
+        self._by_header: dict[bytes, Grant] = {}
+        self._used: set[int] = set()
         self._asked = asyncio.Event()
         self._read = asyncio.Condition()
         self._reads_begun = 0
         self._reads_done = 0
 
-    def known(self, key: str) -> Grant | None:
-        """Return the grant of a key seen before: no hashing on the hot path."""
-        return self._grants.get(key)
+    async def of_request(self, authorization: bytes, body_key: str | None) -> Grant:
+        """Return what the request's key may do. A header seen before is neither decoded nor hashed again."""
+        grant = self._by_header.get(authorization)
+        if grant is None or grant.expires_at is not None:
+            header_key = key_of_basic(authorization)
+            key = header_key or body_key or key_of_bearer(authorization)
+            if key is None:
+                raise RequestProblem(Problem.NO_KEY)
+            grant = await self.look_up(key)
+            if header_key is not None and len(self._by_header) < _HEADERS_KEPT:
+                self._by_header[authorization] = grant
+        self._used.add(grant.key_id)
+        return grant
 
     async def look_up(self, key: str) -> Grant:
         """Return what `key` may do. Only a key that a fresh read does not know is called bad; an unverifiable one is 503."""
@@ -117,9 +129,6 @@ class Directory:
             return False
         return self._reads_done >= wanted
 
-    def note_used(self, grant: Grant) -> None:
-        self._used[grant.key_id] = self._clock.now()
-
     async def run(self, stop: Stop) -> None:
         """Read the keys again and again until stopped: every few seconds, and within a second when someone asks."""
         turn = 0
@@ -161,14 +170,15 @@ class Directory:
             return
         self._keys = keys
         self._grants.clear()
+        self._by_header.clear()
         log.info("keys_read", keys=len(keys))
 
     async def _write_used(self) -> None:
-        used, self._used = self._used, {}
+        used, self._used = self._used, set()
         if not used:
             return
         try:
-            await self._store.note_used(used)
+            await self._store.note_used(used, self._clock.now())
         except STORE_ERRORS as error:
             log.warning("last_used_not_written", reason=type(error).__name__)
 

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from churnsignal_common.postgres.failures import AWAY
-from sqlalchemy import Row, bindparam, func, insert, select, update
+from sqlalchemy import Row, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -80,11 +80,10 @@ class SourceStore:
             rows = (await connection.execute(wanted)).all()
         return [LiveKey(row[0], row[1], Scope(row[2]), *row[3:]) for row in rows]
 
-    async def note_used(self, used: dict[int, datetime]) -> None:
-        """Remember when keys were last used; written now and then, for all keys at once."""
-        statement = update(write_keys).where(write_keys.c.id == bindparam("key_id")).values(last_used_at=bindparam("at"))
+    async def note_used(self, key_ids: set[int], at: datetime) -> None:
+        """Remember that keys were used lately; written about once a minute, for all keys at once."""
         async with self._engine.begin() as connection:
-            await connection.execute(statement, [{"key_id": key_id, "at": at} for key_id, at in sorted(used.items())])
+            await connection.execute(update(write_keys).where(write_keys.c.id.in_(sorted(key_ids))).values(last_used_at=at))
 
     async def list_sources(self, after: str, limit: int) -> list[Source]:
         wanted = select(sources).where(sources.c.name > after).order_by(sources.c.name).limit(limit)

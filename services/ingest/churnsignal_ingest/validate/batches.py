@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from churnsignal_common.contracts.envelope import Format
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from msgspec import Raw
 
 from churnsignal_ingest.validate.calls import Call, parse_all, parse_call
@@ -31,8 +32,7 @@ class Sender:
     rudder: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """An opened body: the calls as original bytes, how to parse one, and what stands around them."""
 
     items: list[bytes]
@@ -97,18 +97,17 @@ def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judg
     _check_batch(parcel, judge.limits)
     arrival = _arrive(parcel, sender, received_at, judge.limits, importing)
     judged = Judged()
-    calls = parcel.calls
+    if parcel.calls is not None:
+        judge.accept_all(parcel.calls, parcel.items, arrival, judged)
+        return judged
     for index, raw in enumerate(parcel.items):
-        call = None
-        spelled = raw
         try:
-            if calls is None:
-                call, spelled = parcel.parse(raw)
-            else:
-                call = calls[index]
-            judge.accept(call, spelled, arrival, judged)
+            check_shape(raw, judge.limits)
+            call, spelled = parcel.parse(raw)
         except Refusal as refusal:
-            judge.refuse(index, raw, call, refusal.reason, arrival, judged)
+            judge.refuse(index, raw, None, refusal.reason, arrival, judged)
+        else:
+            judge.accept_all([call], [spelled], arrival, judged, index)
     return judged
 
 
@@ -127,7 +126,8 @@ def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limit
         sent_at = None
     may_import = sender.scope is Scope.IMPORT
     history = (importing or parcel.historical) and may_import
-    head = b'{"source":' + _encode(sender.source) + b',"received_at":' + json_time(received_at)
+    received = json_time(received_at)
+    head = b'{"source":' + _encode(sender.source) + b',"received_at":' + received
     if sent_at is not None:
         head += b',"sent_at":' + json_time(sent_at)
     if history:
@@ -141,7 +141,8 @@ def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limit
     key = parcel.write_key.encode() if parcel.write_key else b""
     return Arrival(
         sender.source, sender.scope, received_at, sent_at, skew(received_at, sent_at), history,
-        parcel.historical and not may_import, group_id, key, head + b',"id":',
+        parcel.historical and not may_import, group_id, key, received, head + b',"id":',
+        USAGE_HISTORY if history else USAGE_EVENTS,
     )  # fmt: skip
 
 

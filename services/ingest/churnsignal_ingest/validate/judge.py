@@ -1,7 +1,7 @@
 """Pure. Decide about each call: refuse it with a reason, or join its original bytes into an envelope for the right topic."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import msgspec
 from churnsignal_common.contracts.envelope import Rejected, encoder
 from churnsignal_common.contracts.partitions import partition_of
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 
 from churnsignal_ingest.validate.accounts import AccountPaths, account_value
 from churnsignal_ingest.validate.calls import Call
@@ -20,7 +20,9 @@ from churnsignal_ingest.validate.times import happened, json_time, read_time, sk
 
 # topic, partition, key, value. A plain tuple: one is made per event.
 Record: TypeAlias = tuple[str, int, bytes, bytes]
-_encode = msgspec.json.Encoder().encode
+json_text = msgspec.json.Encoder().encode
+# 512 keys take more bytes than this.
+_SMALL = 2048
 
 
 class Scope(StrEnum):
@@ -31,9 +33,11 @@ class Scope(StrEnum):
     IMPORT = "import"
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """What all calls of one request share. `head` begins their envelopes; `barred`: they ask to be history and may not."""
+class Arrival(msgspec.Struct, frozen=True):
+    """What all calls of one request share. `head` begins their envelopes, `topic` takes those with an account; `received` is JSON.
+
+    `barred`: they ask to be history and may not.
+    """
 
     source: str
     scope: Scope
@@ -44,12 +48,14 @@ class Arrival:
     barred: bool
     batch_group_id: Any
     write_key: bytes
+    received: bytes
     head: bytes
+    topic: str
 
 
 def as_history(arrival: Arrival) -> Arrival:
     """Return `arrival` for one call that says of itself that it is history."""
-    return replace(arrival, history=True, head=b'{"history":true,' + arrival.head[1:])
+    return msgspec.structs.replace(arrival, history=True, topic=USAGE_HISTORY, head=b'{"history":true,' + arrival.head[1:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,44 +92,53 @@ class Judge:
         self._new_id = new_id
         self._subjects = Subjects(partitions, limits.id_bytes)
 
-    def accept(self, call: Call, raw: bytes, arrival: Arrival, judged: Judged) -> None:
-        """Add the call's record to `judged`, or raise Refusal. One long function: calls and tuples in between cost a fifth of ingest."""
-        check_shape(raw, self.limits)
-        kind = call.type
-        if kind != "track" or not call.event or arrival.barred or call.historical:
-            arrival = _admit(call, arrival)
-        known = self._subjects.known
-        user = known.get(call.user_id) or self._subjects.learn(call.user_id)
-        anonymous = None if call.anonymous_id is None else self._subjects.find(call.anonymous_id)
-        named = call.group_id if kind == "group" else account_value(call, arrival.batch_group_id, self._where)
-        account = known.get(named) or self._subjects.learn(named)
-        owner = account if kind == "group" else user or anonymous
-        if owner is None:
-            raise Refusal(Reason.NO_GROUP_ID if kind == "group" else Reason.NO_IDS)
+    def accept_all(self, calls: list[Call], raws: list[bytes], arrival: Arrival, judged: Judged, first: int = 0) -> None:
+        """Add each call to `judged`, as an envelope or as refused. `first` is the index of the first in its request."""
+        limits, where, records = self.limits, self._where, judged.records
+        known, learn, received_at = self._subjects.known, self._subjects.learn, arrival.received_at
+        for index, (call, raw) in enumerate(zip(calls, raws, strict=True), first):
+            try:
+                if len(raw) > _SMALL:
+                    check_shape(raw, limits)
+                kind, here = call.type, arrival
+                if kind != "track" or not call.event or here.barred or call.historical:
+                    here = _admit(call, here)
+                user = known.get(call.user_id) or learn(call.user_id)
+                anonymous = None if call.anonymous_id is None else known.get(call.anonymous_id) or learn(call.anonymous_id)
+                named = call.group_id if kind == "group" else account_value(call, here.batch_group_id, where)
+                account = known.get(named) or learn(named)
+                owner = account if kind == "group" else user or anonymous
+                if owner is None:
+                    raise Refusal(Reason.NO_GROUP_ID if kind == "group" else Reason.NO_IDS)  # noqa: TRY301 see above
 
-        behind = arrival.behind
-        if arrival.sent_at is None and call.sent_at is not None:
-            behind = skew(arrival.received_at, read_time(call.sent_at))
-        stamped_at = read_time(call.timestamp if call.timestamp is not None else call.original_timestamp)
-        occurred_at = happened(stamped_at, arrival.received_at, behind)
-        occurred = json_time(occurred_at)
-        stamped = occurred if stamped_at is occurred_at else b"null" if stamped_at is None else json_time(stamped_at)
-        if stamped_at is not None and occurred_at is arrival.received_at:
-            judged.clamped += 1
+                behind, stamped_at = here.behind, read_time(call.timestamp or call.original_timestamp)
+                if call.sent_at is not None and here.sent_at is None:
+                    behind = skew(received_at, read_time(call.sent_at))
+                if stamped_at is None:
+                    stamped = b"null"
+                    occurred = here.received
+                elif behind is None and stamped_at <= received_at:
+                    stamped = occurred = json_time(stamped_at)
+                else:
+                    stamped = json_time(stamped_at)
+                    occurred_at = happened(stamped_at, received_at, behind)
+                    occurred = json_time(occurred_at)
+                    judged.clamped += occurred_at is received_at
 
-        value = b"".join((
-            arrival.head, _encode(message_id_of(call.message_id, self.limits.id_bytes) or self._new_id()),
-            b',"account":', b"null" if account is None else account.json,
-            b',"user":', b"null" if user is None else user.json,
-            b"" if anonymous is None else b',"anonymous":' + anonymous.json,
-            b',"occurred_at":', occurred, b',"stamped_at":', stamped, b',"call":', raw, b"}",
-        ))  # fmt: skip
-        if account is None:
-            topic, account = USAGE_UNRESOLVED, owner
-        else:
-            topic = USAGE_HISTORY if arrival.history else USAGE_EVENTS
-        judged.records.append((topic, account.partition, account.key, value))
-        judged.accepted += 1
+                value = b"".join((
+                    here.head, json_text(message_id_of(call.message_id, limits.id_bytes) or self._new_id()),
+                    b"" if account is None else account.as_account,
+                    b"" if user is None else user.as_user,
+                    b"" if anonymous is None else anonymous.as_anonymous,
+                    b',"occurred_at":', occurred, b',"stamped_at":', stamped, b',"call":', raw, b"}",
+                ))  # fmt: skip
+                if account is None:
+                    records.append((USAGE_UNRESOLVED, owner.partition, owner.key, value))
+                else:
+                    records.append((here.topic, account.partition, account.key, value))
+            except Refusal as refusal:
+                self.refuse(index, raw, call, refusal.reason, arrival, judged)
+        judged.accepted = len(records) - len(judged.refused)
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
         """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls."""

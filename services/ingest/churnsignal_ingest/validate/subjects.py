@@ -42,18 +42,24 @@ def _number_text(value: float) -> str:
 
 
 class Subject:
-    """One account or user in the shapes the hot path needs: JSON with quotes, Kafka key, partition."""
+    """One account or user in the shapes the hot path needs: members of an envelope, Kafka key, partition."""
 
-    __slots__ = ("json", "key", "partition")
+    __slots__ = ("as_account", "as_anonymous", "as_user", "key", "partition")
 
     def __init__(self, text: str, partitions: int) -> None:
-        self.json = _encode(text)
+        spelled = _encode(text)
+        self.as_account = b',"account":' + spelled
+        self.as_user = b',"user":' + spelled
+        self.as_anonymous = b',"anonymous":' + spelled
         self.key = text.encode()
         self.partition = partition_of(text, partitions)
 
 
 class Subjects:
-    """The subjects seen lately, so that an id is normalised and hashed once. Forgets all when full: memory stays flat."""
+    """The subjects seen lately, so that an id is normalised and hashed once. Forgets all when full: memory stays flat.
+
+    Only texts are remembered: 1, 1.0 and True would find each other.
+    """
 
     def __init__(self, partitions: int, id_bytes: int, capacity: int = 50_000) -> None:
         self._partitions = partitions
@@ -61,12 +67,8 @@ class Subjects:
         self._capacity = capacity
         self.known: dict[Any, Subject] = {}
 
-    def find(self, value: Any) -> Subject | None:
-        """Return the subject that `value` names; None when it names none. Only text is remembered, so 1 never finds True."""
-        return self.known.get(value) or self.learn(value)
-
     def learn(self, value: Any) -> Subject | None:
-        """Return a subject that is not in `known` yet."""
+        """Return the subject that `value` names; None when it names none. For what is not in `known`."""
         if value is None:
             return None
         text = normal_id(value, self._id_bytes)

@@ -71,6 +71,9 @@ def compose(
 
 def _card(contents: list[Content], reader: Reader, now: datetime) -> Card:
     only = contents[0]
+    if len(contents) == 1 and only.kind is NoticeKind.SUMMARY:
+        # A summary of one is the one message.
+        return card(NoticeKind.RISK, only.episode, reader, now)
     if len(contents) == 1 and only.kind.alone:
         return card(only.kind, only.episode, reader, now)
     return summary([(content.kind, content.episode) for content in contents], reader)

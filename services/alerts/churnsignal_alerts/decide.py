@@ -139,6 +139,7 @@ def _opened(kind: Kind, change: RiskChanged) -> Episode:
         State.OPEN,
         change.as_of,
         change,
+        change,
         change.as_of,
         score_before=change.score_before,
     )
@@ -146,6 +147,6 @@ def _opened(kind: Kind, change: RiskChanged) -> Episode:
 
 def _reopened(episode: Episode, change: RiskChanged) -> Episode:
     return replace(
-        episode, state=State.OPEN, change=change, since=change.as_of, flips=episode.flips + 1, ended_at=None, over_told=False,
+        episode, state=State.OPEN, change=change, fall=change, since=change.as_of, flips=episode.flips + 1, ended_at=None, over_told=False,
         by=None, acted_at=None, until=None, outcome=None, score_before=change.score_before,
     )  # fmt: skip

@@ -71,7 +71,7 @@ class Episode:
     """One account's time in trouble, from one entry into the band to its end.
 
     `flips` counts how often it came back, `since` is when it last did. `told` and `over_told`: a notice of it, or of its end, has left
-    or is leaving. `pinned`: a person chose the CSM. `change` is the newest risk change. `by`, `acted_at`, `until`, `outcome` and `note` belong to the last action of a person.
+    or is leaving. `pinned`: a person chose the CSM. `fall` is the change with which it last entered the band, `change` is the newest risk change. `by`, `acted_at`, `until`, `outcome` and `note` belong to the last action of a person.
     """
 
     id: str
@@ -80,6 +80,7 @@ class Episode:
     state: State
     opened_at: datetime
     change: RiskChanged
+    fall: RiskChanged
     since: datetime
     flips: int = 0
     told: bool = False

@@ -73,7 +73,7 @@ def episode_of(row: RowMapping | Mapping[str, Any]) -> Episode:
     """Return the episode of a row; a row without told flags was never told."""
     return Episode(
         id=row["id"], account=row["account"], kind=Kind(row["kind"]), state=State(row["state"]), opened_at=row["opened_at"],
-        change=_change_decoder.decode(row["change"]), since=row["since"], flips=row["flips"], told=row.get("told", False),
+        change=_change_decoder.decode(row["change"]), fall=_change_decoder.decode(row["fall"]), since=row["since"], flips=row["flips"], told=row.get("told", False),
         over_told=row.get("over_told", False), ended_at=row["ended_at"], csm=row["csm"], pinned=row["pinned"], by=row["acted_by"],
         acted_at=row["acted_at"], until=row["until"], outcome=Outcome(row["outcome"]) if row["outcome"] else None, note=row["note"],
         score_before=row["score_before"],
@@ -85,7 +85,7 @@ def _episode_row(episode: Episode) -> dict[str, Any]:
         "id": episode.id, "account": episode.account, "kind": episode.kind, "state": episode.state, "opened_at": episode.opened_at,
         "since": episode.since, "ended_at": episode.ended_at, "flips": episode.flips, "csm": episode.csm, "pinned": episode.pinned,
         "acted_by": episode.by, "acted_at": episode.acted_at, "until": episode.until, "outcome": episode.outcome, "note": episode.note,
-        "score_before": episode.score_before, "change": _encoder.encode(episode.change), "priority": priority(episode.change), "version": 0,
+        "score_before": episode.score_before, "change": _encoder.encode(episode.change), "fall": _encoder.encode(episode.fall), "priority": priority(episode.change), "version": 0,
     }  # fmt: skip
 
 

@@ -29,7 +29,7 @@ episodes = Table(
     "episodes", metadata, Column("id", Text, primary_key=True), Column("account", Text), Column("kind", Text), Column("state", Text),
     Column("opened_at", _When), Column("since", _When), Column("ended_at", _When), Column("flips", Integer), Column("csm", Text),
     Column("pinned", Boolean), Column("acted_by", Text), Column("acted_at", _When), Column("until", _When), Column("outcome", Text),
-    Column("note", Text), Column("score_before", Integer), Column("change", LargeBinary), Column("priority", BigInteger), Column("version", Integer),
+    Column("note", Text), Column("score_before", Integer), Column("change", LargeBinary), Column("fall", LargeBinary), Column("priority", BigInteger), Column("version", Integer),
 )  # fmt: skip
 
 timeline = Table(

@@ -29,6 +29,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "risk.headline.reopened": Both("{account} is at risk again", "{account} 様が再び危険に"),
     "risk.headline.recovered": Both("{account} has recovered", "{account} 様が回復しました"),
     "risk.headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
+    "risk.headline.over": Both("{account} was at risk", "{account} 様の解約予兆(終了)"),
     "risk.headline.reminder": Both("{account} is still at risk", "{account} 様は引き続き危険です"),
     "risk.headline.moved": Both("{account} is now yours and at risk", "危険な {account} 様の担当になりました"),
     "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),

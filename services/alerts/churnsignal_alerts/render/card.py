@@ -81,17 +81,20 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
     key = _HEADLINES.get(kind, "risk.headline")
     if kind is NoticeKind.RISK and episode.change.to_band is Band.YELLOW and episode.kind == "early_warning":
         key = "early_warning.headline"
+    if not episode.active and kind.needs_open:
+        key = "risk.headline.over"
     headline = say(reader.locale, key, account=name)
     if kind in (NoticeKind.RECOVERY, NoticeKind.UNSCORED):
         return _ending(headline, kind, episode, reader)
-    change = episode.change
+    # What was told stays readable after the end: the reasons are those of the fall.
+    change = episode.change if episode.active else episode.fall
     facts = _facts(change, episode, reader)
     return Card(
-        tone=_TONES[change.to_band],
+        tone=_TONES[change.to_band] if episode.active else Tone.CALM,
         headline=headline,
         summary=_first_words(headline, facts, change, reader.locale),
         facts=facts,
-        sections=tuple(_sections(kind, episode, reader, now)),
+        sections=tuple(_sections(change, _opening(kind, episode, reader, now), reader.locale)),
         state=state_line(episode, reader),
         notes=_notes(change, reader),
         acts=_acts(episode),
@@ -193,9 +196,7 @@ def _reasons(change: RiskChanged, locale: Locale) -> list[str]:
     return [clean(sentence, _LINE) for sentence in found[:_DRIVERS]]
 
 
-def _sections(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> list[tuple[str, tuple[str, ...]]]:
-    change, locale = episode.change, reader.locale
-    opening = _opening(kind, episode, reader, now)
+def _sections(change: RiskChanged, opening: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
     sections = [("", tuple(opening))] if opening else []
     if reasons := _reasons(change, locale):
         sections.append((say(locale, "label.why"), tuple(reasons)))

@@ -32,7 +32,7 @@ CREATE TABLE alerts.routing (
 CREATE TABLE alerts.episodes (
   id text PRIMARY KEY, account text NOT NULL, kind text NOT NULL, state text NOT NULL, opened_at timestamptz NOT NULL, since timestamptz NOT NULL,
   ended_at timestamptz, flips int NOT NULL, csm text, pinned boolean NOT NULL, acted_by text, acted_at timestamptz, until timestamptz,
-  outcome text, note text NOT NULL, score_before int, change bytea NOT NULL, priority bigint NOT NULL, version int NOT NULL DEFAULT 0);
+  outcome text, note text NOT NULL, score_before int, change bytea NOT NULL, fall bytea NOT NULL, priority bigint NOT NULL, version int NOT NULL DEFAULT 0);
 CREATE UNIQUE INDEX one_active_episode ON alerts.episodes (account, kind) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE INDEX episodes_by_account ON alerts.episodes (account, kind, opened_at DESC);
 CREATE INDEX episodes_by_state ON alerts.episodes (state, opened_at DESC, id DESC);

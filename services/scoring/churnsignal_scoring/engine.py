@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, Driver, RiskChanged
@@ -26,8 +27,7 @@ from churnsignal_scoring.health.view import WINDOW, View
 FROZEN = "frozen"
 
 
-@dataclass(frozen=True, slots=True)
-class Assessment:
+class Assessment(msgspec.Struct, frozen=True):
     """What the score says as of the end of `as_of`. `held` is why the account holds still (churned, paused, ignored, frozen).
 
     `score` is null when there is not enough evidence; `band` is what people see, after memory, knock-outs and override.
@@ -44,8 +44,7 @@ class Assessment:
     record_day: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(msgspec.Struct, frozen=True):
     """What came of an evaluation. `change` is already counted in the state's sequence; `profile` is set when it changed."""
 
     assessment: Assessment
@@ -63,8 +62,7 @@ class Explanation:
     profile: AccountProfile
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(msgspec.Struct, frozen=True):
     """One evaluation with everything that decides the band."""
 
     view: View

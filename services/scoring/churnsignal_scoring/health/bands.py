@@ -1,7 +1,6 @@
 """Pure. The band machine: from the scores of day closes to a band that does not flap."""
 
-from dataclasses import dataclass
-
+import msgspec
 from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health.scorecard import BandPolicy
@@ -9,8 +8,7 @@ from churnsignal_scoring.health.scorecard import BandPolicy
 _ORDER = {Band.GREEN: 0, Band.YELLOW: 1, Band.RED: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(msgspec.Struct, frozen=True):
     """Where the score's own band stands, and how many closes in a row (`pending`, signed: worse is positive) asked for another."""
 
     band: Band

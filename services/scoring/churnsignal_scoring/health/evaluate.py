@@ -1,15 +1,16 @@
 """Pure. From an account's view to a score whose parts add up to it exactly."""
 
-from dataclasses import dataclass
+import msgspec
 
 from churnsignal_scoring.health.curves import FULL
 from churnsignal_scoring.health.measures.measure import Missing, Reading
 from churnsignal_scoring.health.scorecard import MILLION, Scorecard
 from churnsignal_scoring.health.view import View
 
+_NOT_APPLICABLE = Missing.NOT_APPLICABLE
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+
+class Evaluation(msgspec.Struct, frozen=True):
     """`readings`, `points`, `shares` and `contributions` are in the scorecard's order; points are None where a measure does not count.
 
     `score` is what the points make; whether there is enough evidence for it is in `coverage` (hundredths of a per cent of the weight).
@@ -32,14 +33,16 @@ def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
         reading = row.measure.read(view, row.options)
         readings.append(reading)
         bit = 1 << place
+        value: int | None = None
         if isinstance(reading, Reading):
-            points.append(row.curve.points(reading.measured))
+            value = row.curve.points(reading.measured)
             evident |= bit
-        else:
-            points.append(None if reading is Missing.NOT_APPLICABLE else row.missing.points)
-        if reading is not Missing.NOT_APPLICABLE:
             applicable |= bit
-        if points[-1] is not None:
+        elif reading is not _NOT_APPLICABLE:
+            value = row.missing.points
+            applicable |= bit
+        points.append(value)
+        if value is not None:
             present |= bit
     shares = scorecard.shares(present)
     score, contributions = add_up(points, shares)

@@ -22,7 +22,9 @@ class MissingPolicy(StrEnum):
     @property
     def points(self) -> int | None:
         """Return the points in its place; None leaves it out."""
-        return {MissingPolicy.SKIP: None, MissingPolicy.NEUTRAL: FULL // 2, MissingPolicy.BAD: 0}[self]
+        if self is MissingPolicy.SKIP:
+            return None
+        return FULL // 2 if self is MissingPolicy.NEUTRAL else 0
 
 
 @dataclass(frozen=True, slots=True)

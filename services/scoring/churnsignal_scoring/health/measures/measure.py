@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from churnsignal_scoring.health.view import View
 
 
@@ -14,8 +16,7 @@ class Missing(StrEnum):
     NO_DATA = "not enough evidence yet"
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True):
     """`measured` goes through the curve (hundredths of the unit). `value` and `baseline` are what people are told, in hundredths of it.
 
     `events` and `users` are the evidence behind it.

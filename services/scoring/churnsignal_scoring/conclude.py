@@ -6,7 +6,8 @@ from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import Cause
 
 from churnsignal_scoring.effects import AccountRow, Effects, ScoreRow
-from churnsignal_scoring.engine import AccountEngine, Settled
+from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.residents import Resident
 

@@ -9,7 +9,7 @@ import msgspec
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_event
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
 
-from churnsignal_scoring.engine import Assessment, Settled
+from churnsignal_scoring.health.assessment import Assessment, Settled
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.outcomes import Place, Tally
 

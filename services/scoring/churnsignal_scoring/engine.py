@@ -1,84 +1,27 @@
 """Pure. The one engine that live scoring, backtests and replays share: apply calls, settle after a batch, close a day."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
-import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, Driver, RiskChanged
+from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
 from churnsignal_scoring.health import explain
-from churnsignal_scoring.health.bands import Standing, at_least, is_worse, step
+from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanation, Look, Settled, exists, forced_by, is_frozen
+from churnsignal_scoring.health.bands import Standing, is_worse, step
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
-from churnsignal_scoring.health.evaluate import Evaluation, evaluate
-from churnsignal_scoring.health.knockouts import Forced, knocked_out, overridden
+from churnsignal_scoring.health.evaluate import evaluate
+from churnsignal_scoring.health.knockouts import knocked_out, overridden
 from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
-from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecycle, read_profile, segment
+from churnsignal_scoring.health.profile import PROFILE_FACTS, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
-from churnsignal_scoring.health.usage import SOURCE_PREFIX, Usage
-from churnsignal_scoring.health.view import WINDOW, View
-
-FROZEN = "frozen"
-
-
-class Assessment(msgspec.Struct, frozen=True):
-    """What the score says as of the end of `as_of`. `held` is why the account holds still (churned, paused, ignored, frozen).
-
-    `score` is null when there is not enough evidence; `band` is what people see, after memory, knock-outs and override.
-    """
-
-    as_of: int
-    score: int | None
-    coverage: int
-    band: Band
-    segment: str
-    lifecycle: str
-    knockout: str | None
-    held: str | None
-    record_day: int | None
-
-
-class Settled(msgspec.Struct, frozen=True):
-    """What came of an evaluation. `change` is already counted in the state's sequence; `profile` is set when it changed."""
-
-    assessment: Assessment
-    change: RiskChanged | None
-    profile: AccountProfile | None
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Why the score is what it is: contributions of `drivers` sum exactly to the score."""
-
-    assessment: Assessment
-    drivers: tuple[Driver, ...]
-    counterfactual: Counterfactual | None
-    profile: AccountProfile
-
-
-class _Look(msgspec.Struct, frozen=True):
-    """One evaluation with everything that decides the band."""
-
-    view: View
-    found: Evaluation
-    score: int | None
-    segment: str
-    life: Lifecycle
-    knockout: Forced | None
-    override: Forced | None
-    record: DayRecord | None
-
-    def shown(self, own: Band) -> Band:
-        """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
-        if self.override is not None:
-            return self.override.band
-        return own if self.knockout is None else at_least(own, self.knockout.band)
+from churnsignal_scoring.health.usage import Usage
+from churnsignal_scoring.health.view import View
 
 
 class AccountEngine:
@@ -124,7 +67,7 @@ class AccountEngine:
             return Settled(self._assessment(state, look), None, None)
         memory.closed_day = day
         state.dirty = True
-        if not _exists(look.view):
+        if not exists(look.view):
             return Settled(self._assessment(state, look), None, None)
         self._mark_close(state, look, cause)
         change = None if look.life.holds else self._move(state, look, cause)
@@ -191,13 +134,13 @@ class AccountEngine:
         self._read = [*self._read[-3:], (record, norms)]
         return norms
 
-    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool) -> _Look:
+    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool) -> Look:
         view = View(state, as_of, None, live=live)
         name = segment(view, self.scorecard.segment_by)
         view.norms = self._norms(record).get(name)
         found = evaluate(view, self.scorecard)
         enough = found.coverage >= self.scorecard.coverage_floor and view.age >= self.scorecard.least_age_days
-        return _Look(
+        return Look(
             view,
             found,
             found.score if enough else None,
@@ -208,7 +151,7 @@ class AccountEngine:
             record,
         )
 
-    def _worsen(self, state: AccountState, look: _Look, last_closed: int, now: datetime) -> RiskChanged | None:
+    def _worsen(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         memory = state.memory
         shown = look.shown(memory.own)
         reason = look.override or look.knockout
@@ -219,7 +162,7 @@ class AccountEngine:
             return None
         return self._change(state, look, shown, Cause.EVENT, now)
 
-    def _move(self, state: AccountState, look: _Look, cause: Cause) -> RiskChanged | None:
+    def _move(self, state: AccountState, look: Look, cause: Cause) -> RiskChanged | None:
         memory, policy = state.memory, self.scorecard.bands
         if not memory.frozen:
             recovered = look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
@@ -232,7 +175,7 @@ class AccountEngine:
             return None
         return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
 
-    def _change(self, state: AccountState, look: _Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
+    def _change(self, state: AccountState, look: Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
         memory, found = state.memory, look.found
         parts = explain.drivers(look.view, self.scorecard, found, memory.entered)
         change = RiskChanged(
@@ -244,7 +187,7 @@ class AccountEngine:
             score_after=look.score,
             coverage=found.coverage,
             drivers=parts,
-            knockout=_code(look, band),
+            knockout=forced_by(look, band),
             counterfactual=explain.counterfactual(self.scorecard, found, memory.own) if look.score is not None else None,
             previous_band_since=None if memory.since is None else to_date(memory.since),
             scorecard=self.scorecard.version,
@@ -259,13 +202,13 @@ class AccountEngine:
         memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
         return change
 
-    def _mark_close(self, state: AccountState, look: _Look, cause: Cause) -> None:
+    def _mark_close(self, state: AccountState, look: Look, cause: Cause) -> None:
         memory = state.memory
         if not memory.trend:
             self._mark(state, Cause.FIRST)
         if cause.silent:
             self._mark(state, cause)
-        frozen = _is_frozen(look.view, look.record)
+        frozen = is_frozen(look.view, look.record)
         if memory.frozen and not frozen:
             self._mark(state, Cause.THAW)
         memory.frozen = frozen
@@ -286,7 +229,7 @@ class AccountEngine:
         if memory.mark_left <= 0:
             memory.mark, memory.mark_left = None, 0
 
-    def _assessment(self, state: AccountState, look: _Look) -> Assessment:
+    def _assessment(self, state: AccountState, look: Look) -> Assessment:
         memory = state.memory
         held = look.life.value if look.life.holds else FROZEN if memory.frozen else None
         state.held = look.life.holds
@@ -297,32 +240,7 @@ class AccountEngine:
             band=memory.band,
             segment=look.segment,
             lifecycle=look.life.value,
-            knockout=_code(look, memory.band),
+            knockout=forced_by(look, memory.band),
             held=held,
             record_day=None if look.record is None else from_date(look.record.day),
         )
-
-
-def _code(look: _Look, band: Band) -> str | None:
-    """Return the reason code of what forced `band`, if the score did not."""
-    forced = look.override or look.knockout
-    return forced.code if forced is not None and forced.band is band else None
-
-
-def _exists(view: View) -> bool:
-    return view.first is not None or any(versions[-1].day <= view.end for versions in view.state.facts.values())
-
-
-def _is_frozen(view: View, record: DayRecord | None) -> bool:
-    """Return whether all sources that feed the account are silent: then its silence says nothing."""
-    silent = set() if record is None else {name for name, verdict in record.sources.items() if verdict.silent}
-    if not silent or view.last is None:
-        return False
-    fed = {
-        key.removeprefix(SOURCE_PREFIX)
-        for day, bucket in view.state.days.items()
-        if view.last - WINDOW < day <= view.last
-        for key in bucket
-        if key.startswith(SOURCE_PREFIX)
-    }
-    return bool(fed) and fed <= silent

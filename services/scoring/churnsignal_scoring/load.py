@@ -12,7 +12,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
 from churnsignal_scoring.effects import Link, OutboxRow
-from churnsignal_scoring.health.state import AccountState, DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.health.rows import DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.residents import Resident
 from churnsignal_scoring.unresolved import Waiting

@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket
 from churnsignal_scoring.effects import AccountRow, Effects, OutboxRow, encoder, positions_of
-from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, UserRow
+from churnsignal_scoring.health.rows import UserRow
+from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS
 from churnsignal_scoring.ownership import Ownership
 
 crash.declare("scoring.in_transaction")

@@ -8,7 +8,7 @@ import pytest
 from churnsignal_common.contracts.days import SourceVerdict
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
-from churnsignal_scoring.engine import FROZEN, Settled
+from churnsignal_scoring.health.assessment import FROZEN, Settled
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState

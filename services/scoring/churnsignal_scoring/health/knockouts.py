@@ -6,8 +6,8 @@ from datetime import datetime
 from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health.days import DayZone
+from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.scorecard import Knockout
-from churnsignal_scoring.health.state import Fact
 from churnsignal_scoring.health.view import View
 
 

@@ -7,7 +7,7 @@ an equal state. Calls that arrive twice must be dropped before they get here.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -15,6 +15,7 @@ from churnsignal_common.contracts.envelope import Envelope
 
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
+from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, StateRow, StateRows, UserRow
 from churnsignal_scoring.health.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 RETENTION_DAYS = 119
@@ -28,69 +29,6 @@ BUCKET_FEATURES = 64
 
 LAST_DAYS = 4
 """The latest call is kept for the newest days only: those not yet closed, and the one before."""
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """One version of a fact. `day` is the day it occurred on, so that a close sees what was true at its end."""
-
-    value: Any
-    occurred_us: int
-    event_id: str
-    source: str
-    day: int
-
-    @property
-    def stamp(self) -> tuple[int, str, str]:
-        """Return what decides which of two versions is the later one."""
-        return (self.occurred_us, self.event_id, self.source)
-
-
-class StateRow(NamedTuple):
-    """The account's own row. `habit` is the mask of active days (little endian, bit 0 is `origin`); `rest` is JSON that only this module reads."""
-
-    account: str
-    first_day: int | None
-    last_active: int | None
-    last_event_us: int | None
-    events_total: int
-    origin: int
-    habit: bytes
-    segment: str
-    rest: bytes
-
-
-class DayRow(NamedTuple):
-    """Counts of one day, as JSON object."""
-
-    account: str
-    day: int
-    counts: bytes
-
-
-class UserRow(NamedTuple):
-    """Which days of a block a user was active on; bit 0 is the block's first day."""
-
-    account: str
-    user: str
-    block: int
-    mask: int
-
-
-class FactRow(NamedTuple):
-    """A fact's versions, newest first, as JSON array."""
-
-    account: str
-    name: str
-    versions: bytes
-
-
-class StateRows(NamedTuple):
-    """What a transaction has to write for one account: only what changed."""
-
-    account: StateRow
-    days: list[DayRow]
-    users: list[UserRow]
-    facts: list[FactRow]
 
 
 class _Rest(msgspec.Struct):

@@ -6,7 +6,8 @@ from typing import Any, TypeVar
 
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import Norms
-from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState, Fact
+from churnsignal_scoring.health.rows import Fact
+from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState
 from churnsignal_scoring.health.usage import USE
 
 WINDOW = 28

@@ -1,0 +1,95 @@
+"""Pure. What an evaluation of an account comes to: the score with everything beside it that decides the band."""
+
+from dataclasses import dataclass
+
+import msgspec
+from churnsignal_common.contracts.days import DayRecord
+from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, RiskChanged
+
+from churnsignal_scoring.health.bands import at_least
+from churnsignal_scoring.health.evaluate import Evaluation
+from churnsignal_scoring.health.knockouts import Forced
+from churnsignal_scoring.health.profile import Lifecycle
+from churnsignal_scoring.health.usage import SOURCE_PREFIX
+from churnsignal_scoring.health.view import WINDOW, View
+
+FROZEN = "frozen"
+
+
+class Assessment(msgspec.Struct, frozen=True):
+    """What the score says as of the end of `as_of`. `held` is why the account holds still (churned, paused, ignored, frozen).
+
+    `score` is null when there is not enough evidence; `band` is what people see, after memory, knock-outs and override.
+    """
+
+    as_of: int
+    score: int | None
+    coverage: int
+    band: Band
+    segment: str
+    lifecycle: str
+    knockout: str | None
+    held: str | None
+    record_day: int | None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What came of an evaluation. `change` is already counted in the state's sequence; `profile` is set when it changed."""
+
+    assessment: Assessment
+    change: RiskChanged | None
+    profile: AccountProfile | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why the score is what it is: contributions of `drivers` sum exactly to the score."""
+
+    assessment: Assessment
+    drivers: tuple[Driver, ...]
+    counterfactual: Counterfactual | None
+    profile: AccountProfile
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One evaluation with everything that decides the band."""
+
+    view: View
+    found: Evaluation
+    score: int | None
+    segment: str
+    life: Lifecycle
+    knockout: Forced | None
+    override: Forced | None
+    record: DayRecord | None
+
+    def shown(self, own: Band) -> Band:
+        """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
+        if self.override is not None:
+            return self.override.band
+        return own if self.knockout is None else at_least(own, self.knockout.band)
+
+
+def forced_by(look: Look, band: Band) -> str | None:
+    """Return the reason code of what forced `band`, if the score did not."""
+    forced = look.override or look.knockout
+    return forced.code if forced is not None and forced.band is band else None
+
+
+def exists(view: View) -> bool:
+    return view.first is not None or any(versions[-1].day <= view.end for versions in view.state.facts.values())
+
+
+def is_frozen(view: View, record: DayRecord | None) -> bool:
+    """Return whether all sources that feed the account are silent: then its silence says nothing."""
+    silent = set() if record is None else {name for name, verdict in record.sources.items() if verdict.silent}
+    if not silent or view.last is None:
+        return False
+    fed = {
+        key.removeprefix(SOURCE_PREFIX)
+        for day, bucket in view.state.days.items()
+        if view.last - WINDOW < day <= view.last
+        for key in bucket
+        if key.startswith(SOURCE_PREFIX)
+    }
+    return bool(fed) and fed <= silent

@@ -1,7 +1,6 @@
 """Pure. Apply a micro-batch to the states in memory, and note what its transaction writes."""
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -17,7 +16,7 @@ from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.links import ties
-from churnsignal_scoring.outcomes import Outcome
+from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.residents import Resident, Residents
 from churnsignal_scoring.resolve import link_envelope
 
@@ -32,12 +31,6 @@ class Touched:
     residents: dict[str, Resident] = field(default_factory=dict)
     imported: set[str] = field(default_factory=set)
 
-    def note(self, residents: Iterable[Resident], imported: bool) -> None:
-        names = {resident.state.account: resident for resident in residents}
-        self.residents.update(names)
-        if imported:
-            self.imported.update(names)
-
 
 class Apply:
     """The calls that have an account. Closed days come first: an account behind its partition's close is closed when it is touched."""
@@ -51,34 +44,28 @@ class Apply:
 
     def span(self, span: Span, reading: Reading, codes: list[int], effects: Effects, touched: Touched) -> None:
         """Apply the rows of one place; each ends as exactly one outcome."""
-        usage_of, apply = self._engine.mapper.usage, self._engine.apply
-        known: dict[str | None, Resident] = {}
-        applied, others = 0, Counter[tuple[Outcome, str]]()
-        for row in range(span.start, span.end):
-            if codes[row]:
-                others[(_SEEN[Seen(codes[row])], "")] += 1
+        usage_of, apply, part = self._engine.mapper.usage, self._engine.apply, slice(span.start, span.end)
+        states: dict[str | None, AccountState] = {}
+        others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
+        for envelope, code in zip(reading.envelopes[part], codes[part], strict=True):
+            if code:
                 continue
-            envelope = reading.envelopes[row]
             try:
                 usage = usage_of(envelope)
             except UNREADABLE:
                 others[(Outcome.DEAD, "unreadable_call")] += 1
-                record = reading.records[row]
-                poison = Poison(span.place, record.offset, "unreadable_call", record.value or b"")
-                reject(poison, effects, self._partitions, envelope.source)
+                self._reject(envelope, span.place, reading, effects)
                 continue
             if usage.ignored is not None:
                 others[(Outcome.IGNORED, usage.ignored)] += 1
                 continue
-            resident = known.get(envelope.account)
-            if resident is None:
-                resident = known[envelope.account] = self._touch(envelope.account or "", span.place.partition, effects)
-            apply(resident.state, envelope, usage)
-            applied += 1
+            state = states.get(envelope.account)
+            if state is None:
+                state = states[envelope.account] = self._touch(envelope.account or "", span.place, effects, touched)
+            apply(state, envelope, usage)
             if not usage.active:
                 self._tie(envelope, span.place.partition, effects)
-        touched.note(known.values(), span.place.topic == USAGE_HISTORY)
-        effects.tally.add(span.place, Outcome.APPLIED, count=applied)
+        others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)
 
@@ -87,14 +74,22 @@ class Apply:
         for account, resident in touched.residents.items():
             self._conclude.settle(resident, effects, now, account in touched.imported)
 
-    def _touch(self, account: str, partition: int, effects: Effects) -> Resident:
+    def _touch(self, account: str, place: Place, effects: Effects, touched: Touched) -> AccountState:
         resident = self._residents.find(account)
         if resident is None:
             # Whoever appears after a day's position was fixed has nothing to close for it.
-            resident = Resident(AccountState(account), partition, self._ledger.partitions[partition].recorded)
+            resident = Resident(AccountState(account), place.partition, self._ledger.partitions[place.partition].recorded)
             self._residents.put(resident)
         self._conclude.close(resident, effects)
-        return resident
+        touched.residents[account] = resident
+        if place.topic == USAGE_HISTORY:
+            touched.imported.add(account)
+        return resident.state
+
+    def _reject(self, envelope: Envelope, place: Place, reading: Reading, effects: Effects) -> None:
+        record = next(r for e, r in zip(reading.envelopes, reading.records, strict=True) if e is envelope)
+        poison = Poison(place, record.offset, "unreadable_call", record.value or b"")
+        reject(poison, effects, self._partitions, envelope.source)
 
     def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
         for subject in ties(envelope):

@@ -115,7 +115,7 @@ def run(
         tick(day)
 
     for day, calls in days:
-        for empty in range(day if today is None else today + 1, day):
+        for empty in range(min([day, *asked]) if today is None else today + 1, day):
             close(empty, ())
         close(day, calls)
         today = day

@@ -23,6 +23,7 @@ from churnsignal_common.runtime.tasks import Stop
 from churnsignal_ingest.publish.coalescer import Coalescer, Pace
 from churnsignal_ingest.publish.gate import Gate
 from churnsignal_ingest.publish.link import keep_linked
+from churnsignal_ingest.validate.judge import Record
 
 PARTITIONS = 8
 OK = b'{"success":true}'
@@ -66,22 +67,25 @@ class Program:
         while message["more_body"]:
             message = await receive()
             body += message["body"]
-        if scope["path"] == "/v1/batch":
-            pairs = list(zip(heads_decoder.decode(body).batch, raws_decoder.decode(body).batch, strict=True))
-        else:
-            pairs = [(head_decoder.decode(body), msgspec.Raw(body))]
+        acked = self.coalescer.put(self.records(body, single=scope["path"] == "/v1/track"))
+        if not await acked:
+            raise RuntimeError("Kafka did not take it")
+        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        await send({"type": "http.response.body", "body": OK})
+
+    def records(self, body: bytes, *, single: bool) -> list[Record]:
         now = datetime.now(UTC)
-        records = []
-        for head, raw in pairs:
+        made = []
+        heads = [head_decoder.decode(body)] if single else heads_decoder.decode(body).batch
+        raws = [msgspec.Raw(body)] if single else raws_decoder.decode(body).batch
+        for head, raw in zip(heads, raws, strict=True):
             account = head.context.groupId
             envelope = Envelope(
                 id=head.messageId, source="web", account=account, user=head.userId, occurred_at=head.timestamp,
                 received_at=now, stamped_at=head.timestamp, call=raw,
             )  # fmt: skip
-            records.append((self.topic, partition_of(account, PARTITIONS), account.encode(), encoder.encode(envelope)))
-        await self.coalescer.publish(records)
-        await send({"type": "http.response.start", "status": 200, "headers": HEADERS})
-        await send({"type": "http.response.body", "body": OK})
+            made.append((self.topic, partition_of(account, PARTITIONS), account.encode(), encoder.encode(envelope)))
+        return made
 
 
 async def main(port: int) -> None:

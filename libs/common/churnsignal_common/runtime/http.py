@@ -100,7 +100,7 @@ async def serve_http(
 ) -> None:
     """Serve until `stop`, then finish the requests in flight within `grace_s` seconds. `protocol` replaces the safe h11."""
     config = uvicorn.Config(
-        app, host=host, port=port, http=protocol or "h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False,
+        app, host=host, port=port, http=protocol or "h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=grace_s, timeout_keep_alive=75, backlog=backlog,
     )  # fmt: skip
     server = _Server(config)

@@ -1,5 +1,6 @@
 """Flow. One request of an SDK: key, body, verdicts, Kafka's ack, answer. Stands in front of FastAPI, which keeps the rest."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -28,6 +29,7 @@ Scope: TypeAlias = MutableMapping[str, Any]
 Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers: TypeAlias = dict[bytes, bytes]
+Acked: TypeAlias = asyncio.Future[bool]
 Reply: TypeAlias = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
 _LETTERS = {"b": "batch", "t": "track", "i": "identify", "g": "group", "p": "page", "s": "screen", "a": "alias", "m": "m"}
@@ -109,6 +111,16 @@ class Tracking:
         if declared > limits.rudder_batch_bytes:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
         inside.gate.check(declared)
+        source, judged, acked = await self._hand_over(route, headers, body, receive)
+        if acked is not None and not await acked:
+            raise RequestProblem(Problem.KAFKA_AWAY)
+        self._count(source, judged)
+        return answer(judged)
+
+    async def _hand_over(self, route: str, headers: Headers, body: Body, receive: Receive) -> tuple[str, Judged, Acked | None]:
+        """Read, authenticate, judge, and give the records to the coalescer. The request's bytes end with this frame, while they are warm."""
+        inside = self._in
+        limits = inside.judge.limits
         raw = await body.read(receive, limits.rudder_batch_bytes)
         plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
         parcel = _open(route, plain, headers)
@@ -119,10 +131,10 @@ class Tracking:
         if wait_s:
             raise RequestProblem(Problem.RATE_LIMITED, wait_s)
         judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, importing=route == "import")
-        if judged.records:
-            await inside.coalescer.publish(judged.records)
-        self._count(grant.sender.source, judged)
-        return answer(judged)
+        acked = inside.coalescer.put(judged.records) if judged.records else None
+        judged.records.clear()
+        body.done()
+        return grant.sender.source, judged, acked
 
     def _note_retry(self, value: bytes) -> None:
         if value.isdigit() and len(value) < 6:

@@ -25,6 +25,7 @@ class Pace:
 
     linger_s: float = 0.005
     flush_bytes: int = 512 * 1024
+    growth_s: float = 0.05
     stalled_s: float = 2.0
     deadline_s: float = 5.5
 
@@ -75,8 +76,11 @@ class Coalescer:
     def drop(self) -> None:
         self._producer = None
 
-    async def publish(self, records: Iterable[Record]) -> None:
-        """Return after the brokers acked all `records`; raise RequestProblem when they did not in time (they may have been written)."""
+    def put(self, records: Iterable[Record]) -> "asyncio.Future[bool]":
+        """Add `records` to the next flush and return what will say whether the brokers acked them in time; if not, they may be written.
+
+        The records are copied: whoever waits need not hold them.
+        """
         producer = self._producer
         if producer is None:
             raise RequestProblem(Problem.KAFKA_AWAY)
@@ -87,9 +91,13 @@ class Coalescer:
         self._gate.in_hand += size
         if flush.size >= self._pace.flush_bytes:
             self._due.set()
-        waiter = loop.create_future()
+        waiter: asyncio.Future[bool] = loop.create_future()
         flush.waiters.append(waiter)
-        if not await waiter:
+        return waiter
+
+    async def publish(self, records: Iterable[Record]) -> None:
+        """Return after the ack, or raise RequestProblem."""
+        if not await self.put(records):
             raise RequestProblem(Problem.KAFKA_AWAY)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> Flush:
@@ -117,13 +125,17 @@ class Coalescer:
         return size
 
     async def run(self) -> None:
-        """Send flush after flush until cancelled. While a partition still holds a batch back, the next flush simply grows."""
+        """Send flush after flush until cancelled. While Kafka works on one the next grows: few large batches cost far less.
+
+        It would wait anyway, as there is one batch in flight per partition; `growth_s` bounds it for a broker that is slow alone.
+        """
         while True:
             await self._due.wait()
             self._due.clear()
             flush, self._open = self._open, None
             if flush is not None:
                 await self._send(flush)
+                await asyncio.wait({flush.settled}, timeout=self._pace.growth_s)
 
     async def _send(self, flush: Flush) -> None:
         self._flying.add(flush)

@@ -1,6 +1,6 @@
 """Pure. One request: open its body, know what its calls share, judge each call by itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -35,7 +35,7 @@ class Sender:
 class Parcel(msgspec.Struct, frozen=True):
     """An opened body: the calls as original bytes, how to parse one, and what stands around them."""
 
-    items: list[bytes]
+    items: Sequence[bytes | Raw]
     parse: Callable[[bytes], tuple[Call, bytes]]
     write_key: str | None = None
     sent_at: Any = None
@@ -74,7 +74,7 @@ def open_batch(body: bytes) -> Parcel:
         raise RequestProblem(Problem.MALFORMED_BATCH if is_object else Problem.MALFORMED_JSON) from None
     context = bytes(batch.context)
     return Parcel(
-        [bytes(raw) for raw in batch.batch], parse_call, _text(batch.write_key), batch.sent_at,
+        batch.batch, parse_call, _text(batch.write_key), batch.sent_at,
         batch.historical is True, None if context == b"null" else context, parse_all(body),
     )  # fmt: skip
 
@@ -100,7 +100,8 @@ def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judg
     if parcel.calls is not None:
         judge.accept_all(parcel.calls, parcel.items, arrival, judged)
         return judged
-    for index, raw in enumerate(parcel.items):
+    for index, slice_ in enumerate(parcel.items):
+        raw = bytes(slice_)
         try:
             check_shape(raw, judge.limits)
             call, spelled = parcel.parse(raw)

@@ -9,7 +9,7 @@ import msgspec
 from churnsignal_ingest.validate.reasons import Reason, Refusal
 
 SKEW_TOLERANCE = timedelta(seconds=60)
-EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+EARLIEST_YEAR = 2000
 # Epoch numbers below this are seconds (until the year 5138), above it milliseconds (since 1973).
 _SECONDS_BELOW = 100_000_000_000
 _ODD_FRACTION = re.compile(r"\.(?=[Zz+-]|$)")
@@ -28,7 +28,7 @@ def read_time(value: Any) -> datetime | None:
         moment = _from_odd_text(value)
     if moment.tzinfo is not UTC:
         moment = _to_utc(moment)
-    if moment < EARLIEST:
+    if moment.year < EARLIEST_YEAR:
         raise Refusal(Reason.BAD_TIMESTAMP)
     return moment
 

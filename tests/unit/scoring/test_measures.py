@@ -85,8 +85,8 @@ def test_between_closes_silence_is_complete_days_only_and_a_call_ends_it() -> No
     assert value("silence", [*DAILY, envelope("back", 110)], 109) == 900
 
 
-def test_who_was_never_heard_of_says_nothing() -> None:
-    assert read("silence", [envelope("g", 0, kind="group", traits={})], 3) != Missing.NO_DATA
+def test_an_account_of_which_only_a_profile_is_known_says_nothing() -> None:
+    assert read("silence", [envelope("g", 0, kind="group", traits={"plan": "pro"})], 90) is Missing.NO_DATA
     assert read("silence", [], 3) is Missing.NO_DATA
     assert read("active_days", [], 3) is Missing.NO_DATA
 

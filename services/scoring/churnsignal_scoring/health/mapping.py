@@ -181,8 +181,10 @@ class Mapper:
         return Usage(active=False, signals=(), facts=self._traits(traits))
 
     def _traits(self, traits: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
-        found = ((self._profile.get(plain_name(name)), value) for name, value in sorted(traits.items()))
-        return tuple((fact, _scalar(value)) for fact, value in found if fact is not None)
+        # The fact's own name before its aliases: of two spellings in one call the first is kept.
+        names = sorted(traits, key=lambda name: (self._profile.get(plain_name(name)) != name, name))
+        found = ((self._profile.get(plain_name(name)), traits[name]) for name in names)
+        return tuple((fact, _scalar(value)) for fact, value in found if fact is not None and not isinstance(value, (dict, list)))
 
     def _command(self, envelope: Envelope) -> Usage:
         command = command_decoder.decode(envelope.call)

@@ -92,7 +92,8 @@ class AccountState:
         if usage.command is not None:
             return
         self.events_total += 1
-        if self.first_day is None or day < self.first_day:
+        # A profile alone (identify, group) is no sign of life: an account that nobody ever used has no first day.
+        if usage.signals and (self.first_day is None or day < self.first_day):
             self.first_day = day
         if self.last_event is None or at > self.last_event:
             self.last_event = at

@@ -19,7 +19,7 @@ class Missing(StrEnum):
 class Reading(msgspec.Struct, frozen=True):
     """`measured` goes through the curve (hundredths of the unit). `value` and `baseline` are what people are told, in hundredths of it.
 
-    `events` and `users` are the evidence behind it.
+    `allowed` is what `measured` leaves out of `value`. `events` and `users` are the evidence behind it.
     """
 
     measured: int
@@ -27,6 +27,7 @@ class Reading(msgspec.Struct, frozen=True):
     baseline: int | None = None
     events: int | None = None
     users: int | None = None
+    allowed: int = 0
 
 
 def as_measured(_: Reading, measured: int) -> int:

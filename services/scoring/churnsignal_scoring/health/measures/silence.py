@@ -59,11 +59,12 @@ def _read(view: View, options: Options) -> Reading | Missing:
         "gap", lambda: usual_gap(view.active, options["habit_percent"], options["longest_habit_days"], options["least_gaps"])
     )
     allowed = options["unknown_habit_days"] if usual is None else usual
-    return Reading(max(0, worth_of_silence(view) - allowed * 100), view.silent_days * 100, allowed * 100)
+    beyond = max(0, worth_of_silence(view) - allowed * 100)
+    return Reading(beyond, view.silent_days * 100, None if usual is None else usual * 100, allowed=allowed * 100)
 
 
 def _tell(reading: Reading, measured: int) -> int:
-    return measured + (reading.baseline or 0)
+    return measured + reading.allowed
 
 
 SILENCE = Measure(

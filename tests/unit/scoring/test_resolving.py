@@ -27,7 +27,7 @@ ALIAS = envelope("acme", {"type": "alias", "userId": "u1", "previousId": 77}, at
 class Record:
     """A record of a consumer."""
 
-    def __init__(self, offset: int, value: bytes) -> None:
+    def __init__(self, offset: int, value: bytes | None) -> None:
         self.offset = offset
         self.timestamp = 0
         self.value = value

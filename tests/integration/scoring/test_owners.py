@@ -1,0 +1,178 @@
+"""Who owns a partition writes it, and nobody else: hand-over, zombies, outages, and a restart that goes on where it was."""
+
+import asyncio
+import json
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from churnsignal_devstack.services import ServiceProcess
+
+from tests.support.plant import Plant, at, open_plant, ticks, track
+from tests.support.stack import Stack, service
+
+DAY = 20_000
+
+
+def calls(name: str, count: int, accounts: int = 20) -> list[Any]:
+    return [track(f"a{n % accounts}", "Opened Report", at(DAY), f"{name}{n}", user=f"u{n % 7}") for n in range(count)]
+
+
+async def applied(plant: Plant) -> int:
+    return int(await plant.value("SELECT coalesce(sum(count), 0) FROM scoring.v_outcomes WHERE outcome = 'applied'"))
+
+
+def readiness(process: ServiceProcess) -> tuple[int, dict[str, Any]]:
+    try:
+        with urllib.request.urlopen(f"{process.url}/readyz", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+@pytest.mark.asyncio
+async def test_a_restart_goes_on_where_the_last_transaction_ended(told: dict[str, str], tmp_path: Path) -> None:
+    async with open_plant(told) as plant:
+        with service("scoring", told, tmp_path):
+            await plant.put(calls("a", 300))
+            await plant.drained()
+        await plant.put(calls("b", 300))
+        with service("scoring", told, tmp_path):
+            await plant.drained()
+
+        assert await plant.outcomes() == {"applied": 600}
+        assert await plant.value("SELECT sum(events_total) FROM scoring.accounts") == 600
+
+
+@pytest.mark.asyncio
+async def test_a_process_that_wakes_as_a_zombie_applies_nothing_twice(told: dict[str, str], tmp_path: Path) -> None:
+    quick = told | {"CHURNSIGNAL_SESSION_TIMEOUT_S": "2"}
+    async with open_plant(told) as plant:
+        with service("scoring", quick, tmp_path) as zombie:
+            await plant.put(calls("a", 200))
+            await plant.drained()
+            zombie.freeze()
+            other = stack_ports(quick)
+            with service("scoring", other, tmp_path):
+                await plant.put(calls("b", 400))
+                await plant.drained(60)
+                assert await plant.value("SELECT min(epoch) FROM scoring.ownership") >= 2, "the partitions moved while it slept"
+                zombie.thaw()
+                # It may wake in a rebalance, and then rejoins in good order; or in a transaction, and then it must end.
+                await plant.put(calls("c", 400))
+                await plant.drained(60)
+
+        assert await plant.outcomes() == {"applied": 1000}
+        assert await plant.value("SELECT sum(events_total) FROM scoring.accounts") == 1000
+
+
+def stack_ports(told: dict[str, str]) -> dict[str, str]:
+    from churnsignal_devstack.services import free_port_base
+
+    return told | {"CHURNSIGNAL_PORT_BASE": str(free_port_base())}
+
+
+@pytest.mark.asyncio
+async def test_two_processes_of_one_name_end_instead_of_sharing_partitions(told: dict[str, str], tmp_path: Path) -> None:
+    named = told | {"CHURNSIGNAL_INSTANCE": "scoring-0"}
+    async with open_plant(told) as plant:
+        with service("scoring", named, tmp_path) as first, service("scoring", stack_ports(named), tmp_path) as second:
+            async for n in numbers(60, "one of the two has ended"):
+                await plant.put(calls(f"n{n}.", 20))
+                if not (first.is_alive() and second.is_alive()):
+                    break
+            ended = second if first.is_alive() else first
+            survivor = second if ended is first else first
+            assert ended.child is not None
+            assert ended.child.poll() == 1
+            assert "CHURNSIGNAL_INSTANCE" in ended.log.read_text()
+            if not survivor.is_alive():
+                survivor.start()
+            await plant.drained(60)
+
+        read = await plant.value("SELECT sum(next_offset - first_offset) FROM scoring.v_positions")
+        assert await plant.outcomes() == {"applied": read}
+        assert await plant.value("SELECT sum(events_total) FROM scoring.accounts") == read
+
+
+async def numbers(patience_s: float, what: str) -> Any:
+    n = 0
+    async for _ in ticks(patience_s, what):
+        yield n
+        n += 1
+
+
+@pytest.mark.asyncio
+async def test_a_second_replica_takes_half_and_gives_it_back(told: dict[str, str], tmp_path: Path) -> None:
+    async with open_plant(told) as plant:
+        with service("scoring", told, tmp_path):
+            await plant.put(calls("a", 200))
+            with service("scoring", stack_ports(told), tmp_path):
+                await plant.until("SELECT count(DISTINCT owner) FROM scoring.ownership", 2)
+                await plant.put(calls("b", 200))
+                await plant.drained()
+            await plant.put(calls("c", 200))
+            await plant.until("SELECT count(DISTINCT owner) FROM scoring.ownership", 1)
+            await plant.drained()
+
+        assert await plant.outcomes() == {"applied": 600}
+        assert await plant.value("SELECT sum(events_total) FROM scoring.accounts") == 600
+
+
+@pytest.mark.asyncio
+async def test_a_crash_of_postgres_loses_and_doubles_nothing(told: dict[str, str], stack: Stack, tmp_path: Path) -> None:
+    async with open_plant(told) as plant:
+        with service("scoring", told | {"CHURNSIGNAL_BATCH_RECORDS": "50"}, tmp_path) as process:
+            await plant.put(calls("a", 2000))
+            stack.postgres.restart_immediately()
+            await plant.put(calls("b", 2000))
+            async for _ in ticks(60, "everything is applied"):
+                try:
+                    if await plant.lag() == 0:
+                        break
+                except OSError:
+                    continue
+            assert process.child is not None
+            assert process.child.poll() is None
+            assert "postgres_away" in process.log.read_text(), "the crash was felt"
+
+        assert await plant.outcomes() == {"applied": 4000}
+        assert await plant.value("SELECT sum(events_total) FROM scoring.accounts") == 4000
+
+
+@pytest.mark.asyncio
+async def test_a_missing_topic_is_said_and_not_waited_for_in_silence(stack: Stack, tmp_path: Path) -> None:
+    url = stack.create_database("scoring")
+    process = ServiceProcess("scoring", stack.env(url, "nowhere."), tmp_path / "s.log")
+    process.launch()
+    try:
+        status, said = 0, ""
+        async for _ in ticks(30, "the process says what is missing"):
+            try:
+                status, body = await asyncio.to_thread(readiness, process)
+            except OSError:
+                continue
+            said = next(d["reason"] for d in body["dependencies"] if d["name"] == "kafka")
+            if "churnsignal-topics apply" in said:
+                break
+        assert status == 503
+        assert "nowhere.usage.events.v1" in said
+    finally:
+        process.stop(10)
+        stack.drop_database(url)
+
+
+@pytest.mark.asyncio
+async def test_other_settings_than_the_data_was_begun_with_are_refused(told: dict[str, str], tmp_path: Path) -> None:
+    with service("scoring", told, tmp_path):
+        pass
+    process = ServiceProcess("scoring", told | {"CHURNSIGNAL_DAY_ZONE": "Asia/Tokyo"}, tmp_path / "zone.log")
+    process.launch()
+    async for _ in ticks(60, "the process has ended"):
+        if process.child is not None and process.child.poll() is not None:
+            break
+
+    assert "begun with UTC" in process.log.read_text()
+    assert process.child is not None
+    assert process.child.poll() == 1

@@ -1,0 +1,142 @@
+"""Scoring's HTTP: who may ask, what is answered, pages, and commands that reach the score by the log."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from churnsignal_common.runtime.tokens import hash_token
+
+from tests.support.plant import Hands, at, group, open_plant, track
+from tests.support.stack import service
+
+DAY = 20_000
+
+
+@pytest.fixture
+def world(told: dict[str, str], tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A running scoring process with two tokens."""
+    hands = Hands(tmp_path / "clock.json")
+    hands.set(DAY)
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'[reader]\nrole = "reader"\nsha256 = "{hash_token("read")}"\n[kei]\nrole = "csm"\nsha256 = "{hash_token("csm")}"\n')
+    world = told | {"CHURNSIGNAL_CLOCK": hands.spec, "CHURNSIGNAL_TOKENS_FILE": str(tokens)}
+    with service("scoring", world, tmp_path) as process:
+        yield world | {"URL": process.url}
+
+
+def client(world: dict[str, str], token: str = "read") -> httpx2.AsyncClient:
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx2.AsyncClient(base_url=world["URL"], headers=headers, timeout=10)
+
+
+async def fill(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        for number in range(5):
+            name = f"a{number}"
+            await plant.put(
+                [group(name, "u", at(DAY, 8), f"g{number}", name=f"Account {number}", arr=1000 * number, owner="kei@example.com")]
+            )
+            await plant.put([track(name, "Opened Report", at(DAY, 9), f"{name}{n}", user=f"u{n}") for n in range(3)])
+        await plant.put([track("a3", "Payment Failed", at(DAY, 10), "p"), track(None, "x", at(DAY, 10), "stranger", user="nobody")])
+        await plant.drained()
+
+
+async def get(world: dict[str, str], path: str, **query: Any) -> Any:
+    async with client(world) as http:
+        answer = await http.get(path, params=query)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
+@pytest.mark.asyncio
+async def test_accounts_are_listed_page_by_page_filtered_and_ordered(world: dict[str, str]) -> None:
+    await fill(world)
+
+    first = await get(world, "/v1/accounts", order="account", limit=2)
+    second = await get(world, "/v1/accounts", order="account", limit=2, cursor=first["next_cursor"])
+    third = await get(world, "/v1/accounts", order="account", limit=2, cursor=second["next_cursor"])
+    red = await get(world, "/v1/accounts", band="red")
+    rich = await get(world, "/v1/accounts", order="arr", limit=3)
+    more = await get(world, "/v1/accounts", order="arr", limit=3, cursor=rich["next_cursor"])
+
+    assert [row["account"] for page in (first, second, third) for row in page["items"]] == [f"a{n}" for n in range(5)]
+    assert third["next_cursor"] is None
+    assert [row["account"] for row in red["items"]] == ["a3"]
+    assert [row["account"] for page in (rich, more) for row in page["items"]] == ["a4", "a3", "a2", "a1", "a0"]
+    assert len((await get(world, "/v1/accounts", owner="kei@example.com"))["items"]) == 5
+    assert (await get(world, "/v1/accounts", owner="someone"))["items"] == []
+
+
+@pytest.mark.asyncio
+async def test_one_account_says_why(world: dict[str, str]) -> None:
+    await fill(world)
+
+    account = await get(world, "/v1/accounts/a3")
+
+    assert (account["band"], account["knockout"], account["profile"]["name"]) == ("red", "payment_failed", "Account 3")
+    assert account["drivers"]
+    assert [change["to_band"] for change in account["changes"]] == ["red"]
+    assert (await get(world, "/v1/accounts/a3/history")) == {"items": [], "next_cursor": None}
+    assert (await get(world, "/v1/unresolved"))["items"] == [{"source": "web", "subject": "nobody", "calls": 1, "since": "2024-10-04"}]
+
+
+@pytest.mark.asyncio
+async def test_an_override_goes_onto_the_log_and_comes_back_as_a_band(world: dict[str, str]) -> None:
+    await fill(world)
+    body = {"band": "red", "reason": "They told me", "expires_at": at(DAY + 30).isoformat()}
+
+    async with client(world, "csm") as http:
+        answer = await http.put("/v1/accounts/a1/override", json=body)
+    async with open_plant(world) as plant:
+        await plant.drained()
+
+    assert answer.status_code == 202
+    assert answer.json()["id"]
+    assert (await get(world, "/v1/accounts/a1"))["band"] == "red"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("token", "method", "path", "body", "status"),
+    [
+        ("", "GET", "/v1/accounts", None, 401),
+        ("wrong", "GET", "/v1/accounts", None, 401),
+        ("read", "PUT", "/v1/accounts/a1/override", {"band": "red", "reason": "x", "expires_at": "2030-01-01T00:00:00Z"}, 403),
+        ("read", "GET", "/v1/accounts/none", None, 404),
+        ("read", "GET", "/v1/accounts?cursor=zzz", None, 400),
+        ("read", "GET", "/v1/accounts?band=purple", None, 422),
+        ("csm", "POST", "/v1/accounts/none/outcome", {"outcome": "churned"}, 404),
+        ("csm", "PUT", "/v1/accounts/none/override", {"band": "red", "reason": "x", "expires_at": "2030-01-01T00:00:00"}, 422),
+    ],
+)
+async def test_a_refusal_is_a_problem_that_says_what_to_do(
+    world: dict[str, str], token: str, method: str, path: str, body: Any, status: int
+) -> None:
+    async with client(world, token) as http:
+        answer = await http.request(method, path, json=body)
+
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["detail"]
+
+
+@pytest.mark.asyncio
+async def test_probes_name_what_they_depend_on_and_metrics_count(world: dict[str, str]) -> None:
+    await fill(world)
+
+    ready = await get(world, "/readyz")
+    async with client(world) as http:
+        metrics = (await http.get("/metrics")).text
+
+    assert [d["name"] for d in ready["dependencies"]] == ["kafka", "postgres", "consumer"]
+    assert 'churnsignal_scoring_risk_changes_total{cause="event",to="red"} 1.0' in metrics
+    for name in (
+        "scoring_events_total",
+        "scoring_event_to_score_seconds",
+        "scoring_lag_events",
+        "scoring_batch_seconds",
+        "pipeline_unaccounted",
+    ):
+        assert f"churnsignal_{name}" in metrics

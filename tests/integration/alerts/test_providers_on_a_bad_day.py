@@ -13,13 +13,16 @@ def outcomes(episode: dict[str, object]) -> list[str]:
     return [attempt["outcome"] for delivery in deliveries for attempt in delivery["attempt_log"]]
 
 
+# The inbox calls the user U0BUSY "Busy", and so the conversation with them "#Busy".
+
+
 def struck(world: World) -> int:
     return sum(rule.struck for rule in world.inbox.faults.rules)
 
 
 async def test_a_busy_slack_is_asked_again_when_it_said(world: World) -> None:
     await world.csm("busy")
-    world.inbox.fail("chat.postMessage", "status", status=429, retry_after=1, match="U0BUSY", count=1)
+    world.inbox.fail("chat.postMessage", "status", status=429, retry_after=1, match="#Busy", count=1)
 
     await world.publish(world.change("busy", "busy"))
 
@@ -35,7 +38,7 @@ async def test_a_busy_slack_is_asked_again_when_it_said(world: World) -> None:
 async def test_a_permanent_refusal_goes_by_mail(world: World, error: str) -> None:
     who = "p" + error.replace("_", "")[:9]
     await world.csm(who)
-    world.inbox.fail("chat.postMessage", "error", error=error, match=f"U0{who.upper()}", count=1)
+    world.inbox.fail("chat.postMessage", "error", error=error, match=f"#{who.title()}", count=1)
 
     await world.publish(world.change(who, who))
 
@@ -53,7 +56,7 @@ async def test_a_message_that_slack_took_silently_is_found_and_not_sent_again(
     world: World, name: str, kind: str, more: dict[str, int]
 ) -> None:
     await world.csm(name)
-    world.inbox.fail("chat.postMessage", kind, match=f"U0{name.upper()}", count=1, **more)
+    world.inbox.fail("chat.postMessage", kind, match=f"#{name.title()}", count=1, **more)
 
     await world.publish(world.change(name, name))
 
@@ -67,7 +70,7 @@ async def test_a_message_that_slack_took_silently_is_found_and_not_sent_again(
 
 async def test_a_message_that_slack_did_not_take_is_sent_again(world: World) -> None:
     await world.csm("cut")
-    world.inbox.fail("chat.postMessage", "cut", match="U0CUT", count=1)
+    world.inbox.fail("chat.postMessage", "cut", match="#Cut", count=1)
 
     await world.publish(world.change("cut", "cut"))
 
@@ -80,7 +83,7 @@ async def test_a_message_that_slack_did_not_take_is_sent_again(world: World) -> 
 
 async def test_when_slack_cannot_be_asked_the_second_message_is_marked(world: World) -> None:
     await world.csm("blind")
-    world.inbox.fail("chat.postMessage", "cut_after", match="U0BLIND", count=1)
+    world.inbox.fail("chat.postMessage", "cut_after", match="#Blind", count=1)
     world.inbox.fail("conversations.history", "error", error="missing_scope", count=1)
 
     await world.publish(world.change("blind", "blind"))

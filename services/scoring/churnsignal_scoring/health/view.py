@@ -22,9 +22,12 @@ class View:
 
     At a close only days up to `as_of` are seen. Between closes (`live`) later days are added to each window and no complete day of
     silence is: until the next close nothing gets worse by the clock.
+
+    `first` is the first day the account was seen, `last` the last day of use; `age` counts the days since `first`, both included (0: never
+    seen), `silent_days` the complete days since the last use, or since `first` when there was none.
     """
 
-    __slots__ = ("_users", "active", "as_of", "end", "last", "norms", "origin", "state")
+    __slots__ = ("_users", "active", "age", "as_of", "end", "first", "last", "norms", "origin", "silent_days", "state")
 
     def __init__(self, state: AccountState, as_of: int, norms: Norms | None, *, live: bool) -> None:
         self.state = state
@@ -34,6 +37,11 @@ class View:
         self.origin = state.origin
         self.active = state.active if live else _bits_until(state.active, as_of - state.origin)
         self.last = self._last_active()
+        first = state.first_day
+        self.first = first if first is not None and first <= self.end else None
+        self.age = 0 if self.first is None else max(1, as_of - self.first + 1)
+        since = self.first if self.last is None else self.last
+        self.silent_days = 0 if since is None else max(0, as_of - since)
         self._users: dict[int, int] = {}
 
     def _last_active(self) -> int | None:
@@ -41,23 +49,6 @@ class View:
             return self.origin + self.active.bit_length() - 1
         last = self.state.last_active
         return last if last is not None and last <= self.end else None
-
-    @property
-    def first(self) -> int | None:
-        """Return the first day the account was seen at all."""
-        first = self.state.first_day
-        return first if first is not None and first <= self.end else None
-
-    @property
-    def age(self) -> int:
-        """Return the days the account is known, today included; 0 when it never called."""
-        return 0 if self.first is None else max(1, self.as_of - self.first + 1)
-
-    @property
-    def silent_days(self) -> int:
-        """Return the complete days since the last use; since the first sight of an account that never used anything."""
-        since = self.first if self.last is None else self.last
-        return 0 if since is None else max(0, self.as_of - since)
 
     @property
     def silent(self) -> bool:
@@ -146,10 +137,8 @@ class View:
 
     def version(self, name: str) -> Fact | None:
         """Return the version of a fact that was in force."""
-        for version in self.state.facts.get(name, ()):
-            if version.day <= self.end:
-                return version
-        return None
+        versions = self.state.facts.get(name)
+        return None if versions is None else next((version for version in versions if version.day <= self.end), None)
 
     def last_call(self) -> tuple[datetime, str] | None:
         """Return time and id of the latest use, when it is still known."""

@@ -22,8 +22,8 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_alerts.api.service import Parts, build
 from churnsignal_alerts.commands import Desk
-from churnsignal_alerts.consume import Consumer
-from churnsignal_alerts.deliver import Deliverer
+from churnsignal_alerts.consume import Consumer, Duty
+from churnsignal_alerts.deliver import Deliverer, Out
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import State
 from churnsignal_alerts.links import Links
@@ -128,8 +128,8 @@ async def run(settings: AlertsSettings) -> int:
         )
         kafka.subscribe([settings.topic(RISK_CHANGES), settings.topic(ACCOUNTS)])
         owner = f"{socket.gethostname()}:{os.getpid()}"
-        consumer = Consumer(kafka, engine, people, clock, woken, owner, settings.topic(RISK_CHANGES))
-        deliverer = Deliverer(engine, people, senders, clock, links, woken, settings.lease_s)
+        consumer = Consumer(kafka, engine, people, clock, woken, Duty(owner, settings.topic(RISK_CHANGES)))
+        deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s), clock, woken)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
         nobody = () if senders else (Dependency("channels", False, "neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told"),)
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))

@@ -32,10 +32,11 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a message goes beside its address: the thread it answers, or the message it edits."""
+    """Where a message goes beside its address: the thread it answers, or the message it edits; and whether it may be there already."""
 
     thread: str | None = None
     edit: str | None = None
+    duplicate: bool = False
 
 
 def wanted(content: Content, now: datetime) -> bool:
@@ -46,13 +47,11 @@ def wanted(content: Content, now: datetime) -> bool:
     return episode.state is State.OPEN or (episode.state is State.SNOOZED and episode.until is not None and episode.until <= now)
 
 
-def compose(
-    delivery: Delivery, contents: list[Content], place: Place, policy: Policy, links: Links, now: datetime, *, duplicate: bool
-) -> Outgoing:
+def compose(delivery: Delivery, contents: list[Content], place: Place, policy: Policy, links: Links, now: datetime) -> Outgoing:
     """Return the message in the reader's language, ready to hand over."""
     reader = Reader(Locale(delivery.locale), ZoneInfo(delivery.zone))
     shown = _card(contents, reader, now)
-    note = say(reader.locale, "email.duplicate") if duplicate else ""
+    note = say(reader.locale, "email.duplicate") if place.duplicate else ""
     slack = slack_body(shown, reader.locale, note) if delivery.channel is Channel.SLACK else None
     urls = _links(shown, delivery, policy, links, now) if delivery.channel is Channel.EMAIL else {}
     mail = mail_body(shown, reader.locale, delivery.address, urls, note) if delivery.channel is Channel.EMAIL else None
@@ -65,7 +64,7 @@ def compose(
         mail,
         place.thread,
         place.edit,
-        duplicate,
+        place.duplicate,
     )
 
 

@@ -77,14 +77,19 @@ def _check(profile: AccountProfile) -> AccountProfile:
     return profile
 
 
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """Who we are to the other replicas, and which of the topics carries risk changes (the other one carries profiles)."""
+
+    owner: str
+    risk: str
+
+
 class Consumer:
     """Reads the partitions that the group gives us; the truth about how far is in Postgres, guarded by an epoch."""
 
-    def __init__(
-        self, kafka: AIOKafkaConsumer, engine: AsyncEngine, people: People, clock: Clock, wake: Wake, owner: str, risk_topic: str
-    ) -> None:
-        self._kafka, self._engine, self._people, self._clock, self._wake = kafka, engine, people, clock, wake
-        self._owner, self._risk = owner, risk_topic
+    def __init__(self, kafka: AIOKafkaConsumer, engine: AsyncEngine, people: People, clock: Clock, wake: Wake, duty: Duty) -> None:
+        self._kafka, self._engine, self._people, self._clock, self._wake, self._duty = kafka, engine, people, clock, wake, duty
         self._owned: dict[TopicPartition, Owned] = {}
         self.postgres, self.brokers = Dependency("postgres"), Dependency("kafka")
 
@@ -116,7 +121,9 @@ class Consumer:
         if not mine:
             return
         crash.point("alerts.consume.polled")
-        await self._write([read(partition, records, risk=partition.topic == self._risk) for partition, records in sorted(mine.items())])
+        await self._write(
+            [read(partition, records, risk=partition.topic == self._duty.risk) for partition, records in sorted(mine.items())]
+        )
 
     async def _own(self) -> None:
         assigned: set[TopicPartition] = set(self._kafka.assignment())
@@ -125,7 +132,7 @@ class Consumer:
         if not fresh:
             return
         async with self._engine.begin() as connection:
-            claimed = [await ownership.claim(connection, p.topic, p.partition, self._owner) for p in fresh]
+            claimed = [await ownership.claim(connection, p.topic, p.partition, self._duty.owner) for p in fresh]
         crash.point("alerts.consume.claimed")
         for partition, owned in zip(fresh, claimed, strict=True):
             if owned.next_offset is None:
@@ -147,7 +154,7 @@ class Consumer:
         self._wake.set()
         for batch, outcomes in zip(batches, counted, strict=True):
             for outcome, number in outcomes.items():
-                CHANGES.labels("risk" if batch.partition.topic == self._risk else "accounts", outcome).inc(number)
+                CHANGES.labels("risk" if batch.partition.topic == self._duty.risk else "accounts", outcome).inc(number)
 
     async def _book(self, connection: AsyncConnection, batch: Read, setup: Setup, now: datetime) -> Counter[str]:
         outcomes: Counter[str] = Counter()

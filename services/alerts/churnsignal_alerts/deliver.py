@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
 from typing import Any
@@ -37,16 +38,22 @@ _LOOK_S = 0.25
 _PAUSE_S = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Out:
+    """What goes out: by which channels, with which links, and for how long a message is leased."""
+
+    senders: Mapping[Channel, Sender]
+    links: Links
+    lease_s: float
+
+
 class Deliverer:
     """Sends what is due by the channels that are configured. Any number of replicas may run."""
 
-    def __init__(
-        self, engine: AsyncEngine, people: People, senders: Mapping[Channel, Sender], clock: Clock, links: Links, wake: Wake, lease_s: float
-    ) -> None:  # fmt: skip
-        self._engine, self._people, self._senders = engine, people, senders
-        self._clock, self._links, self._wake, self._lease_s = clock, links, wake, lease_s
+    def __init__(self, engine: AsyncEngine, people: People, out: Out, clock: Clock, wake: Wake) -> None:
+        self._engine, self._people, self._out, self._clock, self._wake = engine, people, out, clock, wake
         self._tasks: set[asyncio.Task[None]] = set()
-        self.channels = {channel: Dependency(channel.value) for channel in senders}
+        self.channels = {channel: Dependency(channel.value) for channel in out.senders}
 
     async def run(self, stop: Stop) -> None:
         """Send until told to stop, then finish what is in flight; what was leased and not sent comes back when the lease ends."""
@@ -63,7 +70,7 @@ class Deliverer:
             await asyncio.wait(self._tasks)
 
     async def _turn(self) -> bool:
-        if not self._senders:
+        if not self._out.senders:
             return False
         free = _IN_FLIGHT - len(self._tasks)
         if free == 0:
@@ -71,8 +78,8 @@ class Deliverer:
             return True
         setup = await self._people.setup()
         # No more than can start now: a lease must not run out in our own queue.
-        terms = queue.Terms(setup.policy.merge_from, self._lease_s, free)
-        claimed = await queue.claim(self._engine, self._clock.now(), list(self._senders), terms)
+        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, free)
+        claimed = await queue.claim(self._engine, self._clock.now(), list(self._out.senders), terms)
         if claimed:
             crash.point("alerts.deliver.claimed")
         for delivery in claimed:
@@ -107,7 +114,7 @@ class Deliverer:
             await self._record(delivery, settle_edit(delivery, outcome, took_ms, BACKOFF), rows)
             return
         setup = await self._people.setup()
-        way = next_way(delivery, setup.directory, setup.policy, frozenset(self._senders))
+        way = next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))
         attempt = Attempt(took_ms, _age(delivery), way, message.possible_duplicate, message.episodes, dropped)
         await self._record(delivery, settle(delivery, outcome, attempt, BACKOFF), rows)
 
@@ -122,8 +129,9 @@ class Deliverer:
         return rows, Place()
 
     async def _send(self, delivery: Delivery, contents: list[Content], place: Place) -> tuple[Outcome, Outgoing]:
-        sender, setup, now = self._senders[delivery.channel], await self._people.setup(), self._clock.now()
-        message = compose(delivery, contents, place, setup.policy, self._links, now, duplicate=delivery.possible_duplicate)
+        sender, setup, now = self._out.senders[delivery.channel], await self._people.setup(), self._clock.now()
+        place = replace(place, duplicate=delivery.possible_duplicate)
+        message = compose(delivery, contents, place, setup.policy, self._out.links, now)
         crash.point("alerts.deliver.composed")
         if delivery.unknown and not place.edit:
             sighting = await sender.look_up(message)
@@ -131,7 +139,7 @@ class Deliverer:
                 log.info("delivery_found", delivery=delivery.id, channel=delivery.channel)
                 return Sent(sighting.ref), message
             if isinstance(sighting, CannotSay):
-                message = compose(delivery, contents, place, setup.policy, self._links, now, duplicate=True)
+                message = compose(delivery, contents, replace(place, duplicate=True), setup.policy, self._out.links, now)
         outcome = await sender.send(message)
         self._note(delivery.channel, outcome)
         return outcome, message

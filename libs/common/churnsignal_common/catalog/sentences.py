@@ -38,14 +38,11 @@ _SENTENCES: Final[dict[str, Both]] = {
     "label.renewal": Both("Renewal", "契約更新日"),
     "label.score": Both("Health score", "ヘルススコア"),
     "label.since": Both("Since", "いつから"),
-    "label.seats": Both("Seats", "契約席数"),
-    "label.plan": Both("Plan", "プラン"),
     "label.last_use": Both("Last use", "最終利用"),
     "label.trend": Both("Trend", "推移"),
     "label.why": Both("Why", "要因"),
     "label.next": Both("What to do next", "次の一手"),
     "label.better": Both("What would help", "改善の目安"),
-    "label.owner": Both("Owner", "担当CSM"),
     "label.state": Both("State", "状況"),
     "worth.unknown": Both("not recorded", "未登録"),
     "worth.seats": Both("{amount} · {seats}", "{amount}・{seats}"),
@@ -97,7 +94,6 @@ _SENTENCES: Final[dict[str, Both]] = {
     # Buttons, links, answers.
     "button.acknowledge": Both("I’m on it", "対応を開始"),
     "button.snooze": Both("Tell me tomorrow", "明日あらためて通知"),
-    "button.open": Both("Details", "詳細を見る"),
     "button.false_alarm": Both("False alarm", "誤検知"),
     "email.how": Both(
         "Say “got it” with one click; the link asks once more before it acts.", "下のリンクから対応を開始できます(確認画面が開きます)。"

@@ -81,8 +81,3 @@ def upgrade() -> None:
     for statement in _DDL.split(";\n"):
         if statement.strip():
             op.execute(statement)
-
-
-def downgrade() -> None:
-    """Migrations only go forward: an older version runs on this schema."""
-    raise NotImplementedError("restore a backup instead")

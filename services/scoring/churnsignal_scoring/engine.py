@@ -157,8 +157,8 @@ class AccountEngine:
         reason = look.override or look.knockout
         if look.life.holds or reason is None or not is_worse(shown, memory.band):
             return None
-        # What is older than the last close, or came by import, waits for the next close: it is no news.
-        if reason.fact.day <= last_closed or reason.fact.event_id == memory.known_knockout:
+        # What is older than the day closed last, or came by import, waits for the next close: it is no news.
+        if reason.fact.day < last_closed or reason.fact.event_id == memory.known_knockout:
             return None
         return self._change(state, look, shown, Cause.EVENT, now)
 

@@ -144,6 +144,13 @@ def test_a_knock_out_reaches_an_account_of_any_age(last_closed: int | None) -> N
     assert (change.to_band, change.cause, change.score_after) == (Band.RED, Cause.EVENT, None)
 
 
+def test_a_fact_that_comes_just_after_the_close_of_its_day_is_news_all_the_same() -> None:
+    change = settle(apply(ENGINE, healthy(), [envelope("p1", 59.4, event="Payment Failed", received_day=60.1)]), 60.1).change
+
+    assert change is not None
+    assert change.to_band is Band.RED
+
+
 def test_a_fact_from_before_the_last_close_waits_for_the_next() -> None:
     state = healthy()
 

@@ -230,6 +230,23 @@ async def test_a_produce_without_an_ack_is_no_success() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_bad_key_in_the_header_is_told_before_the_body_is_looked_at() -> None:
+    async with serving() as service:
+        answer = await service.ask("/v1/batch", b"not even JSON", key="nonsense")
+
+        assert answer.json["code"] == "invalid_write_key"
+
+
+@pytest.mark.asyncio
+async def test_a_mistake_of_ours_is_told_in_json_and_worth_a_retry() -> None:
+    async with serving() as service:
+        service.producer.create_batch = None  # type: ignore[method-assign, assignment] # the mistake
+        answer = await service.ask("/v1/batch", {"batch": [track()]})
+
+        assert (answer.status, answer.json["code"], answer.json["success"]) == (500, "internal_error", False)
+
+
+@pytest.mark.asyncio
 async def test_library_metrics_are_dropped_without_a_key() -> None:
     async with serving() as service:
         assert (await service.ask("/v1/m", b"{}", key=None)).json == {"success": True}

@@ -173,6 +173,24 @@ async def test_a_silent_broker_is_answered_for_at_the_deadline_but_its_bytes_sta
 
 
 @pytest.mark.asyncio
+async def test_a_producer_that_never_says_what_became_of_a_flush_does_not_hold_its_bytes_for_ever() -> None:
+    producer = FakeProducer()
+    producer.ack_at_once = False
+
+    async def work(bench: Bench) -> None:
+        with pytest.raises(RequestProblem):
+            await bench.coalescer.publish([RECORD])
+        await bench.coalescer.broken.wait()
+        assert bench.gate.in_hand == 0
+        producer.acks[0].set_result(object())
+        await asyncio.sleep(0.01)
+
+        assert bench.gate.in_hand == 0
+
+    await using(producer, work, Pace(linger_s=0.001, stalled_s=0.01, deadline_s=0.02, forgotten_s=0.04))
+
+
+@pytest.mark.asyncio
 async def test_a_cancelled_request_takes_nobody_along() -> None:
     producer = FakeProducer()
     producer.ack_at_once = False

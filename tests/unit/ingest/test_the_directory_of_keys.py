@@ -156,7 +156,7 @@ async def test_use_of_a_key_is_written_at_the_end() -> None:
     directory = new_directory(store)
     stop = Stop()
     reader = asyncio.create_task(directory.run(stop))
-    await directory.of_request(b"", KEY)
+    await directory.of_body(KEY)
     stop.set()
     await reader
 

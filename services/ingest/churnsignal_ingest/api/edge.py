@@ -17,6 +17,7 @@ _TOO_LARGE = (
 class GuardedProtocol(HttpToolsProtocol):
     """One timer per connection, none per request: every few seconds it looks whether a request has been coming in for too long."""
 
+    read_s = READ_S
     _reading_since: float | None = None
     _head_bytes = 0
     _piece = 0
@@ -26,7 +27,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself narrows it
         super().connection_made(transport)
         self._reading_since = self.loop.time()
-        self._watch = self.loop.call_later(READ_S, self._look)
+        self._watch = self.loop.call_later(self.read_s, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._watch is not None:
@@ -36,10 +37,10 @@ class GuardedProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         since = self._reading_since
         now = self.loop.time()
-        if since is not None and now - since >= READ_S:
+        if since is not None and now - since >= self.read_s:
             self.transport.close()
             return
-        due = READ_S if since is None else READ_S - (now - since)
+        due = self.read_s if since is None else self.read_s - (now - since)
         self._watch = self.loop.call_later(due, self._look)
 
     def data_received(self, data: bytes) -> None:

@@ -1,6 +1,7 @@
 """Flow. One request of an SDK: key, body, verdicts, Kafka's ack, answer. Stands in front of FastAPI, which keeps the rest."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 import structlog
 from churnsignal_common.clock import Clock
+from churnsignal_common.runtime.attempt import attempt
 
 from churnsignal_ingest.api.body import Body, ClientGone, Receive
 from churnsignal_ingest.api.documents import rudder_source_config, segment_settings
@@ -70,7 +72,9 @@ class Tracking:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = _ROUTES.get(scope["path"]) if scope["type"] == "http" else None
         if route is not None:
-            await self._serve(route, scope, receive, send)
+            error = await attempt(self._serve(route, scope, receive, send))
+            if error is not None:
+                await _confess(send, error)
         elif scope["type"] == "http" and _is_document(scope["path"]):
             headers: Headers = dict(scope["headers"])
             await _send(send, await self._document(scope, headers), headers.get(b"origin"))
@@ -121,10 +125,13 @@ class Tracking:
         """Read, authenticate, judge, and give the records to the coalescer. The request's bytes end with this frame, while they are warm."""
         inside = self._in
         limits = inside.judge.limits
+        # A key in the header is judged before its body costs anything; many SDKs have it in the body only.
+        grant = await inside.directory.of_header(headers.get(b"authorization", b""))
         raw = await body.read(receive, limits.rudder_batch_bytes)
         plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
         parcel = _open(route, plain, headers)
-        grant = await inside.directory.of_request(headers.get(b"authorization", b""), parcel.write_key)
+        if grant is None:
+            grant = await inside.directory.of_body(parcel.write_key)
         if len(plain) > limits.batch_bytes and not grant.sender.rudder:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
         wait_s = grant.bucket.take(len(parcel.items), inside.monotonic())
@@ -184,6 +191,14 @@ def _open(route: str, plain: bytes, headers: Headers) -> Parcel:
         media = headers.get(b"content-type", b"").decode("latin-1")
         return open_events(plain, media, {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()})
     return open_single(plain, route)
+
+
+async def _confess(send: Send, error: Exception) -> None:
+    """Answer for a mistake of ours in the words that SDKs read; they send the request again."""
+    log.error("request_broke", exc_info=error)
+    # The answer may have begun; then nothing more can be said.
+    with contextlib.suppress(RuntimeError):
+        await _send(send, refusal(RequestProblem(Problem.BROKEN)), None)
 
 
 async def _send(send: Send, reply: Reply, origin: bytes | None) -> None:

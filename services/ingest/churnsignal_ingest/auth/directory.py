@@ -74,17 +74,24 @@ class Directory:
         self._reads_begun = 0
         self._reads_done = 0
 
-    async def of_request(self, authorization: bytes, body_key: str | None) -> Grant:
-        """Return what the request's key may do. A header seen before is neither decoded nor hashed again."""
+    async def of_header(self, authorization: bytes) -> Grant | None:
+        """Return what the key in the header may do, None when it holds none. A header seen before is neither decoded nor hashed again."""
         grant = self._by_header.get(authorization)
         if grant is None or grant.expires_at is not None:
-            header_key = key_of_basic(authorization)
-            key = header_key or body_key or key_of_bearer(authorization)
+            key = key_of_basic(authorization) or key_of_bearer(authorization)
             if key is None:
-                raise RequestProblem(Problem.NO_KEY)
+                return None
             grant = await self.look_up(key)
-            if header_key is not None and len(self._by_header) < _HEADERS_KEPT:
+            if len(self._by_header) < _HEADERS_KEPT:
                 self._by_header[authorization] = grant
+        self._used.add(grant.key_id)
+        return grant
+
+    async def of_body(self, key: str | None) -> Grant:
+        """Return what the key that stands in the body may do."""
+        if key is None:
+            raise RequestProblem(Problem.NO_KEY)
+        grant = await self.look_up(key)
         self._used.add(grant.key_id)
         return grant
 

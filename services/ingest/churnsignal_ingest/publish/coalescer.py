@@ -21,13 +21,17 @@ _RECORD_OVERHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """When a flush goes out, when Kafka counts as stalled, and when clients hear that it failed (they must within 6 s)."""
+    """When a flush goes out, when Kafka counts as stalled, when clients hear that it failed (they must within 6 s).
+
+    After `forgotten_s` a flush is given up whose producer was closed without a word about it, so that its bytes do not count for ever.
+    """
 
     linger_s: float = 0.005
     flush_bytes: int = 512 * 1024
     growth_s: float = 0.05
     stalled_s: float = 2.0
     deadline_s: float = 5.5
+    forgotten_s: float = 20.0
 
 
 class Flush:
@@ -106,6 +110,7 @@ class Coalescer:
             loop.call_later(self._pace.linger_s, self._due.set),
             loop.call_later(self._pace.stalled_s, self._gate.kafka_away, "no ack in time"),
             loop.call_later(self._pace.deadline_s, flush.answer, False),
+            loop.call_later(self._pace.forgotten_s, self._forget, flush),
         ]
         return flush
 
@@ -166,9 +171,14 @@ class Coalescer:
             flush.problem = type(error).__name__
         self._settle(flush)
 
+    def _forget(self, flush: Flush) -> None:
+        flush.problem = "its producer never said"
+        flush.pending = 1
+        self._settle(flush)
+
     def _settle(self, flush: Flush) -> None:
         flush.pending -= 1
-        if flush.pending:
+        if flush.pending or flush.settled.done():
             return
         for timer in flush.timers:
             timer.cancel()

@@ -43,6 +43,7 @@ class Problem(StrEnum):
     RATE_LIMITED = "rate_limited"
     BUSY = "too_busy"
     KAFKA_AWAY = "kafka_unavailable"
+    BROKEN = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,7 @@ PROBLEMS: dict[Problem, Answer] = {
     Problem.KEYS_AWAY: Answer(503, "The write key cannot be checked right now.", "Send the same request again later.", 5),
     Problem.RATE_LIMITED: Answer(429, "The source sends faster than its limit.", "Wait, or raise the source's rate.", 1),
     Problem.BUSY: Answer(429, "The server has as much in hand as it can hold.", "Send the same request again later.", 5),
+    Problem.BROKEN: Answer(500, "The server made a mistake; it is in its log.", "Send the same request again later.", 5),
     Problem.KAFKA_AWAY: Answer(429, "Kafka did not take the events.", "Send the same request again later; duplicates are recognised.", 5),
 }  # fmt: skip
 

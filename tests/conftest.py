@@ -1,7 +1,9 @@
 """Root. Fixtures that every kind of test may ask for. Unit tests ask for none of them."""
 
+import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -12,9 +14,9 @@ pytest_plugins = ["tests.support.skips"]
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """A Postgres and a Kafka for the whole run."""
-    with open_stack() as opened:
-        yield opened
+    """A Postgres and a Kafka for the whole run, which nobody may hurt."""
+    with open_stack(os.environ) as opened:
+        yield replace(opened, servers=None)
 
 
 @pytest.fixture

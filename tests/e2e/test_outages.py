@@ -12,7 +12,7 @@ from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.books import outcomes, until_scored
 from tests.support.load import Backend, Books, create_key
-from tests.support.stack import Stack, service
+from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "8"))
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(180)]

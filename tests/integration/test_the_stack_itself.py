@@ -15,7 +15,7 @@ from churnsignal_devstack import ports
 from churnsignal_devstack.problems import StackProblem
 from churnsignal_devstack.services import command, run_once
 
-from tests.support.stack import Stack
+from tests.support.stack import Stack, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 HOLDER = """
 import os, sys

@@ -106,4 +106,4 @@ def open_containers() -> Iterator[Stack]:
         broker = Container(kafka, lambda: answers_clients(kafka_port))
         database.wait_ready()
         broker.wait_ready()
-        yield Stack(url, f"{ports.LOOPBACK}:{kafka_port}", database, broker)
+        yield Stack(url, f"{ports.LOOPBACK}:{kafka_port}", (database, broker))

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,28 +37,27 @@ class DatabaseServer(Server, Protocol):
 
 @dataclass(slots=True)
 class Stack:
-    """Addresses of the session's Postgres and Kafka, and the servers where they are ours."""
+    """Addresses of a Postgres and a Kafka, and the servers themselves where a test may hurt them."""
 
     database_url: str
     bootstrap: str
-    own_postgres: DatabaseServer | None
-    own_kafka: Server | None
+    servers: tuple[DatabaseServer, Server] | None = None
     _templates: dict[tuple[str, ...], str] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def postgres(self) -> DatabaseServer:
         """Return the database server, for a test that hurts it."""
-        if self.own_postgres is None:
-            pytest.skip("the Postgres is not ours to hurt: DATABASE_URL is set")
-        return self.own_postgres
+        return self._to_hurt()[0]
 
     @property
     def kafka(self) -> Server:
         """Return the broker, for a test that hurts it."""
-        if self.own_kafka is None:
-            pytest.skip("the Kafka is not ours to hurt: KAFKA_BOOTSTRAP_SERVERS is set")
-        return self.own_kafka
+        return self._to_hurt()[1]
+
+    def _to_hurt(self) -> tuple[DatabaseServer, Server]:
+        assert self.servers, "others rely on this stack: `from tests.support.stack import stack_to_hurt` gives your module one of its own"
+        return self.servers
 
     def create_database(self, *services: str) -> str:
         """Return the address of a fresh database, migrated for `services`: a copy of a template, so it costs milliseconds."""
@@ -125,20 +124,28 @@ async def _delete_topics(bootstrap: str, prefix: str) -> None:
 
 
 @contextlib.contextmanager
-def open_stack() -> Iterator[Stack]:
-    """Yield the stack: containers when `STACK=containers`, else what the environment names, else our own in a temporary directory."""
+def open_stack(environment: Mapping[str, str]) -> Iterator[Stack]:
+    """Yield a stack: containers when `STACK=containers`, else what the environment names, else our own in a temporary directory."""
     if os.environ.get("STACK") == "containers":
         from tests.support.containers import open_containers
 
         with open_containers() as stack:
             yield stack
         return
-    with passing(Durability(fsync=os.environ.get("STACK_FSYNC") == "1"), os.environ) as backing:
-        stack = Stack(backing.database_url, backing.bootstrap, backing.postgres, backing.kafka)
+    with passing(Durability(fsync=os.environ.get("STACK_FSYNC") == "1"), environment) as backing:
+        servers = (backing.postgres, backing.kafka) if backing.postgres and backing.kafka else None
+        stack = Stack(backing.database_url, backing.bootstrap, servers)
         try:
             yield stack
         finally:
             stack.close()
+
+
+@pytest.fixture(scope="module", name="stack")
+def stack_to_hurt() -> Iterator[Stack]:
+    """A Postgres and a Kafka of one module alone, to be killed and frozen; it takes the place of the session's where it is imported."""
+    with open_stack({}) as opened:
+        yield opened
 
 
 @contextlib.contextmanager

@@ -22,7 +22,7 @@ from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.load import create_key
 from tests.support.records import read_records
-from tests.support.stack import Stack, service
+from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 OPERATOR = "operator-token-for-tests"
 READER = "reader-token-for-tests"

@@ -260,6 +260,7 @@ def worlds(stack: Stack, tmp_path: Path) -> Iterator[list[tuple[dict[str, str], 
     for told, _, lives in made:
         lives.close()
         stack.drop_database(told["DATABASE_URL"])
+        stack.drop_topics(told["CHURNSIGNAL_TOPIC_PREFIX"])
 
 
 def test_every_crash_point_of_scoring_is_in_the_plan() -> None:

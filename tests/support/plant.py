@@ -3,6 +3,9 @@
 import asyncio
 import contextlib
 import itertools
+import json
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +21,7 @@ from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.risk import RiskChanged, risk_decoder
 from churnsignal_common.contracts.topics import RISK_CHANGES, USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_common.kafka.client import Brokers, new_consumer, new_producer, stop_client
+from churnsignal_devstack.services import ServiceProcess
 
 USAGE = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,6 +148,15 @@ class Plant:
         async for _ in ticks(patience_s, f"{query} = {wanted}"):
             if await self.value(query) == wanted:
                 return
+
+
+def readiness(process: ServiceProcess) -> tuple[int, dict[str, Any]]:
+    """Return what a service's /readyz says."""
+    try:
+        with urllib.request.urlopen(f"{process.url}/readyz", timeout=5) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
 
 
 async def ticks(patience_s: float, what: str) -> AsyncIterator[None]:

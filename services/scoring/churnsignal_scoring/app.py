@@ -134,7 +134,7 @@ async def run(settings: ScoringSettings) -> int:
                 "http": serve,
                 "consume": consume_then_release,
                 "relay": partial(relay.run, consumed),
-                "gauges": partial(Gauges(database, metrics, memory.ledger).run, stop),
+                "gauges": partial(Gauges(database, metrics, memory.ledger, feed).run, stop),
                 "watchdog": partial(watchdog.run, stop),
             },
         )

@@ -2,24 +2,27 @@
 
 import structlog
 from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.tables import accounts, outcomes, positions
 
 log = structlog.get_logger()
 
-EVERY_S = 10.0
+EVERY_S = 5.0
 
 
 class Gauges:
-    """Counts over all partitions; each replica shows the same."""
+    """Counts over all partitions; each replica shows the same. Asking the brokers tells whether they are there: polling does not."""
 
-    def __init__(self, engine: AsyncEngine, metrics: Metrics, ledger: Ledger) -> None:
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, ledger: Ledger, feed: Feed) -> None:
+        self._feed = feed
         self._engine = engine
         self._metrics = metrics
         self._ledger = ledger
@@ -30,6 +33,8 @@ class Gauges:
                 await self.refresh()
             except AWAY as error:
                 log.info("gauges_not_refreshed", error=type(error).__name__)
+            if self._feed.owned:
+                await self._feed.ends((USAGE_EVENTS,), self._feed.owned[:1])
             await stop.wait(EVERY_S)
 
     async def refresh(self) -> None:

@@ -27,8 +27,11 @@ class Watchdog:
 
     async def run(self, stop: Stop) -> None:
         while not await stop.wait(LOOK_S):
-            now = monotonic()
-            if now - self._beat_s() > self._after_s:
-                raise Stuck(f"the consumer loop has not turned for {now - self._beat_s():.0f} s")
-            if self._postgres.ok is not False and now - self._moved_s() > self._after_s:
-                raise Stuck(f"records wait, but none was read for {now - self._moved_s():.0f} s")
+            self.look(monotonic())
+
+    def look(self, now_s: float) -> None:
+        """Raise `Stuck` when the loop stands still at `now_s`."""
+        if now_s - self._beat_s() > self._after_s:
+            raise Stuck(f"the consumer loop has not turned for {now_s - self._beat_s():.0f} s")
+        if self._postgres.ok is not False and now_s - self._moved_s() > self._after_s:
+            raise Stuck(f"records wait, but none was read for {now_s - self._moved_s():.0f} s")

@@ -1,0 +1,160 @@
+"""Days that close late or on two replicas, and records that nobody can process."""
+
+import asyncio
+import urllib.request
+from pathlib import Path
+
+import pytest
+from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_devstack.services import free_port_base
+
+from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, ticks, track
+from tests.support.stack import service
+
+DAY = 20_000
+TEAM = "abcd"
+
+
+@pytest.fixture
+def hands(tmp_path: Path) -> Hands:
+    """A clock that stands at noon of the first day."""
+    clock = Hands(tmp_path / "clock.json")
+    clock.set(DAY)
+    return clock
+
+
+@pytest.fixture
+def world(told: dict[str, str], hands: Hands) -> dict[str, str]:
+    return told | {"CHURNSIGNAL_CLOCK": hands.spec}
+
+
+async def history(plant: Plant, *names: str) -> None:
+    for name in names:
+        calls = [
+            track(name, "Opened Report", at(DAY - n), f"{name}{n}.{u}", user=f"{name}.{u}", history=True)
+            for n in range(1, 60)
+            for u in TEAM
+        ]
+        await plant.put([*calls, *(group(name, f"{name}.{u}", at(DAY - 1), f"{name}g{u}") for u in TEAM)])
+
+
+def today(name: str, day: int) -> list[Envelope]:
+    """Return a day of calls that do not name their account."""
+    return [track(None, "Opened Report", at(day, 9 + n), f"{name}{day}.{n}.{u}", user=f"{name}.{u}") for n in range(3) for u in TEAM]
+
+
+@pytest.mark.asyncio
+async def test_a_day_on_which_scoring_was_down_turns_nobody_red_who_was_there(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path):
+            await history(plant, "busy", "also")
+            await plant.drained()
+            for day in range(DAY, DAY + 4):
+                hands.set(day)
+                await plant.put([*today("busy", day), *today("also", day)])
+                await plant.drained()
+                hands.set(day + 1, 2.2)
+                await plant.closed(day)
+        before = {row["account"]: row["band"] for row in await plant.rows("SELECT account, band FROM scoring.accounts")}
+        for day in range(DAY + 4, DAY + 12):
+            await plant.put([*today("busy", day), *today("also", day)])
+        hands.set(DAY + 12, 9)
+        with service("scoring", world, tmp_path):
+            for day in range(DAY + 4, DAY + 12):
+                await plant.closed(day)
+            await plant.drained()
+        after = {row["account"]: row["band"] for row in await plant.rows("SELECT account, band FROM scoring.accounts")}
+        causes = {row["day"]: row["cause"] for row in await plant.rows("SELECT DISTINCT day, cause FROM scoring.closes")}
+        reds = await plant.value("SELECT count(*) FROM scoring.score_history WHERE band = 'red'")
+
+    assert before == after == {"busy": "green", "also": "green"}
+    assert reds == 0
+    assert causes[DAY + 3] == "close"
+    assert {causes[day] for day in range(DAY + 4, DAY + 11)} == {"catch_up"}
+
+
+@pytest.mark.asyncio
+async def test_two_replicas_close_a_day_together_with_one_record(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
+    other = world | {"CHURNSIGNAL_PORT_BASE": str(free_port_base())}
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path), service("scoring", other, tmp_path):
+            await plant.until("SELECT count(DISTINCT owner) FROM scoring.ownership", 2)
+            await history(plant, *(f"a{n}" for n in range(6)))
+            await plant.drained()
+            for day in range(DAY, DAY + 3):
+                hands.set(day)
+                await plant.put([call for n in range(6) for call in today(f"a{n}", day)])
+                await plant.drained()
+                hands.set(day + 1, 2.2)
+                await plant.closed(day)
+        rows = await plant.rows(
+            "SELECT day, (record->'norms'->k->>'accounts')::int AS n FROM scoring.day_records, jsonb_object_keys(record->'norms') k"
+        )
+        closed = await plant.value("SELECT count(*) FROM scoring.score_history")
+
+    assert [(row["day"], row["n"]) for row in rows] == [(day, 6) for day in range(DAY, DAY + 3)]
+    assert closed == 18
+
+
+@pytest.mark.asyncio
+async def test_a_record_that_makes_scoring_fail_is_buried_and_the_others_count(world: dict[str, str], tmp_path: Path) -> None:
+    partition = partition_of("acme", 8)
+    # A time without a zone: no ingest writes that, and no comparison survives it.
+    bad = b'{"id":"bad","source":"web","account":"acme","occurred_at":"2024-10-04T12:00:00","received_at":"2024-10-04T12:00:00Z","call":{"type":"track","event":"x"}}'
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path) as process:
+            await plant.put([track("acme", "Opened Report", at(DAY), f"t{n}", user="u") for n in range(5)])
+            await (await plant.put_bytes("usage.events.v1", partition, "acme", bad))
+            await plant.put([track("acme", "Opened Report", at(DAY), f"s{n}", user="u") for n in range(5)])
+            await plant.drained()
+            log = process.log.read_text()
+        rejected = await plant.records("usage.rejected.v1")
+
+        assert await plant.outcomes() == {"applied": 10, "dead": 1}
+        assert await plant.value("SELECT events_total FROM scoring.accounts") == 10
+    assert "record_buried" in log
+    assert [b'"unprocessable"' in record.value for record in rejected] == [True]
+
+
+@pytest.mark.asyncio
+async def test_nothing_but_garbage_brakes_the_partition_and_shows(world: dict[str, str], tmp_path: Path) -> None:
+    partition = partition_of("acme", 8)
+    async with open_plant(world) as plant:
+        with service("scoring", world | {"CHURNSIGNAL_POISON_BRAKE": "3"}, tmp_path) as process:
+            for _ in range(3):
+                await (await plant.put_bytes("usage.events.v1", partition, "acme", b"garbage"))
+            await plant.drained()
+            await plant.put(
+                [track("acme", "Opened Report", at(DAY), "held", user="u"), track("other", "Opened Report", at(DAY), "free", user="u")]
+            )
+            await plant.until("SELECT count(*)::int FROM scoring.accounts", 1)
+            url = f"{process.url}/metrics"
+            shown = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
+
+            assert await plant.value("SELECT account FROM scoring.accounts") == "other"
+    assert f'churnsignal_scoring_partition_braked{{partition="{partition}"}} 1.0' in shown
+
+
+@pytest.mark.asyncio
+async def test_an_account_touched_while_its_day_closes_is_closed_first(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
+    quick = world | {"CHURNSIGNAL_CRASH_AT": "scoring.close_before_chunk:1"}
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path):
+            await history(plant, "acme")
+            await plant.drained()
+        hands.set(DAY + 1, 2.2)
+        with service("scoring", quick, tmp_path) as process:
+            async for _ in ticks(30, "the process died at its crash point"):
+                if not process.is_alive():
+                    break
+        hands.set(DAY + 1, 9)
+        await plant.put([envelope("acme", {"type": "track", "event": "Payment Failed"}, at(DAY + 1, 8), "p1")])
+        with service("scoring", world, tmp_path):
+            await plant.closed(DAY)
+            await plant.drained()
+        closed = await plant.rows("SELECT day, band FROM scoring.score_history")
+        band = await plant.value("SELECT band FROM scoring.accounts")
+
+    assert [(row["day"], row["band"]) for row in closed] == [(DAY, "green")]
+    assert band == "red"

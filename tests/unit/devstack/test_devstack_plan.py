@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from churnsignal_devstack import plan
+from churnsignal_devstack.problems import StackProblem
 
 SECRETS = plan.Secrets("signing", "slack", "admin")
 TOKENS = Path("/state/tokens.toml")
@@ -22,6 +23,12 @@ def test_a_port_base_moves_every_port_and_the_inbox_has_its_own_by_default(envir
 
     assert ports.url("ingest") == f"http://127.0.0.1:{ingest}"
     assert ports.url("inbox") == f"http://127.0.0.1:{inbox}"
+
+
+@pytest.mark.parametrize("nonsense", ["", "web", "0", "-1", "65001", "8080.5"])
+def test_a_port_base_that_is_none_is_refused_with_what_to_set(nonsense: str) -> None:
+    with pytest.raises(StackProblem, match="set it to a number from 1 to 65000"):
+        plan.Ports.of({"CHURNSIGNAL_PORT_BASE": nonsense})
 
 
 def test_services_talk_to_the_inbox_instead_of_slack() -> None:

@@ -24,12 +24,12 @@ app = cyclopts.App(
 EnvFile = Annotated[Path | None, Parameter(name="--env-file", help="Write shell lines with every address and key a client needs here.")]
 
 
+TICK_S = 0.2
+
+
 def say(line: str) -> None:
     """Tell the person at the terminal."""
     print(line, file=sys.stderr, flush=True)
-
-
-TICK_S = 0.2
 
 
 @app.command
@@ -42,11 +42,10 @@ def up(*, detach: bool = False, env_file: EnvFile = None, services: str = ",".jo
     if unknown := set(wanted) - set(plan.SERVICES):
         say(f"Unknown services {', '.join(sorted(unknown))}: choose from {', '.join(plan.SERVICES)}.")
         raise SystemExit(2)
-    if detach:
-        _detach(services)
-    else:
+    if not detach:
         _supervise(Options(services=wanted), env_file)
         return
+    _detach(services)
     _finish_up(State(default_dir()), env_file)
 
 

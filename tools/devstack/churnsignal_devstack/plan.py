@@ -5,9 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from churnsignal_devstack.problems import StackProblem
+
 PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3, "inbox": 5}
 SERVICES = ("ingest", "scoring", "alerts")
 DEFAULT_BASE = 8080
+HIGHEST_BASE = 65_000
 DEFAULT_INBOX = 8025
 TOKEN_NAME = "devstack"  # noqa: S105 a name, not a token
 # Ours are defaults; whatever the person set of these families goes to the services as it is.
@@ -24,7 +27,10 @@ class Ports:
 
     @classmethod
     def of(cls, environment: Mapping[str, str]) -> "Ports":
-        base = int(environment.get("CHURNSIGNAL_PORT_BASE", DEFAULT_BASE))
+        given = environment.get("CHURNSIGNAL_PORT_BASE", str(DEFAULT_BASE))
+        if not given.isdecimal() or not 1 <= int(given) <= HIGHEST_BASE:
+            raise StackProblem(f"CHURNSIGNAL_PORT_BASE is {given!r}: set it to a number from 1 to {HIGHEST_BASE}, or not at all.")
+        base = int(given)
         return cls(base, base + PORT_OFFSETS["inbox"] if "CHURNSIGNAL_PORT_BASE" in environment else DEFAULT_INBOX)
 
     def url(self, name: str) -> str:

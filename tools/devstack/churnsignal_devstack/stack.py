@@ -90,8 +90,7 @@ class Stack:
 
     def stop(self) -> None:
         """End everything in reverse order, each within its own grace, and keep the data. A second Ctrl-C does not cut it short."""
-        for impatience in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(impatience, signal.SIG_IGN)
+        before = {impatience: signal.signal(impatience, signal.SIG_IGN) for impatience in (signal.SIGINT, signal.SIGTERM)}
         for one in reversed(self._services):
             one.stop(20)
         if self._backing:
@@ -101,6 +100,8 @@ class Stack:
             self._sweeper.stdin.close()
             self._sweeper.wait()
         self.state.release()
+        for impatience, handler in before.items():
+            signal.signal(impatience, handler)
 
     def _start(self) -> None:
         if left := self.state.clean_stale():

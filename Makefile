@@ -7,7 +7,7 @@ CODE := $(wildcard libs services tools tests benchmarks)
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit locks bench
+.PHONY: help setup run up down test check format lint types contracts unit docs locks bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ contracts: setup
 
 unit: setup
 	@$(RUN) $(BIN)/python -m pytest -q $(FAST)
+
+docs: setup ## write the documents that come from the code: contracts, OpenAPI, settings, reasons
+	@$(BIN)/python tools/docs.py
 
 locks: setup ## cut the images' locks out of requirements.lock again
 	@$(BIN)/python tools/locks.py

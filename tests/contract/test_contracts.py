@@ -17,11 +17,6 @@ ROOT = Path(__file__).parents[2] / "docs" / "contracts"
 GENERATED = files()
 
 
-@pytest.mark.parametrize("name", sorted(GENERATED))
-def test_a_committed_contract_file_is_what_the_code_generates(name: str) -> None:
-    assert (ROOT / name).read_text() == GENERATED[name], "run `make contracts`, and explain a changed schema in docs/contracts/CHANGES.md"
-
-
 def test_no_stale_contract_file_is_left_behind() -> None:
     committed = {str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file()}
 

@@ -1,8 +1,6 @@
-"""Door. Write the contracts where people and other languages read them: JSON Schemas, examples, AsyncAPI, the table of topics."""
+"""Pure. The contracts where people and other languages read them, as texts: JSON Schemas, examples, AsyncAPI, the table of topics."""
 
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +9,7 @@ from churnsignal_common.contracts.envelope import Command, encoder
 from churnsignal_common.contracts.examples import EXAMPLES, VALUES
 from churnsignal_common.contracts.topics import TOPICS, Topic
 
-_HEAD = "Generated from libs/common/churnsignal_common/contracts by `make contracts`; do not edit."
+_HEAD = "Generated from libs/common/churnsignal_common/contracts by `make docs`; do not edit."
 
 
 def _raw(kind: type) -> dict[str, Any]:
@@ -78,16 +76,3 @@ def files() -> dict[str, str]:
     found["asyncapi.json"] = _asyncapi()
     found["topics.md"] = f"# Topics\n\n{_HEAD}\n\n{topics_table()}"
     return found
-
-
-def main() -> None:
-    """Write all files below the folder given as the only argument."""
-    root = Path(sys.argv[1])
-    for name, content in files().items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content)
-
-
-if __name__ == "__main__":
-    main()

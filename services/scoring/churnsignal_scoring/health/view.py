@@ -102,8 +102,10 @@ class View:
         return before if bucket is None else before + bucket.get(signal, 0)
 
     def _sum(self, signal: str, first: int, last: int, but: int | None) -> int:
-        days = self.state.days.items()
-        return sum([bucket.get(signal, 0) for day, bucket in days if first <= day <= last and day != but])
+        days = self.state.days
+        if last - first < len(days):
+            return sum([days[day].get(signal, 0) for day in range(first, last + 1) if day in days and day != but])
+        return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""

@@ -12,6 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
+from churnsignal_ingest.api.described import described
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
 from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
 from churnsignal_ingest.validate.judge import Scope
@@ -98,7 +99,9 @@ class KeyList(BaseModel):
 
 
 def add_admin(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock, chance: Callable[[int], bytes]) -> None:
-    """Add the admin paths to `app`."""
+    """Add the admin paths to `app`, and to its schema the paths that are served in front of it."""
+    plain = app.openapi
+    app.openapi = lambda: described(plain())  # type: ignore[method-assign] # FastAPI's own way to extend the schema
 
     @app.exception_handler(SQLAlchemyError)
     async def database_away(_request: Any, _error: SQLAlchemyError) -> Any:

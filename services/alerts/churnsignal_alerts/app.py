@@ -91,7 +91,9 @@ async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader,
         turn += 1
         try:
             await desk.wake_snoozed()
+            consumer.postgres.up()
             if turn % _GAP_EVERY_S == 0:
+                await consumer.probe()
                 await consumer.release_overdue(patience_s)
                 await refresh(reader, clock.now())
         except (SQLAlchemyError, OSError, TimeoutError) as error:

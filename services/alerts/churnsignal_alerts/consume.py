@@ -1,5 +1,6 @@
 """Flow. From Kafka to episodes: read, decode, and write what a batch means together with how far we have read."""
 
+import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -34,6 +35,7 @@ crash.declare("alerts.consume.polled", "alerts.consume.claimed", "alerts.consume
 _POLL_MS = 500
 _RECORDS = 500
 _PAUSE_S = 1.0
+_PROBE_S = 3.0
 BURY = text("""
 INSERT INTO alerts.dead (topic, partition, "offset", reason, record) VALUES (:topic, :partition, :offset, :reason, :record) ON CONFLICT DO NOTHING
 """)
@@ -115,11 +117,11 @@ class Consumer:
     async def _turn(self) -> None:
         await self._own()
         batches = await self._kafka.getmany(timeout_ms=_POLL_MS, max_records=_RECORDS)
-        self.brokers.up()
         # Partitions that came while we were polling are claimed first, and read from their stored position in the next turn.
         mine = {partition: records for partition, records in batches.items() if partition in self._owned and records}
         if not mine:
             return
+        self.brokers.up()
         crash.point("alerts.consume.polled")
         await self._write(
             [read(partition, records, risk=partition.topic == self._duty.risk) for partition, records in sorted(mine.items())]
@@ -175,6 +177,19 @@ class Consumer:
         # A fenced replica fails here, and everything above is rolled back.
         await ownership.move(connection, self._owned[batch.partition], batch.first, batch.following, counted)
         return counted
+
+    async def probe(self) -> None:
+        """Ask the brokers something: polling an unreachable broker looks like silence."""
+        assigned = sorted(self._kafka.assignment())[:1]
+        if not assigned:
+            return
+        try:
+            async with asyncio.timeout(_PROBE_S):
+                await self._kafka.end_offsets(assigned)
+        except (KafkaError, TimeoutError) as error:
+            self.brokers.down(f"no answer: {type(error).__name__}")
+        else:
+            self.brokers.up()
 
     async def release_overdue(self, after_s: float) -> None:
         """Go on without changes that have been missing for too long: pages, because a change was lost somewhere."""

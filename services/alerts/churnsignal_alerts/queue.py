@@ -17,6 +17,8 @@ from churnsignal_alerts.tables import attempts, deliveries, timeline
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
 
+# A claim or a result that a crash of Postgres could forget would send twice, whatever the server's default is.
+DURABLE = text("SET LOCAL synchronous_commit = on")
 # A message whose wait is over, or whose sender died with it: nobody knows whether that one was sent.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
@@ -108,6 +110,8 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
         if due:
             paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted({row.address for row in due})})}
             claimed += await _new(connection, {"now": now, "channels": usable, "addresses": sorted(paced)}, terms)
+        if claimed:
+            await connection.execute(DURABLE)
     return claimed
 
 
@@ -175,6 +179,7 @@ async def record(engine: AsyncEngine, delivery: Delivery, result: Record, now: d
         if result.state in _NOTICE_STATES:
             sent_at = now if result.state == "sent" else None
             await connection.execute(CLOSE_NOTICES, {"delivery": delivery.id, "state": _NOTICE_STATES[result.state], "sent_at": sent_at})
+        await connection.execute(DURABLE)
         entries = [_entry(episode, delivery, result, now) for episode in result.episodes]
         if entries:
             await connection.execute(insert(timeline), entries)

@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 crash.declare("alerts.deliver.claimed", "alerts.deliver.composed", "alerts.deliver.accepted", "alerts.deliver.recorded")
 
-_IN_FLIGHT = 64
+_IN_FLIGHT = 32
 _LOOK_S = 0.25
 _PAUSE_S = 1.0
 
@@ -52,11 +52,13 @@ class Deliverer:
 
     def __init__(self, engine: AsyncEngine, people: People, out: Out, clock: Clock, wake: Wake) -> None:
         self._engine, self._people, self._out, self._clock, self._wake = engine, people, out, clock, wake
+        self._stop = Stop()
         self._tasks: set[asyncio.Task[None]] = set()
         self.channels = {channel: Dependency(channel.value) for channel in out.senders}
 
     async def run(self, stop: Stop) -> None:
         """Send until told to stop, then finish what is in flight; what was leased and not sent comes back when the lease ends."""
+        self._stop = stop
         while not stop.is_set():
             try:
                 busy = await self._turn()
@@ -151,7 +153,7 @@ class Deliverer:
             self.channels[channel].down(outcome.reason)
 
     async def _record(self, delivery: Delivery, result: Record, rows: list[Any]) -> None:
-        written = await queue.record(self._engine, delivery, result, self._clock.now())
+        written = await self._insist(delivery, result)
         crash.point("alerts.deliver.recorded")
         if not written:
             log.warning("delivery_lease_lost", delivery=delivery.id, outcome=result.outcome)
@@ -167,6 +169,16 @@ class Deliverer:
             _observe(rows)
         # Whatever waited for this message, or goes the other way now, may leave at once.
         self._wake.set()
+
+    async def _insist(self, delivery: Delivery, result: Record) -> bool:
+        """Record the result even if Postgres is away for a while: what we know now nobody can find out later."""
+        end = monotonic() + self._out.lease_s
+        while True:
+            try:
+                return await queue.record(self._engine, delivery, result, self._clock.now())
+            except (SQLAlchemyError, OSError, TimeoutError):
+                if monotonic() > end or await self._stop.wait(_PAUSE_S):
+                    raise
 
 
 def _age(delivery: Delivery) -> timedelta:

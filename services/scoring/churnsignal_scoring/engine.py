@@ -5,7 +5,7 @@ from datetime import datetime
 
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, RiskChanged
 
 from churnsignal_scoring.health import explain
 from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanation, Look, Settled, exists, forced_by, is_frozen
@@ -15,7 +15,7 @@ from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.knockouts import knocked_out, overridden
 from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.health.measures.silence import is_quiet
-from churnsignal_scoring.health.memory import TREND_CLOSES
+from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
@@ -88,7 +88,7 @@ class AccountEngine:
         return Explanation(
             self._assessment(state, look),
             explain.drivers(look.view, self.scorecard, look.found, state.memory.entered),
-            explain.counterfactual(self.scorecard, look.found, state.memory.own) if look.score is not None else None,
+            self._better(look, state.memory),
             read_profile(look.view, look.segment, look.life),
         )
 
@@ -175,6 +175,12 @@ class AccountEngine:
             return None
         return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
 
+    def _better(self, look: Look, memory: BandMemory) -> Counterfactual | None:
+        """Return what would help. Where a fact forces the band, no measure would."""
+        if look.score is None or look.knockout is not None or look.override is not None:
+            return None
+        return explain.counterfactual(self.scorecard, look.found, memory.own)
+
     def _change(self, state: AccountState, look: Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
         memory, found = state.memory, look.found
         parts = explain.drivers(look.view, self.scorecard, found, memory.entered)
@@ -188,7 +194,7 @@ class AccountEngine:
             coverage=found.coverage,
             drivers=parts,
             knockout=forced_by(look, band),
-            counterfactual=explain.counterfactual(self.scorecard, found, memory.own) if look.score is not None else None,
+            counterfactual=self._better(look, memory),
             previous_band_since=None if memory.since is None else to_date(memory.since),
             scorecard=self.scorecard.version,
             day_record=None if look.record is None else look.record.day,

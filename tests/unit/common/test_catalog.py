@@ -5,6 +5,7 @@ import string
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from churnsignal_common.catalog import explain, formats, sentences
 from churnsignal_common.catalog.locales import Both, Locale, locale_of
@@ -154,3 +155,14 @@ def test_a_trend_is_a_line_of_blocks() -> None:
 @pytest.mark.parametrize(("tag", "locale"), [("ja", JA), ("ja-JP", JA), ("JA_jp", JA), ("en-GB", EN), ("fr", EN), (None, EN), ("", EN)])
 def test_languages_are_found_by_their_tags(tag: str | None, locale: Locale) -> None:
     assert locale_of(tag) is locale
+
+
+@pytest.mark.parametrize("locale", list(Locale))
+def test_a_baseline_that_equals_the_value_is_not_told_twice(locale: Locale) -> None:
+    driver = Driver(
+        code="active_days", measure="active_days", contribution=0, possible=100, value=0.0, baseline=0.0, unit="days", window_days=28
+    )
+
+    alone = msgspec.structs.replace(driver, baseline=None)
+
+    assert explain.driver_sentence(locale, driver) == explain.driver_sentence(locale, alone)

@@ -306,6 +306,17 @@ def test_the_counterfactual_would_really_bring_the_better_band() -> None:
     assert score >= SCORECARD.bands.green_enter
 
 
+def test_where_a_fact_forces_the_band_no_measure_is_told_to_help() -> None:
+    state = healthy()
+    close_days(ENGINE, state, 60, 72)
+    assert ENGINE.explain(state, record(ENGINE, DAY_ONE + 72), DAY_ONE + 72).counterfactual is not None
+
+    change = settle(apply(ENGINE, state, [envelope("p1", 73.1, event="Payment Failed", user=None)]), 73.1).change
+
+    assert change is not None
+    assert (change.knockout, change.counterfactual) == ("payment_failed", None)
+
+
 def test_a_profile_is_published_when_a_fact_of_it_changed() -> None:
     state = healthy()
 

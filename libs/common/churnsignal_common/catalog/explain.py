@@ -41,9 +41,11 @@ def driver_sentence(locale: Locale, driver: Driver) -> str:
     if driver.value is None:
         sentence = reason.bare.to(locale)
     else:
-        template = reason.plain if driver.baseline is None else reason.usual
+        value = formats.quantity(locale, driver.value, driver.unit)
         baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
-        sentence = template.to(locale).format(value=formats.quantity(locale, driver.value, driver.unit), baseline=baseline, window=span)
+        # "0 days; usually 0 days" says nothing twice.
+        template = reason.plain if baseline in ("", value) else reason.usual
+        sentence = template.to(locale).format(value=value, baseline=baseline, window=span)
     return sentence[:1].upper() + sentence[1:]
 
 

@@ -9,7 +9,7 @@ from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 
 from churnsignal_scoring.conclude import Conclude
-from churnsignal_scoring.decode import UNREADABLE, Poison, Reading, Span
+from churnsignal_scoring.decode import Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.engine import AccountEngine
@@ -41,18 +41,17 @@ class Apply:
         self._ledger = ledger
         self._conclude = conclude
         self._partitions = partitions
+        self.usage_of = engine.mapper.usage
 
     def span(self, span: Span, reading: Reading, codes: list[int], effects: Effects, touched: Touched) -> None:
         """Apply the rows of one place; each ends as exactly one outcome."""
-        usage_of, apply, part = self._engine.mapper.usage, self._engine.apply, slice(span.start, span.end)
+        apply, part = self._engine.apply, slice(span.start, span.end)
         states: dict[str | None, AccountState] = {}
         others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
-        for envelope, code in zip(reading.envelopes[part], codes[part], strict=True):
+        for envelope, usage, code in zip(reading.envelopes[part], reading.usages[part], codes[part], strict=True):
             if code:
                 continue
-            try:
-                usage = usage_of(envelope)
-            except UNREADABLE:
+            if usage is None:
                 others[(Outcome.DEAD, "unreadable_call")] += 1
                 self._reject(envelope, span.place, reading, effects)
                 continue

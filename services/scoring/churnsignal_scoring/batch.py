@@ -61,7 +61,7 @@ class Batch:
     async def run(self, polled: Polled) -> Reading:
         """Process all records in one transaction; when this returns they are committed."""
         started = monotonic()
-        reading = read(polled, self._memory.positions)
+        reading = read(polled, self._memory.positions, self._apply.usage_of)
         crash.point("scoring.after_poll")
         judged = await self._judge(reading)
         crash.point("scoring.after_dedup")

@@ -1,6 +1,6 @@
 """Pure. Turn polled records into columns: envelopes, fingerprints for dedup, and what cannot be read."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -11,6 +11,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USA
 from xxhash import xxh3_64_digest
 
 from churnsignal_scoring.dedup import WINDOW_DAYS, Bodies, Bucket, Group, Ids
+from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.outcomes import Place
 
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
@@ -47,9 +48,13 @@ class Span(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """Columns of a micro-batch in the order of the log. `lost` records were deleted by the broker before we read them."""
+    """Columns of a micro-batch in the order of the log. `lost` records were deleted by the broker before we read them.
+
+    `usages` is what calls with an account mean; None when that cannot be read, and for calls without an account.
+    """
 
     envelopes: list[Envelope] = field(default_factory=list)
+    usages: list[Usage | None] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
     dead: list[Poison] = field(default_factory=list)
@@ -66,14 +71,14 @@ class Reading:
         return ids, bodies
 
 
-def read(polled: Iterable[tuple[Place, Sequence[Record]]], positions: dict[Place, int]) -> Reading:
+def read(polled: Iterable[tuple[Place, Sequence[Record]]], positions: dict[Place, int], usage_of: Callable[[Envelope], Usage]) -> Reading:
     """Return the columns of what was polled. `positions` are the offsets expected next."""
     reading = Reading()
     for place, records in polled:
         if not records:
             continue
         start = len(reading.envelopes)
-        _read_place(reading, place, records)
+        _read_place(reading, place, records, usage_of)
         reading.spans.append(Span(place, start, len(reading.envelopes)))
         reading.next[place] = records[-1].offset + 1
         lost = records[-1].offset + 1 - positions[place] - len(records)
@@ -82,10 +87,10 @@ def read(polled: Iterable[tuple[Place, Sequence[Record]]], positions: dict[Place
     return reading
 
 
-def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> None:
+def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage_of: Callable[[Envelope], Usage]) -> None:
     # The hot loop: locals, no calls that can be avoided; about 2 us a record, most of it JSON.
     decode, digest = envelope_decoder.decode, xxh3_64_digest
-    envelopes, kept, ids, bodies = reading.envelopes, reading.records, reading.ids, reading.bodies
+    envelopes, usages, kept, ids, bodies = reading.envelopes, reading.usages, reading.records, reading.ids, reading.bodies
     by_user, imported = place.topic == USAGE_UNRESOLVED, place.topic == USAGE_HISTORY
     prefixes: dict[str, str] = {}
     groups: dict[tuple[int, bool], list[int]] = {}
@@ -121,6 +126,11 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record]) -> No
             rows_day, rows_loose = day, loose
             rows = groups.setdefault((day, loose), [])
         rows.append(row)
+        try:
+            # Here and not later: its bytes are still in the processor's cache.
+            usages.append(None if by_user else usage_of(envelope))
+        except UNREADABLE:
+            usages.append(None)
         envelopes.append(envelope)
         kept.append(record)
         row += 1

@@ -8,6 +8,7 @@ import pytest
 from churnsignal_common.contracts.envelope import encoder
 from churnsignal_scoring.decode import Reading, read
 from churnsignal_scoring.dedup import COMPACT_ROWS, Seen, Seenlog, Stored, unpack
+from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.outcomes import Place
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def call(identity: str, body: str = "x", **more: Any) -> Any:
 
 
 def reading(*calls: Any, place: Place = EVENTS) -> Reading:
-    return read([(place, [Record(n, encoder.encode(c)) for n, c in enumerate(calls)])], {place: 0})
+    return read([(place, [Record(n, encoder.encode(c)) for n, c in enumerate(calls)])], {place: 0}, lambda _: Usage(True, ()))
 
 
 def judged(log: Seenlog, *calls: Any, place: Place = EVENTS, commit: bool = True) -> list[Seen]:
@@ -183,14 +184,14 @@ def test_the_batching_never_changes_the_verdicts(spelled: list[tuple[int, int]],
     ],
 )
 def test_what_cannot_be_read_is_dead_with_a_reason(value: bytes | None, reason: str) -> None:
-    batch = read([(EVENTS, [Record(5, value)])], {EVENTS: 5})
+    batch = read([(EVENTS, [Record(5, value)])], {EVENTS: 5}, lambda _: Usage(True, ()))
 
     assert [(poison.offset, poison.reason) for poison in batch.dead] == [(5, reason)]
     assert batch.next == {EVENTS: 6}
 
 
 def test_records_that_the_broker_deleted_are_counted_as_lost() -> None:
-    batch = read([(EVENTS, [Record(12, encoder.encode(call("a")))])], {EVENTS: 5})
+    batch = read([(EVENTS, [Record(12, encoder.encode(call("a")))])], {EVENTS: 5}, lambda _: Usage(True, ()))
 
     assert batch.lost == {EVENTS: 7}
 

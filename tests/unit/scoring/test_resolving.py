@@ -10,6 +10,7 @@ from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_scoring.decode import Reading, read
 from churnsignal_scoring.effects import Effects, Link
+from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.links import ties
 from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.resolve import Linked, Links, Move, Park, Stale, link_envelope, moved, route
@@ -41,7 +42,9 @@ def link(account: str | None, hour: float, identity: str = "l1") -> Envelope:
 
 
 def work(resolver: Unresolved, *calls: Envelope, waiting: list[Waiting] | None = None) -> Effects:
-    batch: Reading = read([(PLACE, [Record(n, encoder.encode(call)) for n, call in enumerate(calls)])], {PLACE: 0})
+    batch: Reading = read(
+        [(PLACE, [Record(n, encoder.encode(call)) for n, call in enumerate(calls)])], {PLACE: 0}, lambda _: Usage(True, ())
+    )
     codes = [0] * len(batch.envelopes)
     effects = Effects(at(DAY), DAY)
     wanted = requests(batch, batch.spans, codes)

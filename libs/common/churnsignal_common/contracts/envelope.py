@@ -1,5 +1,6 @@
 """Pure. The record on the usage topics: what ingest decided about a call, around the call's original bytes."""
 
+import itertools
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -40,8 +41,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     format: Format = Format.SEGMENT
     history: bool = False
-    # Not `Raw | None`: msgspec reads only null for that. A factory, because a schema cannot show a Raw as default.
-    batch_context: msgspec.Raw = msgspec.field(default_factory=lambda: NULL)
+    # Not `Raw | None`: msgspec reads only null for that. A factory, because a schema cannot show a Raw as default; and one
+    # without Python code, because it is called for almost every record that is read.
+    batch_context: msgspec.Raw = msgspec.field(default_factory=itertools.repeat(NULL).__next__)
     call: msgspec.Raw
 
 

@@ -143,6 +143,8 @@ def test_a_call_without_an_id_gets_a_fresh_one(given: object) -> None:
         ({"type": "alias", "previousId": "p", "anonymousId": "a"}, Reason.NO_PREVIOUS_ID),
         (track(timestamp="soon"), Reason.BAD_TIMESTAMP),
         (track(timestamp={}), Reason.BAD_TIMESTAMP),
+        (track(timestamp=0), Reason.BAD_TIMESTAMP),
+        (track(sentAt=[]), Reason.BAD_TIMESTAMP),
         (track(context="x"), Reason.BAD_FIELD),
         (track(properties=[1]), Reason.BAD_FIELD),
         (track(traits=1), Reason.BAD_FIELD),

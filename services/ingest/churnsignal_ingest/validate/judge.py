@@ -16,7 +16,7 @@ from churnsignal_ingest.validate.calls import Call
 from churnsignal_ingest.validate.limits import Limits, check_shape
 from churnsignal_ingest.validate.reasons import REASONS, Reason, Refusal
 from churnsignal_ingest.validate.subjects import Subjects, message_id_of
-from churnsignal_ingest.validate.times import happened, json_time, read_time, skew
+from churnsignal_ingest.validate.times import happened, read_time, skew
 
 # topic, partition, key, value. A plain tuple: one is made per event.
 Record: TypeAlias = tuple[str, int, bytes, bytes]
@@ -116,18 +116,19 @@ class Judge:
                 if owner is None:
                     raise Refusal(Reason.NO_GROUP_ID if kind == "group" else Reason.NO_IDS)  # noqa: TRY301 see above
 
-                behind, stamped_at = here.behind, read_time(call.timestamp or call.original_timestamp)
+                behind = here.behind
+                stamped_at = read_time(call.original_timestamp if call.timestamp is None else call.timestamp)
                 if call.sent_at is not None and here.sent_at is None:
                     behind = skew(received_at, read_time(call.sent_at))
                 if stamped_at is None:
                     stamped = b"null"
                     occurred = here.received
                 elif behind is None and stamped_at <= received_at:
-                    stamped = occurred = json_time(stamped_at)
+                    stamped = occurred = json_text(stamped_at)
                 else:
-                    stamped = json_time(stamped_at)
+                    stamped = json_text(stamped_at)
                     occurred_at = happened(stamped_at, received_at, behind)
-                    occurred = json_time(occurred_at)
+                    occurred = json_text(occurred_at)
                     judged.clamped += occurred_at is received_at
 
                 message_id = call.message_id

@@ -10,13 +10,15 @@ import msgspec
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
+from asyncpg.exceptions import DataError, IntegrityConstraintViolationError
 from churnsignal_common.clock import Clock
 from churnsignal_common.contracts.risk import AccountProfile, profile_decoder, risk_decoder
 from churnsignal_common.runtime import crash
+from churnsignal_common.runtime.attempt import attempt
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy import text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import ownership, sequences
@@ -36,6 +38,7 @@ _POLL_MS = 500
 _RECORDS = 500
 _PAUSE_S = 1.0
 _PROBE_S = 3.0
+STORE_TROUBLE = (SQLAlchemyError, OSError, TimeoutError)
 BURY = text("""
 INSERT INTO alerts.dead (topic, partition, "offset", reason, record) VALUES (:topic, :partition, :offset, :reason, :record) ON CONFLICT DO NOTHING
 """)
@@ -51,6 +54,14 @@ class Read:
     changes: list[Arrived] = field(default_factory=list)
     profiles: list[AccountProfile] = field(default_factory=list)
     dead: list[tuple[int, str, bytes]] = field(default_factory=list)
+
+
+def passes(error: Exception) -> bool:
+    """Return whether it is the machines' trouble and will pass; anything else, data that Postgres never takes included, is the record's."""
+    cause = error.orig.__cause__ if isinstance(error, DBAPIError) and error.orig is not None else None
+    if isinstance(cause, (DataError, IntegrityConstraintViolationError)):
+        return False
+    return isinstance(error, (*STORE_TROUBLE, KafkaError, Fenced))
 
 
 def read(partition: TopicPartition, records: list[ConsumerRecord[Any, Any]], *, risk: bool) -> Read:
@@ -104,7 +115,7 @@ class Consumer:
                 self.brokers.down(type(error).__name__)
                 log.warning("consume_paused", dependency="kafka", reason=type(error).__name__)
                 await stop.wait(_PAUSE_S)
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
+            except STORE_TROUBLE as error:
                 self._owned.clear()
                 self.postgres.down(type(error).__name__)
                 log.warning("consume_paused", dependency="postgres", reason=type(error).__name__)
@@ -123,9 +134,25 @@ class Consumer:
             return
         self.brokers.up()
         crash.point("alerts.consume.polled")
-        await self._write(
-            [read(partition, records, risk=partition.topic == self._duty.risk) for partition, records in sorted(mine.items())]
-        )
+        error = await attempt(self._write([self._read(partition, records) for partition, records in sorted(mine.items())]))
+        if error is not None and passes(error):
+            raise error
+        if error is not None:
+            await self._one_by_one(mine, error)
+
+    def _read(self, partition: TopicPartition, records: list[ConsumerRecord[Any, Any]]) -> Read:
+        return read(partition, records, risk=partition.topic == self._duty.risk)
+
+    async def _one_by_one(self, batches: dict[TopicPartition, list[ConsumerRecord[Any, Any]]], why: Exception) -> None:
+        """Find the record that our own code cannot bear, bury it, and go on with the others."""
+        log.error("batch_refused", reason=type(why).__name__, exc_info=why)
+        for partition, record in [(partition, record) for partition, records in sorted(batches.items()) for record in records]:
+            error = await attempt(self._write([self._read(partition, [record])]))
+            if error is not None and passes(error):
+                raise error
+            if error is not None:
+                dead = (record.offset, f"handler: {type(error).__name__}", record.value or b"")
+                await self._write([Read(partition, record.offset, record.offset + 1, dead=[dead])])
 
     async def _own(self) -> None:
         assigned: set[TopicPartition] = set(self._kafka.assignment())

@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 from churnsignal_common.clock import Clock, RealClock
 from churnsignal_common.runtime import crash
+from churnsignal_common.runtime.attempt import attempt
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +26,7 @@ from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
 from churnsignal_alerts.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
 from churnsignal_alerts.people import People
-from churnsignal_alerts.settle import Attempt, next_way, settle, settle_edit
+from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
 from churnsignal_alerts.wake import Wake
 
@@ -91,11 +92,13 @@ class Deliverer:
         return bool(claimed)
 
     async def _deliver(self, delivery: Delivery) -> None:
-        try:
-            await self._attempt(delivery)
-        except (SQLAlchemyError, OSError, TimeoutError) as error:
+        error = await attempt(self._attempt(delivery))
+        if isinstance(error, (SQLAlchemyError, OSError, TimeoutError)):
             # Nothing was recorded: the lease runs out and the message is looked up before it is sent again.
             log.warning("delivery_unrecorded", delivery=delivery.id, reason=type(error).__name__)
+        elif error is not None:
+            log.error("delivery_broken", delivery=delivery.id, reason=type(error).__name__, exc_info=error)
+            await attempt(self._record(delivery, settle_broken(delivery, type(error).__name__, BACKOFF), []))
 
     async def _attempt(self, delivery: Delivery) -> None:
         async with self._engine.connect() as connection:
@@ -117,8 +120,8 @@ class Deliverer:
             return
         setup = await self._people.setup()
         way = next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))
-        attempt = Attempt(took_ms, _age(delivery), way, message.possible_duplicate, message.episodes, dropped)
-        await self._record(delivery, settle(delivery, outcome, attempt, BACKOFF), rows)
+        tried = Attempt(took_ms, _age(delivery), way, message.possible_duplicate, message.episodes, dropped)
+        await self._record(delivery, settle(delivery, outcome, tried, BACKOFF), rows)
 
     async def _place(self, connection: Any, delivery: Delivery, rows: list[Any]) -> tuple[list[Any], Place]:
         """Return what the message shows and where it goes: an edit shows all of the message that it edits."""

@@ -10,6 +10,8 @@ from churnsignal_alerts.directory import Channel, Directory
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.policy import Policy, Pool
 
+_BROKEN_TRIES = 5
+
 
 def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:
     """Return the way after this one: the same person's e-mail, then the catch-all; None when all were tried."""
@@ -62,6 +64,16 @@ def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Back
             return _later(delivery, reason, None, attempt, backoff, unknown=True)
         case _:
             assert_never(outcome)
+
+
+def settle_broken(delivery: Delivery, reason: str, backoff: Backoff) -> Record:
+    """Return what follows when our own code failed over a message: some more tries, then a failure that people see."""
+    attempt = Attempt(0, timedelta(0), None, possible_duplicate=delivery.possible_duplicate, episodes=())
+    if delivery.attempts >= _BROKEN_TRIES:
+        return _record("failed", "failed", f"broken: {reason}", attempt)
+    return replace(
+        _record("retry", "retry", f"broken: {reason}", attempt), wait=backoff.wait(delivery.attempts, None), unknown=delivery.unknown
+    )
 
 
 def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Backoff) -> Record:

@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
-from churnsignal_common.contracts.risk import Band, Cause
+from churnsignal_common.contracts.risk import Band, Cause, risk_event
 from churnsignal_common.contracts.topics import RISK_CHANGES
 
 from tests.support.alerts_world import World
@@ -66,11 +67,19 @@ async def test_a_gap_that_never_closes_is_given_up_and_counted(world: World) -> 
 async def test_what_cannot_be_read_is_dead_and_the_partition_goes_on(world: World) -> None:
     await world.csm("petra")
 
+    # A time without a zone and a number beyond Postgres can be read, and neither our arithmetic nor the tables can bear them.
+    naive = msgspec.json.encode(risk_event(world.change("poison", "petra", as_of=world.now.replace(tzinfo=None))))
+
     await world.raw(RISK_CHANGES, "poison", b"\xff{not json")
+    await world.raw(RISK_CHANGES, "poison", naive)
+    await world.publish(world.change("poison", "petra", sequence=2**63))
     await world.publish(world.change("poison", "petra"))
 
     await world.until(lambda: world.to("U0PETRA"))
-    assert await world.database.fetchval("SELECT count(*) FROM alerts.dead") == 1
+    assert await world.database.fetchval('SELECT array_agg(reason ORDER BY "offset") FROM alerts.dead') == [
+        "DecodeError",
+        "handler: TypeError",
+    ]
     rows = await world.database.fetch("SELECT * FROM alerts.v_positions JOIN (SELECT topic, partition, sum(count) AS done FROM alerts.v_outcomes "
                                       "GROUP BY 1, 2) o USING (topic, partition)")  # fmt: skip
     assert rows

@@ -10,7 +10,7 @@ from churnsignal_alerts.delivery import Delivery, Way
 from churnsignal_alerts.directory import Channel, directory_of
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
-from churnsignal_alerts.settle import Attempt, next_way, settle, settle_edit
+from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 
 from tests.support.alerts import BOTH, HANAKO, NOON, POLICY
 
@@ -59,6 +59,11 @@ def test_waits_double_up_to_a_bound() -> None:
 def test_once_unknown_a_message_stays_unknown_until_it_is_found_or_sent() -> None:
     assert settle(replace(DELIVERY, unknown=True), Retry("cannot connect"), FRESH, BACKOFF).unknown
     assert not settle(replace(DELIVERY, unknown=True), Sent("x"), FRESH, BACKOFF).unknown
+
+
+def test_a_message_that_breaks_our_own_code_is_tried_some_times_and_then_seen_to_fail() -> None:
+    assert settle_broken(DELIVERY, "KeyError", BACKOFF).state == "retry"
+    assert settle_broken(replace(DELIVERY, attempts=5), "KeyError", BACKOFF).state == "failed"
 
 
 @pytest.mark.parametrize(

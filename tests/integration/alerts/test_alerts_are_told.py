@@ -79,6 +79,7 @@ async def test_what_cannot_be_read_is_dead_and_the_partition_goes_on(world: Worl
     assert await world.database.fetchval('SELECT array_agg(reason ORDER BY "offset") FROM alerts.dead') == [
         "DecodeError",
         "handler: TypeError",
+        "handler: DBAPIError",
     ]
     rows = await world.database.fetch("SELECT * FROM alerts.v_positions JOIN (SELECT topic, partition, sum(count) AS done FROM alerts.v_outcomes "
                                       "GROUP BY 1, 2) o USING (topic, partition)")  # fmt: skip

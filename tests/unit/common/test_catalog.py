@@ -72,6 +72,8 @@ SENTENCES = [
     (Driver(code="silence", measure="silence", contribution=0, possible=1, value=1.0, unit="days"), "No use for 1 day.", "1日間ご利用がありません。"),
     (Driver(code="active_days", measure="a", contribution=0, possible=1, value=4.0, baseline=15.0, unit="days", window_days=28),
      "Used on 4 days in the last 28 days; usually 15 days.", "直近28日の利用は4日(普段は15日)。"),
+    (Driver(code="active_days", measure="a", contribution=0, possible=1, value=0.0, baseline=0.0, unit="days", window_days=28),
+     "Used on 0 days in the last 28 days.", "直近28日の利用は0日。"),
     (Driver(code="volume", measure="v", contribution=0, possible=1, value=1234.0, baseline=5000.0, unit="events", window_days=28),
      "1,234 events in the last 28 days; usually 5,000 events.", "直近28日の利用量は1,234件(普段は5,000件)。"),
     (Driver(code="breadth", measure="seats_used", contribution=0, possible=1, value=3.0, baseline=40.0, unit="users", window_days=28),

@@ -44,7 +44,10 @@ def driver_sentence(locale: Locale, driver: Driver) -> str:
         value = formats.quantity(locale, driver.value, driver.unit)
         baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
         # "0 days; usually 0 days" says nothing twice.
-        template = reason.plain if baseline in ("", value) else reason.usual
+        value = formats.quantity(locale, driver.value, driver.unit)
+        baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
+        # "0 days; usually 0 days" explains nothing.
+        template = reason.usual if baseline not in ("", value) else reason.plain
         sentence = template.to(locale).format(value=value, baseline=baseline, window=span)
     return sentence[:1].upper() + sentence[1:]
 

@@ -175,7 +175,7 @@ def _score(change: RiskChanged, locale: Locale) -> str:
     else:
         key = "score.now"
         if from_band and change.score_before is not None:
-            key = "score.kept" if before == after else "score.moved"
+            key = "score.kept" if before == after or change.knockout else "score.moved"
     return say(locale, key, before=before, after=after, from_band=from_band, to_band=to_band)
 
 
@@ -204,7 +204,8 @@ def _sections(change: RiskChanged, opening: list[str], locale: Locale) -> list[t
     steps = list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
     if steps:
         sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))
-    if change.counterfactual:
+    # What a better score needs is no help against a fact that forces the band.
+    if change.counterfactual and not change.knockout:
         sections.append((say(locale, "label.better"), (_better(change, change.counterfactual, locale),)))
     return sections
 

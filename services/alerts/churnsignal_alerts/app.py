@@ -131,7 +131,7 @@ async def run(settings: AlertsSettings) -> int:
         kafka.subscribe([settings.topic(RISK_CHANGES), settings.topic(ACCOUNTS)])
         owner = f"{socket.gethostname()}:{os.getpid()}"
         consumer = Consumer(kafka, engine, people, clock, woken, Duty(owner, settings.topic(RISK_CHANGES)))
-        deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s), clock, woken)
+        deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s, settings.sends_per_s), clock, woken)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
         nobody = () if senders else (Dependency("channels", False, "neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told"),)
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))

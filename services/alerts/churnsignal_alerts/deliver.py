@@ -41,11 +41,12 @@ _PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """What goes out: by which channels, with which links, and for how long a message is leased."""
+    """What goes out: by which channels, with which links, for how long a message is leased, and how many a second in all."""
 
     senders: Mapping[Channel, Sender]
     links: Links
     lease_s: float
+    per_s: float
 
 
 class Deliverer:
@@ -81,7 +82,7 @@ class Deliverer:
             return True
         setup = await self._people.setup()
         # No more than can start now: a lease must not run out in our own queue.
-        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, free)
+        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, free, self._out.per_s)
         claimed = await queue.claim(self._engine, self._clock.now(), list(self._out.senders), terms)
         if claimed:
             crash.point("alerts.deliver.claimed")

@@ -43,6 +43,13 @@ WHERE p.next_at <= clock_timestamp() + interval '{BURST_S} s' RETURNING p.addres
 PAUSE = text(
     "UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s)) WHERE address = :address"
 )
+# All places together: a workspace and a relay have their limits too. How many may go now; the row is locked, so replicas share the limit.
+ROOM = text("""
+INSERT INTO alerts.pace AS p (address, next_at) VALUES ('*', clock_timestamp())
+ON CONFLICT (address) DO UPDATE SET next_at = greatest(p.next_at, clock_timestamp())
+RETURNING greatest(0, floor(extract(epoch FROM clock_timestamp() + interval '1 s' - next_at) * :per_s))::int AS room
+""")
+TAKE_ROOM = text("UPDATE alerts.pace SET next_at = next_at + make_interval(secs => :taken / CAST(:per_s AS float8)) WHERE address = '*'")
 WAITING = text(f"""
 SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
 ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
@@ -92,11 +99,12 @@ def _delivery(row: Any) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to claim: from how many waiting notices on they become one message, for how long, and at most how many messages."""
+    """How to claim: merge from so many waiting notices on, lease for so long, at most so many messages now and a second."""
 
     merge_from: int
     lease_s: float
     most: int
+    per_s: float
 
 
 async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel], terms: Terms) -> list[Delivery]:
@@ -106,17 +114,26 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
         claimed = [
             _delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable, "lease_s": terms.lease_s, "most": terms.most})
         ]
-        due = (await connection.execute(DUE, {"now": now, "channels": usable, "most": max(0, terms.most - len(claimed))})).all()
+        where = {"now": now, "channels": usable}
+        due = (await connection.execute(DUE, {**where, "most": max(0, terms.most - len(claimed))})).all()
         if due:
-            paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted({row.address for row in due})})}
-            claimed += await _new(connection, {"now": now, "channels": usable, "addresses": sorted(paced)}, terms)
+            claimed += await _new(connection, where, await _paced(connection, due, terms.per_s), terms)
         if claimed:
             await connection.execute(DURABLE)
     return claimed
 
 
-async def _new(connection: AsyncConnection, where: dict[str, Any], terms: Terms) -> list[Delivery]:
-    rows = (await connection.execute(WAITING, where)).mappings().all()
+async def _paced(connection: AsyncConnection, due: Sequence[Any], per_s: float) -> list[str]:
+    """Return the places that may be told something now, by their own pace and by that of all together."""
+    room = (await connection.execute(ROOM, {"per_s": per_s})).scalar_one()
+    wanted = sorted({row.address for row in due[:room]})
+    paced = [row.address for row in await connection.execute(PACE, {"addresses": wanted})]
+    await connection.execute(TAKE_ROOM, {"taken": len(paced), "per_s": per_s})
+    return sorted(paced)
+
+
+async def _new(connection: AsyncConnection, where: dict[str, Any], addresses: list[str], terms: Terms) -> list[Delivery]:
+    rows = (await connection.execute(WAITING, {**where, "addresses": addresses})).mappings().all()
     places: dict[tuple[str, str], list[Any]] = {}
     for row in rows:
         places.setdefault((row["channel"], row["address"]), []).append(row)

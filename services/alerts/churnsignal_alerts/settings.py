@@ -34,6 +34,12 @@ class AlertsSettings(ServiceSettings):
         default="Churnsignal <churnsignal@localhost>", alias="ALERT_EMAIL_FROM", description="Sender of the mails: name <address>."
     )
     send_timeout_s: int = Field(default=15, ge=1, le=45, alias="CHURNSIGNAL_SEND_TIMEOUT_S", description="Seconds to wait for a provider.")
+    sends_per_s: float = Field(
+        default=25.0,
+        gt=0,
+        alias="CHURNSIGNAL_SENDS_PER_S",
+        description="Messages a second to all places together, over all replicas; each place gets one a second, and two more in a burst.",
+    )
     lease_s: float = Field(
         default=60.0,
         ge=2,

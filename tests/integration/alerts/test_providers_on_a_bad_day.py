@@ -138,3 +138,23 @@ async def test_a_greylisting_relay_is_asked_again_later(world: World) -> None:
     await world.database.execute("UPDATE alerts.deliveries SET not_before = now() WHERE recipient = 'grey'")
     await world.until(lambda: world.to("grey@example.com"))
     await world.quiet()
+
+
+async def test_a_burst_to_one_place_is_paced_and_others_are_not_held_up(world: World) -> None:
+    await world.csm("bursty")
+    await world.csm("single")
+    await world.publish(*(world.change(f"burst-{n}", "bursty") for n in range(2)))
+    await world.until(lambda: len(world.to("U0BURSTY")) == 2)
+
+    await world.publish(*(world.change(f"more-{n}", "bursty") for n in range(12)), world.change("alone", "single"))
+
+    await world.until(lambda: world.to("U0SINGLE"))
+    await world.quiet()
+    sent = await world.database.fetch(
+        "SELECT extract(epoch FROM first_try)::float8 AS at FROM alerts.deliveries WHERE recipient = 'bursty' ORDER BY 1"
+    )
+    times = [row["at"] for row in sent]
+    # One a second and two more in a burst; what waits meanwhile is merged.
+    assert all(later - earlier > 0.9 for earlier, later in zip(times, times[3:], strict=False))
+    assert await world.database.fetchval("SELECT count(*) FROM alerts.v_notices WHERE csm = 'bursty'") == 14
+    assert len(times) < 14

@@ -11,10 +11,11 @@ from churnsignal_common.clock import Clock
 from churnsignal_common.contracts.envelope import Command, Envelope, Format, OutcomeRecorded, OverrideCleared, OverrideSet, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
-from churnsignal_common.runtime.http import may
+from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.runtime.http import may, problem
 from churnsignal_common.runtime.paging import BadCursor, decode_cursor, page
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from churnsignal_scoring.engine import AccountEngine
@@ -65,6 +66,13 @@ def add_api(app: FastAPI, inside: Inside) -> None:
     """Add scoring's paths to `app`."""
     _add_reads(app, inside)
     _add_commands(app, inside)
+    for kind in AWAY:
+        app.add_exception_handler(kind, _away)
+
+
+async def _away(_request: Request, error: Exception) -> Response:
+    detail = f"Postgres does not answer ({type(error).__name__}); send the same request again"
+    return problem(503, "Postgres is away", detail, {"Retry-After": "5"})
 
 
 def _add_reads(app: FastAPI, inside: Inside) -> None:

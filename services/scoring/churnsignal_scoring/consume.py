@@ -26,6 +26,7 @@ from churnsignal_scoring.takeover import Misconfigured, Takeover
 log = structlog.get_logger()
 
 IDLE_POLL_MS = 50
+LOOK_S = 0.02
 LONGEST_BACKOFF_S = 5.0
 CRASHES_IN_A_ROW = 10
 HAND_OVER_S = 30.0
@@ -59,6 +60,7 @@ class Consume:
         self._careful = 0
         self._crashes = 0
         self._suspect: tuple[Place, Record, str] | None = None
+        self._looked_s = 0.0
         self.beat_s = self.moved_s = monotonic()
 
     async def run(self, stop: Stop) -> None:
@@ -149,6 +151,11 @@ class Consume:
         self._brake.look(reading)
 
     def _watch_lag(self, *, moved: bool) -> None:
+        if moved:
+            self.moved_s = monotonic()
+        if monotonic() < self._looked_s + LOOK_S:
+            return
+        self._looked_s = monotonic()
         lag = self._feed.lag(self._memory.positions)
         live = sum(count for place, count in lag.items() if place.topic != USAGE_HISTORY)
         self._feed.open_history(live == 0)
@@ -157,7 +164,7 @@ class Consume:
             by_partition[place.partition] = by_partition.get(place.partition, 0) + count
         for partition, count in by_partition.items():
             self._voice.metrics.lag.labels(str(partition)).set(count)
-        if moved or not live or self._feed.holds:
+        if not live or self._feed.holds:
             self.moved_s = monotonic()
 
     async def _recover(self, error: Exception, stop: Stop) -> None:

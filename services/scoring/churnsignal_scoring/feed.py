@@ -51,6 +51,7 @@ class Feed:
         self._consumer: AIOKafkaConsumer | None = None
         self._history_open = False
         self._held: set[TopicPartition] = set()
+        self._split = False
         self.generation = 0
         self.owned: tuple[int, ...] = ()
 
@@ -137,8 +138,8 @@ class Feed:
         if keys:
             self._live.pause(*keys)
         of_topic = [sorted(key.partition for key in keys if self._place(key).topic == topic) for topic in TOPICS]
-        if not all(partitions == of_topic[0] for partitions in of_topic):
-            raise RuntimeError("the usage topics were not assigned alike; do all replicas run the same version?")
+        # Raised by the next poll: what a listener raises is only logged.
+        self._split = not all(partitions == of_topic[0] for partitions in of_topic)
         self.owned = tuple(of_topic[0])
         self.generation += 1
         self._held = set()
@@ -153,13 +154,19 @@ class Feed:
 
     def begin(self, positions: dict[Place, int], generation: int) -> None:
         """Read on from `positions`; history stays closed until live calls have no lag."""
-        self._check(generation)
+        if generation != self.generation:
+            raise Unowned
         for place, offset in positions.items():
             self._live.seek(self._key(place), offset)
+        self._held.clear()
+        self._history_open = False
+        self._live.pause(*(self._key(place) for place in positions if place.topic == USAGE_HISTORY))
         self._live.resume(*(self._key(place) for place in positions if place.topic != USAGE_HISTORY))
 
     async def poll(self, timeout_ms: int) -> list[tuple[Place, Sequence[ConsumerRecord]]]:
         """Return what has arrived, at most one micro-batch; waits up to the time when nothing has."""
+        if self._split:
+            raise RuntimeError("the usage topics were not assigned alike; do all replicas run the same version?")
         limit = self._rules.history_batch_records if self._history_open else self._rules.batch_records
         try:
             # getmany is not bounded by its timeout while the group rebalances.
@@ -233,10 +240,6 @@ class Feed:
         keys = [self._key(place) for place in self.places([partition])]
         self._held.difference_update(keys)
         self._live.resume(*(key for key in keys if self._history_open or self._place(key).topic != USAGE_HISTORY))
-
-    def _check(self, generation: int) -> None:
-        if generation != self.generation:
-            raise Unowned
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped

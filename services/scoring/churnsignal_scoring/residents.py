@@ -1,5 +1,6 @@
 """Pure. The accounts in memory: states of the owned partitions, the least recently used leave first."""
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -43,8 +44,9 @@ class Residents:
         mine = self._accounts
         for account in accounts:
             mine[account] = mine.pop(account)
-        for account in list(mine)[: max(0, len(mine) - self._capacity)]:
-            del mine[account]
+        if len(mine) > self._capacity:
+            for account in list(itertools.islice(mine, len(mine) - self._capacity)):
+                del mine[account]
 
     def forget(self) -> None:
         self._accounts.clear()

@@ -31,7 +31,11 @@ class ScoringSettings(ServiceSettings):
         description="Real seconds that a day's record waits for a stuck partition before it is made without it.",
     )
     batch_records: int = Field(
-        default=10_000, ge=1, le=50_000, alias="CHURNSIGNAL_BATCH_RECORDS", description="Most records in one transaction."
+        default=20_000,
+        ge=1,
+        le=50_000,
+        alias="CHURNSIGNAL_BATCH_RECORDS",
+        description="Most records in one transaction; reached only behind a backlog, where bigger ones cost less per record.",
     )
     history_batch_records: int = Field(
         default=2_500,

@@ -1,6 +1,7 @@
 """Days that close late or on two replicas, and records that nobody can process."""
 
 import asyncio
+import json
 import urllib.request
 from pathlib import Path
 
@@ -95,6 +96,29 @@ async def test_two_replicas_close_a_day_together_with_one_record(world: dict[str
 
     assert [(row["day"], row["n"]) for row in rows] == [(day, 6) for day in range(DAY, DAY + 3)]
     assert closed == 18
+
+
+@pytest.mark.asyncio
+async def test_a_day_does_not_wait_for_ever_for_a_replica_that_hangs(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
+    patient = world | {"CHURNSIGNAL_CLOSE_PATIENCE_S": "1", "CHURNSIGNAL_SESSION_TIMEOUT_S": "30"}
+    other = patient | {"CHURNSIGNAL_PORT_BASE": str(free_port_base())}
+    async with open_plant(world) as plant:
+        with service("scoring", patient, tmp_path) as first, service("scoring", other, tmp_path) as second:
+            await plant.until("SELECT count(DISTINCT owner) FROM scoring.ownership", 2)
+            await history(plant, *(f"a{n}" for n in range(6)))
+            await plant.drained()
+            head = await plant.value("SELECT owner FROM scoring.ownership WHERE partition = 0")
+            hung = second if head.endswith(f":{first.child.pid}") else first  # type: ignore[union-attr] # both run
+            hung.freeze()
+            hands.set(DAY + 1, 2.2)
+            await plant.until("SELECT count(*) FROM scoring.v_closes WHERE done", 4)
+            left_out = await plant.value("SELECT record->'left_out' FROM scoring.day_records")
+            hung.thaw()
+            await plant.closed(DAY)
+        closed = await plant.value("SELECT count(*) FROM scoring.score_history")
+
+    assert len(json.loads(left_out)) == 4
+    assert closed == 6
 
 
 @pytest.mark.asyncio

@@ -80,7 +80,7 @@ async def run(demo: Demo) -> dict[str, Any]:
             break
         await asyncio.sleep(max(0.0, 1 / demo.pace.days_per_second - (monotonic() - day_began)))
     await _settle(demo, seen, before)
-    return build(seen, demo.client.books, monotonic() - began)
+    return build(seen, demo.client.books, monotonic() - began, demo.pace.days)
 
 
 def _move(demo: Demo, now: datetime) -> None:

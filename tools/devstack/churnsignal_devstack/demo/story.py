@@ -133,7 +133,9 @@ def _payments(account: Account, start: date, after: datetime, until: datetime) -
     dice = _dice(account.id)
     if dice % 6 or (account.ended_on and account.ended_on < start + timedelta(days=100)) or account.started_on > start:
         return
-    failed = datetime.combine(start + timedelta(days=25 + dice % 60), _PAYDAY_UTC[account.owner], UTC)
+    day = start + timedelta(days=25 + dice % 60)
+    # On a Thursday: of this year's, none is a holiday of theirs, so each is told at once.
+    failed = datetime.combine(day + timedelta(days=(3 - day.weekday()) % 7), _PAYDAY_UTC[account.owner], UTC)
     for name, at in (("Payment Failed", failed), ("Payment Succeeded", failed + timedelta(days=4))):
         if after < at <= until:
             yield {

@@ -35,6 +35,8 @@ class Watch:
         self._prefix = prefix
         self._brokers = brokers
         self._consumer: AIOKafkaConsumer = new_consumer(brokers, "churnsignal-demo", None)
+        # A connection of its own: on the other one, questions would wait behind the long poll for records.
+        self._asker: AIOKafkaConsumer = new_consumer(brokers, "churnsignal-demo-ends", None)
         self._database = database
         self._pool: asyncpg.Pool[asyncpg.Record]
         self._inbox = httpx2.AsyncClient(base_url=inbox, timeout=10)
@@ -43,6 +45,7 @@ class Watch:
 
     async def open(self) -> None:
         await self._consumer.start()
+        await self._asker.start()
         self._pool = await asyncpg.create_pool(self._database, min_size=1, max_size=2, timeout=5, command_timeout=15)
         self._partitions = await self._all_of(*_USAGE, *_ALERTED)
         self._risk = [p for p in self._partitions if p.topic == self._prefix + topics.RISK_CHANGES]
@@ -53,6 +56,7 @@ class Watch:
         await self._inbox.aclose()
         await self._pool.close()
         await self._consumer.stop()
+        await self._asker.stop()
 
     async def _all_of(self, *names: str) -> list[TopicPartition]:
         admin = new_admin(self._brokers, "churnsignal-demo")
@@ -69,7 +73,7 @@ class Watch:
 
     async def _snapshot(self, now: datetime, closed_day: int | None) -> tuple[dict[Any, int], list[str]]:
         """Return the end offsets, and what is still moving in words (empty: at rest)."""
-        ends = dict(await self._consumer.end_offsets(self._partitions))
+        ends = dict(await self._asker.end_offsets(self._partitions))
         positions = {(r["topic"], r["partition"]): r["next_offset"] or 0 for r in await self.rows(_POSITIONS)}
         busy = [
             f"{p.topic}[{p.partition}] {positions.get((p.topic.removeprefix(self._prefix), p.partition), 0)} of {end}"
@@ -99,7 +103,7 @@ class Watch:
 
     async def new_changes(self) -> list[tuple[float, RiskChangedEvent]]:
         """Return the risk changes published since the last call, with the broker's time of each in seconds."""
-        ends = await self._consumer.end_offsets(self._risk)
+        ends = await self._asker.end_offsets(self._risk)
         found = []
         while any([await self._consumer.position(p) < end for p, end in ends.items()]):
             for records in (await self._consumer.getmany(timeout_ms=200)).values():
@@ -114,7 +118,7 @@ class Watch:
     async def ids_on_topics(self, seen: Callable[[str], None]) -> None:
         """Read all usage topics from the start and report each call's id."""
         partitions = [p for p in self._partitions if p.topic.removeprefix(self._prefix) in _USAGE]
-        ends = await self._consumer.end_offsets(partitions)
+        ends = await self._asker.end_offsets(partitions)
         self._consumer.assign([p for p in partitions if ends[p]])
         await self._consumer.seek_to_beginning()
         decoder = msgspec.json.Decoder(_IdOnly)

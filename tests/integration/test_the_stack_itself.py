@@ -12,6 +12,7 @@ import asyncpg
 import psutil
 import pytest
 from churnsignal_devstack import ports
+from churnsignal_devstack.postgres import psql
 from churnsignal_devstack.problems import StackProblem
 from churnsignal_devstack.services import command, run_once
 
@@ -44,6 +45,18 @@ def test_postgres_comes_back_after_an_immediate_restart(stack: Stack, database_u
     stack.postgres.restart_immediately()
 
     assert asyncio.run(_count(database_url)) == 0
+
+
+def test_a_commit_survives_a_kill_of_the_server_right_after_it(stack: Stack, database_url: str) -> None:
+    psql(database_url, "CREATE TABLE kept (n int)")
+    psql(database_url, "INSERT INTO kept SELECT generate_series(1, 1000)")
+
+    stack.postgres.kill()
+    stack.postgres.launch()
+    stack.postgres.wait_ready()
+
+    assert psql(database_url, "SELECT count(*) FROM kept") == "1000"
+    assert psql(database_url, "SHOW synchronous_commit") == "on"
 
 
 def test_the_broker_comes_back_after_a_kill(stack: Stack) -> None:

@@ -1,6 +1,7 @@
 """Door. Who may write a partition: an epoch in Postgres that each new owner raises, so that a zombie's transaction is refused."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from churnsignal_common.postgres.engine import RawConnection
 
@@ -38,7 +39,11 @@ class Ownership:
     async def check(self, pg: RawConnection, partitions: Iterable[int]) -> None:
         """Raise `Fenced` unless this process still owns all `partitions`; they stay ours until the transaction ends."""
         wanted = sorted(partitions)
-        found = {row["partition"]: row["epoch"] for row in await pg.fetch(CHECK, wanted)}
-        lost = [partition for partition in wanted if found.get(partition) != self.epochs.get(partition)]
+        self.verify(wanted, await pg.fetch(CHECK, wanted))
+
+    def verify(self, partitions: Iterable[int], rows: Iterable[Any]) -> None:
+        """Raise `Fenced` unless `rows`, read and locked in the caller's transaction, hold our epochs of all `partitions`."""
+        found = {row["partition"]: row["epoch"] for row in rows}
+        lost = [partition for partition in sorted(partitions) if found.get(partition) != self.epochs.get(partition)]
         if lost:
             raise Fenced(lost)

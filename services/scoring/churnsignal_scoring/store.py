@@ -17,18 +17,21 @@ from churnsignal_scoring.ownership import Ownership
 
 crash.declare("scoring.in_transaction")
 
-POSITIONS = """-- move the offsets
-UPDATE scoring.positions p SET next_offset = n.next FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n(topic, partition, next)
-WHERE p.topic = n.topic AND p.partition = n.partition"""
-
-OUTCOMES = """-- count what became of each record
-INSERT INTO scoring.outcomes AS o (topic, partition, outcome, reason, count)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::bigint[])
-ON CONFLICT (topic, partition, outcome, reason) DO UPDATE SET count = o.count + EXCLUDED.count"""
-
-DEDUP = """-- remember the ids, packed
-INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
-SELECT p, l, b, $6, i, o FROM unnest($1::int[], $2::smallint[], $3::int[], $4::bytea[], $5::bytea[]) AS n(p, l, b, i, o)"""
+PROGRESS = """-- lock our epochs until the commit (a new owner waits for us, or we see its epoch), and in the same round trip
+-- move the offsets, count what became of each record, remember the ids, and delete what Kafka has
+WITH owned AS (SELECT partition, epoch FROM scoring.ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE),
+moved AS (
+    UPDATE scoring.positions p SET next_offset = n.next FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n(topic, partition, next)
+    WHERE p.topic = n.topic AND p.partition = n.partition),
+counted AS (
+    INSERT INTO scoring.outcomes AS o (topic, partition, outcome, reason, count)
+    SELECT * FROM unnest($5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[])
+    ON CONFLICT (topic, partition, outcome, reason) DO UPDATE SET count = o.count + EXCLUDED.count),
+remembered AS (
+    INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
+    SELECT p, l, b, $15, i, o FROM unnest($10::int[], $11::smallint[], $12::int[], $13::bytea[], $14::bytea[]) AS n(p, l, b, i, o)),
+published AS (DELETE FROM scoring.outbox WHERE id = ANY($16::bigint[]))
+SELECT partition, epoch FROM owned"""
 
 JOIN_DEDUP = """-- join the small rows of one bucket into one
 WITH gone AS (DELETE FROM scoring.dedup WHERE partition = $1 AND lane = $2 AND bucket = $3 AND octet_length(ids) < 65536
@@ -41,7 +44,16 @@ DROP_DEDUP = """-- ids that no retry can repeat any more
 DELETE FROM scoring.dedup d USING unnest($1::int[], $2::smallint[], $3::int[]) AS n(partition, lane, bucket)
 WHERE d.partition = n.partition AND d.lane = n.lane AND d.bucket = n.bucket"""
 
-ACCOUNTS = """-- the accounts' own rows; a profile only when it changed
+STATES = """-- what changed of the accounts, their days, users and facts; a profile only when it changed
+WITH days AS (
+    INSERT INTO scoring.day_counts (account, day, counts) SELECT * FROM unnest($16::text[], $17::int[], $18::jsonb[])
+    ON CONFLICT (account, day) DO UPDATE SET counts = EXCLUDED.counts),
+users AS (
+    INSERT INTO scoring.user_days (account, user_id, block, mask) SELECT * FROM unnest($19::text[], $20::text[], $21::int[], $22::int[])
+    ON CONFLICT (account, block, user_id) DO UPDATE SET mask = EXCLUDED.mask),
+facts AS (
+    INSERT INTO scoring.facts (account, name, versions) SELECT * FROM unnest($23::text[], $24::text[], $25::jsonb[])
+    ON CONFLICT (account, name) DO UPDATE SET versions = EXCLUDED.versions)
 INSERT INTO scoring.accounts AS a (account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest,
     partition, band, score, coverage, profile, closed_day)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[], $8::text[], $9::bytea[],
@@ -50,18 +62,6 @@ ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active 
     events_total = EXCLUDED.events_total, origin = EXCLUDED.origin, habit = EXCLUDED.habit, segment = EXCLUDED.segment, rest = EXCLUDED.rest,
     band = EXCLUDED.band, score = EXCLUDED.score, coverage = EXCLUDED.coverage, profile = coalesce(EXCLUDED.profile, a.profile),
     closed_day = EXCLUDED.closed_day"""
-
-DAYS = """-- counts of the days that changed
-INSERT INTO scoring.day_counts (account, day, counts) SELECT * FROM unnest($1::text[], $2::int[], $3::jsonb[])
-ON CONFLICT (account, day) DO UPDATE SET counts = EXCLUDED.counts"""
-
-USERS = """-- active days of users that changed
-INSERT INTO scoring.user_days (account, user_id, block, mask) SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[])
-ON CONFLICT (account, block, user_id) DO UPDATE SET mask = EXCLUDED.mask"""
-
-FACTS = """-- facts that changed
-INSERT INTO scoring.facts (account, name, versions) SELECT * FROM unnest($1::text[], $2::text[], $3::jsonb[])
-ON CONFLICT (account, name) DO UPDATE SET versions = EXCLUDED.versions"""
 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
 DELETE FROM scoring.day_counts WHERE account = ANY($1::text[]) AND day < $2"""
@@ -122,8 +122,7 @@ class Store:
     async def save(self, effects: Effects) -> list[OutboxRow]:
         """Write everything in one transaction; return the outbox rows as stored. Raises `Fenced` when the partitions are not ours."""
         async with self.transaction() as pg:
-            await self.ownership.check(pg, effects.partitions)
-            await _save_progress(pg, effects)
+            self.ownership.verify(effects.partitions, await _save_progress(pg, effects))
             if effects.accounts:
                 await _save_accounts(pg, effects.accounts.values())
             await _save_conclusions(pg, effects)
@@ -150,14 +149,17 @@ async def _put(pg: RawConnection, statement: str, rows: Sequence[Sequence[Any]])
         await pg.execute(statement, *(list(column) for column in zip(*rows, strict=True)))
 
 
-async def _save_progress(pg: RawConnection, effects: Effects) -> None:
-    await _put(pg, POSITIONS, [(*place, following) for place, following in effects.positions.items()])
-    await _put(pg, OUTCOMES, sorted((*key, count) for key, count in effects.tally.counts.items() if count))
-    if effects.dedup:
-        await pg.execute(DEDUP, *(list(column) for column in zip(*effects.dedup, strict=True)), effects.today)
+def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
+    """Return `count` columns of the rows, also when there are none."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(count)]
+
+
+async def _save_progress(pg: RawConnection, effects: Effects) -> list[Any]:
+    positions = [(*place, following) for place, following in effects.positions.items()]
+    outcomes = sorted((*key, count) for key, count in effects.tally.counts.items() if count)
     await _put(pg, DROP_DEDUP, effects.dropped)
-    if effects.published:
-        await pg.execute(PUBLISHED, effects.published)
+    arrays = (*_columns(positions, 3), *_columns(outcomes, 5), *_columns(effects.dedup, 5))
+    return await pg.fetch(PROGRESS, sorted(effects.partitions), *arrays, effects.today, effects.published)
 
 
 async def _save_accounts(pg: RawConnection, rows: Iterable[AccountRow]) -> None:
@@ -173,10 +175,7 @@ async def _save_accounts(pg: RawConnection, rows: Iterable[AccountRow]) -> None:
         days.extend((account, day, counts.decode()) for account, day, counts in changed.days)
         users.extend(changed.users)
         facts.extend((account, name, versions.decode()) for account, name, versions in changed.facts)
-    await _put(pg, ACCOUNTS, accounts)
-    await _put(pg, DAYS, days)
-    await _put(pg, USERS, users)
-    await _put(pg, FACTS, facts)
+    await pg.execute(STATES, *_columns(accounts, 15), *_columns(days, 3), *_columns(users, 4), *_columns(facts, 3))
 
 
 async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:

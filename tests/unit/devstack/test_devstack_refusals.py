@@ -2,7 +2,9 @@
 
 import errno
 import hashlib
+import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -67,9 +69,23 @@ def test_a_second_supervisor_in_one_directory_is_refused(tmp_path: Path) -> None
     second.release()
 
 
-def test_a_later_process_with_the_same_number_is_not_mistaken_for_ours() -> None:
-    import os
+def test_what_a_dead_supervisor_left_running_is_ended_and_nothing_else(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as left, subprocess.Popen(["sleep", "60"]) as stranger:
+        dead, next_one = State(tmp_path), State(tmp_path)
+        dead.prepare()
+        dead.record([left.pid])
 
+        next_one.take()
+        ended = next_one.clean_stale()
+
+        assert ended == 1
+        assert left.wait(5) < 0
+        assert stranger.poll() is None
+        stranger.kill()
+    next_one.release()
+
+
+def test_a_later_process_with_the_same_number_is_not_mistaken_for_ours() -> None:
     mark = Mark.of(os.getpid())
 
     assert mark.find() is not None

@@ -219,6 +219,13 @@ def test_any_summary_is_within_every_limit_of_slack(news: list[RiskChanged], lan
     assert len(shown.episodes) == len(news)
 
 
+def test_how_long_it_lasted_fits_the_dates_beside_it() -> None:
+    # 21:00 on the 20th in Tokyo to 08:00 on the 24th: three and a half times 24 hours, four days on the calendar.
+    text = card(NoticeKind.RECOVERY, recovered(timedelta(hours=83)), READERS["ja"], NOW).sections[0][1][0]
+
+    assert text == "危険だった期間は4日でした(11月20日〜11月24日)。"
+
+
 def test_a_summary_hides_nothing() -> None:
     shown = summary([(NoticeKind.SUMMARY, of(f"a{number}")) for number in range(57)], READERS["en"])
 

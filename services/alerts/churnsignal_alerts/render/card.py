@@ -109,7 +109,7 @@ def _first_words(headline: str, facts: tuple[tuple[str, str], ...], change: Risk
 
 def _ending(headline: str, kind: NoticeKind, episode: Episode, reader: Reader) -> Card:
     change, locale = episode.change, reader.locale
-    span = formats.length(locale, (episode.ended_at or change.as_of) - episode.opened_at)
+    span = lasted(episode, reader)
     if kind is NoticeKind.UNSCORED:
         text = [say(locale, "unscored.after", length=span)]
     else:
@@ -125,6 +125,15 @@ def _ending(headline: str, kind: NoticeKind, episode: Episode, reader: Reader) -
         ]  # fmt: skip
     facts = ((say(locale, "label.worth"), _worth(change, locale)),)
     return Card(_TONES[change.to_band], headline, " · ".join([headline, text[0]]), facts, (("", tuple(text)),), episodes=(episode.id,))
+
+
+def lasted(episode: Episode, reader: Reader) -> str:
+    """Return how long the episode lasted: from two days on in the reader's calendar days, so that it fits the dates beside it."""
+    ended = episode.ended_at or episode.change.as_of
+    days = (ended.astimezone(reader.zone).date() - episode.opened_at.astimezone(reader.zone).date()).days
+    if days >= 2:
+        return formats.quantity(reader.locale, days, "days")
+    return formats.length(reader.locale, ended - episode.opened_at)
 
 
 def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple[str, str], ...]:

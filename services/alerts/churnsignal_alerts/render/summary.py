@@ -9,7 +9,7 @@ from churnsignal_common.catalog.sentences import cause, say
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.episodes import Episode, NoticeKind
 from churnsignal_alerts.inert import clean
-from churnsignal_alerts.render.card import Card, Line, Reader, Tone
+from churnsignal_alerts.render.card import Card, Line, Reader, Tone, lasted
 from churnsignal_alerts.route import priority
 
 # As many as Slack's 50 blocks and total size carry with room to spare; the rest is counted, and listed by the API.
@@ -72,7 +72,6 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
         reason = explain.knockout_sentence(locale, change.knockout) if change.knockout else ""
         reason = reason or (explain.driver_sentence(locale, strongest[0]) if strongest else "")
     else:
-        span = formats.length(locale, (episode.ended_at or change.as_of) - episode.opened_at)
         key = "summary.line.missed" if kind is NoticeKind.DIGEST else "summary.line.recovery"
-        reason = say(locale, key, length=span, after=after)
+        reason = say(locale, key, length=lasted(episode, reader), after=after)
     return Line(episode.id, clean(episode.name, 80), _SEPARATOR.join(fact for fact in facts if fact), clean(reason, 200), episode.active)

@@ -1,7 +1,7 @@
 """Root. CPU per event of scoring (with Postgres, exactly once) and of Quix Streams with state, in turn on the same topics.
 
 Each side handles a small and a large topic in processes of its own; the difference leaves out what starting costs.
-`ROUNDS` (3), `EVENTS` (120000) and `ACCOUNTS` (1000) may be set.
+`ROUNDS` (3), `EVENTS` (300000) and `ACCOUNTS` (1000) may be set.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from benchmarks.scoring import peer
 from benchmarks.scoring.load import fill
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
-EVENTS = int(os.environ.get("EVENTS", "120000"))
+EVENTS = int(os.environ.get("EVENTS", "300000"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "1000"))
 SMALL = 20_000
 PARTITIONS = 8

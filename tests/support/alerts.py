@@ -43,7 +43,8 @@ def opened(**fields: Any) -> Episode:
     first = change()
     episode = apply(decide(Kind.RISK, None, first, NOON, POLICY.rules), Kind.RISK, None, first, POLICY.rules.flap_window)
     assert episode is not None
-    return replace(episode, told=True, csm="hanako", **fields)
+    values: dict[str, Any] = {"told": True, "csm": "hanako", **fields}
+    return replace(episode, **values)
 
 
 def recovered(after: timedelta = timedelta(days=3), **fields: Any) -> Episode:
@@ -53,4 +54,5 @@ def recovered(after: timedelta = timedelta(days=3), **fields: Any) -> Episode:
     episode = apply(Verdict.TELL_RECOVERED, Kind.RISK, opened(), better, POLICY.rules.flap_window)
     assert episode is not None
     assert episode.state is State.RECOVERED
-    return replace(episode, **({"told": True, "over_told": True} | fields))
+    values: dict[str, Any] = {"told": True, "over_told": True, **fields}
+    return replace(episode, **values)

@@ -146,7 +146,10 @@ def _opened(kind: Kind, change: RiskChanged) -> Episode:
 
 
 def _reopened(episode: Episode, change: RiskChanged) -> Episode:
+    # With a new owner nobody has been told yet: the person is chosen afresh.
+    same = change.account.owner == episode.fall.account.owner
     return replace(
         episode, state=State.OPEN, change=change, fall=change, since=change.as_of, flips=episode.flips + 1, ended_at=None, over_told=False,
-        by=None, acted_at=None, until=None, outcome=None, score_before=change.score_before,
+        csm=episode.csm if same else None, pinned=episode.pinned and same, by=None, acted_at=None, until=None, outcome=None,
+        score_before=change.score_before,
     )  # fmt: skip

@@ -67,7 +67,8 @@ def plan_change(change: RiskChanged, newest: Mapping[Kind, Episode], setup: Setu
 
 def _tell(verdict: Verdict, episode: Episode, setup: Setup, now: datetime) -> Plan:
     routed = _routed(episode, setup, now)
-    episode = replace(episode, csm=routed.recipient.id)
+    if verdict is not Verdict.HOLD_OPEN:
+        episode = replace(episode, csm=routed.recipient.id)
     entry = Entry(episode.id, now, _what(verdict, episode), _SYSTEM, verdict.value)
     kind = NOTICES.get(verdict)
     if verdict is Verdict.HOLD_OPEN or kind is None:
@@ -85,7 +86,9 @@ def _what(verdict: Verdict, episode: Episode) -> str:
 
 
 def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
-    if episode.pinned and episode.csm:
+    """Return who hears of the episode: whoever heard of it before, while the account has the same owner or a person chose them."""
+    same = episode.pinned or episode.change.account.owner == episode.fall.account.owner
+    if episode.csm and same:
         chosen = assigned(episode.csm, setup.directory, setup.policy, setup.channels, now)
         if chosen:
             return chosen
@@ -134,10 +137,11 @@ def _round(now: datetime) -> int:
 
 def plan_moved(episode: Episode, profile: AccountProfile, setup: Setup, now: datetime) -> Plan | None:
     """Return what a new owner of the account means for its active episode: the new one is told once. None: nothing changes."""
-    if not episode.active or episode.pinned or profile.owner == episode.change.account.owner:
+    if not episode.active or episode.pinned or profile.owner == episode.fall.account.owner:
         return None
-    after = replace(episode, change=msgspec.structs.replace(episode.change, account=profile))
-    routed = _routed(after, setup, now)
+    change, fall = (msgspec.structs.replace(one, account=profile) for one in (episode.change, episode.fall))
+    after = replace(episode, change=change, fall=fall)
+    routed = route(profile, setup.directory, setup.policy, setup.channels, now)
     if routed.recipient.id == episode.csm:
         return Plan(after, ())
     after = replace(after, csm=routed.recipient.id)

@@ -1,0 +1,117 @@
+"""What a change, a command or a new owner writes: who hears of it, and what becomes void."""
+
+from dataclasses import replace
+from datetime import date, timedelta
+
+import msgspec
+from churnsignal_alerts.act import Act, Command
+from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, State
+from churnsignal_alerts.hours import ALWAYS
+from churnsignal_alerts.plan import Plan, Setup, plan_change, plan_command, plan_moved
+from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+
+from tests.support.alerts import EMMA, HANAKO, NOON, change, opened, recovered, setup
+
+AWAKE = replace(HANAKO, hours=ALWAYS, country=None)
+OTHER = replace(EMMA, hours=ALWAYS, country=None)
+DAY = timedelta(days=1)
+
+
+def told(new: RiskChanged, episode: Episode | None = None, who: Setup | None = None) -> Plan:
+    plans, _ = plan_change(new, {} if episode is None else {Kind.RISK: episode}, who or setup([AWAKE, OTHER]), max(NOON, new.as_of))
+    assert len(plans) == 1
+    return plans[0]
+
+
+def heard(plan: Plan) -> list[tuple[str, NoticeKind]]:
+    return [(notice.recipient.id, notice.kind) for notice in plan.notices]
+
+
+def test_a_first_fall_is_told_at_once_to_the_owner() -> None:
+    plan = told(change(profile_owner="hanako"))
+
+    assert heard(plan) == [("hanako", NoticeKind.RISK)]
+    assert plan.notices[0].due_at == NOON
+    assert (plan.episode.csm, plan.entries[0].what, plan.entries[0].why) == ("hanako", "opened", "entered the band")
+
+
+def test_a_person_with_two_channels_is_told_on_both() -> None:
+    both = replace(AWAKE, channels=(Channel.SLACK, Channel.EMAIL))
+
+    assert [notice.channel.value for notice in told(change(profile_owner="hanako"), who=setup([both])).notices] == ["slack", "email"]
+
+
+def test_a_summary_waits_for_more_lines() -> None:
+    plan = told(change(profile_owner="hanako", cause=Cause.FIRST))
+
+    assert heard(plan) == [("hanako", NoticeKind.SUMMARY)]
+    assert plan.notices[0].due_at == NOON + timedelta(minutes=10)
+
+
+def test_recovery_is_told_to_whom_the_fall_was_told() -> None:
+    away = replace(AWAKE, delegate="emma", away_from=date(2026, 11, 20), away_until=date(2026, 11, 21))
+    people = setup([away, OTHER])
+    fall = told(change(profile_owner="hanako"), who=people)
+    back = change(2, Band.GREEN, from_band=Band.RED, as_of=NOON + 9 * DAY, profile_owner="hanako")
+
+    end = told(back, replace(fall.episode, told=True), people)
+
+    assert heard(fall) == [("emma", NoticeKind.RISK)]
+    assert heard(end) == [("emma", NoticeKind.RECOVERY)]
+    assert (end.cancel, end.edit) == (True, True)
+
+
+def test_after_a_new_owner_a_flap_is_told_to_them() -> None:
+    again = change(3, as_of=NOON + 4 * DAY, profile_owner="emma")
+
+    assert heard(told(again, recovered(csm="hanako"))) == [("emma", NoticeKind.REOPENED)]
+
+
+def test_whom_a_person_chose_keeps_it_whatever_the_owner_is() -> None:
+    chosen = opened(csm="emma", pinned=True)
+    better = change(2, Band.GREEN, from_band=Band.RED, as_of=NOON + DAY, profile_owner="hanako")
+
+    assert heard(told(better, replace(chosen, csm="emma"))) == [("emma", NoticeKind.RECOVERY)]
+    assert plan_moved(chosen, change(profile_owner="somebody").account, setup([AWAKE, OTHER]), NOON) is None
+
+
+def test_a_new_owner_is_told_once_and_an_untold_alert_simply_goes_to_them() -> None:
+    start = replace(told(change(profile_owner="hanako")).episode, told=True)
+    profile = msgspec.structs.replace(start.change.account, owner="emma")
+    people = setup([AWAKE, OTHER])
+
+    moved = plan_moved(start, profile, people, NOON + DAY)
+    untold = plan_moved(replace(start, told=False), profile, people, NOON + DAY)
+
+    assert moved is not None
+    assert untold is not None
+    assert heard(moved) == [("emma", NoticeKind.MOVED)]
+    assert heard(untold) == [("emma", NoticeKind.RISK)]
+    assert plan_moved(moved.episode, profile, people, NOON + DAY) is None
+
+
+def test_an_owner_who_came_with_a_change_of_an_open_episode_is_still_told_when_the_profile_comes() -> None:
+    start = replace(told(change(profile_owner="hanako")).episode, told=True)
+    held = told(change(2, profile_owner="emma"), start)
+
+    moved = plan_moved(replace(held.episode, told=True), held.episode.change.account, setup([AWAKE, OTHER]), NOON)
+
+    assert held.notices == ()
+    assert held.episode.csm == "hanako"
+    assert moved is not None
+    assert heard(moved) == [("emma", NoticeKind.MOVED)]
+
+
+def test_a_snooze_queues_its_own_waking_and_voids_the_rest() -> None:
+    plan, _ = plan_command(opened(csm="hanako"), Command(Act.SNOOZE, "hanako", until=NOON + DAY), setup([AWAKE, OTHER]), NOON)
+
+    assert plan is not None
+    assert heard(plan) == [("hanako", NoticeKind.REMINDER)]
+    assert (plan.notices[0].due_at, plan.cancel, plan.edit, plan.episode.state) == (NOON + DAY, True, True, State.SNOOZED)
+
+
+def test_a_command_that_changes_nothing_writes_nothing() -> None:
+    plan, _ = plan_command(recovered(), Command(Act.ACKNOWLEDGE, "hanako"), setup([AWAKE, OTHER]), NOON)
+
+    assert plan is None

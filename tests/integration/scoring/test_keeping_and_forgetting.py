@@ -1,0 +1,85 @@
+"""What scoring keeps, where, and for how long: states beyond memory, months of scores, calls that wait, ids that were seen."""
+
+from pathlib import Path
+
+import asyncpg
+import pytest
+from churnsignal_scoring.health.days import from_date
+from churnsignal_scoring.months import make_months
+
+from tests.support.plant import Hands, at, open_plant, track
+from tests.support.stack import Stack, service
+
+DAY = 20_000
+
+
+@pytest.mark.asyncio
+async def test_accounts_beyond_memory_are_read_again_and_count_on(told: dict[str, str], tmp_path: Path) -> None:
+    small = told | {"CHURNSIGNAL_RESIDENT_ACCOUNTS": "100", "CHURNSIGNAL_RESIDENT_IDS": "10000", "CHURNSIGNAL_BATCH_RECORDS": "120"}
+    async with open_plant(told) as plant:
+        with service("scoring", small, tmp_path):
+            for turn in range(3):
+                calls = [track(f"a{n}", "Opened Report", at(DAY + turn), f"{turn}.{n}", user=f"u{turn}") for n in range(400)]
+                await plant.put(calls)
+                await plant.drained()
+        counted = await plant.rows(
+            """SELECT a.account FROM scoring.accounts a JOIN scoring.day_counts d USING (account) JOIN scoring.user_days u USING (account)
+               WHERE a.events_total = 3 GROUP BY a.account HAVING count(DISTINCT d.day) = 3 AND count(DISTINCT u.user_id) = 3"""
+        )
+
+        assert await plant.outcomes() == {"applied": 1200}
+        assert len(counted) == 400
+
+
+@pytest.mark.asyncio
+async def test_calls_of_strangers_are_let_go_after_their_time_and_counted(told: dict[str, str], tmp_path: Path) -> None:
+    hands = Hands(tmp_path / "clock.json")
+    hands.set(DAY)
+    async with open_plant(told) as plant:
+        with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec, "CHURNSIGNAL_PARKED_DAYS": "1"}, tmp_path):
+            await plant.put([track(None, "Viewed Pricing", at(DAY), f"t{n}", user=f"u{n}") for n in range(9)])
+            await plant.drained()
+            kept = await plant.value("SELECT sum(count)::int FROM scoring.v_parked")
+            for day in range(DAY, DAY + 3):
+                hands.set(day + 1, 2.2)
+                await plant.closed(day)
+
+        assert kept == 9
+        assert await plant.value("SELECT count(*) FROM scoring.v_parked") == 0
+        assert await plant.outcomes() == {"ignored": 9}
+        assert await plant.value("SELECT DISTINCT reason FROM scoring.v_outcomes WHERE count > 0") == "parked_too_long"
+
+
+@pytest.mark.asyncio
+async def test_ids_are_forgotten_when_no_retry_can_repeat_them(told: dict[str, str], tmp_path: Path) -> None:
+    hands = Hands(tmp_path / "clock.json")
+    hands.set(DAY)
+    async with open_plant(told) as plant:
+        with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec}, tmp_path):
+            await plant.put([track("acme", "Opened Report", at(DAY), f"t{n}", user="u") for n in range(9)])
+            await plant.drained()
+            stored = await plant.value("SELECT sum(octet_length(ids))::int FROM scoring.dedup")
+            for day in range(DAY, DAY + 10):
+                hands.set(day + 1, 2.2)
+                await plant.closed(day)
+
+        assert stored == 9 * 8
+        assert await plant.value("SELECT count(*) FROM scoring.dedup") == 0
+
+
+@pytest.mark.asyncio
+async def test_months_of_scores_are_made_ahead_and_dropped_when_old(stack: Stack) -> None:
+    url = stack.create_database("scoring")
+    database = await asyncpg.connect(url)
+    try:
+        for year, month in ((2025, 11), (2025, 12), (2026, 1), (2026, 4)):
+            async with database.transaction():
+                await make_months(database, from_date(at(0).date().replace(year=year, month=month, day=15)), 2)
+        names = await database.fetch(
+            "SELECT inhrelid::regclass::text AS relname FROM pg_inherits WHERE inhparent = 'scoring.score_history'::regclass ORDER BY 1"
+        )
+    finally:
+        await database.close()
+        stack.drop_database(url)
+
+    assert [row["relname"][-7:] for row in names] == ["2026_02", "2026_04", "2026_05"]

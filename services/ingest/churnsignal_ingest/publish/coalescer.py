@@ -30,7 +30,7 @@ class Pace:
     flush_bytes: int = 512 * 1024
     growth_s: float = 0.05
     stalled_s: float = 2.0
-    deadline_s: float = 5.5
+    deadline_s: float = 4.5
     forgotten_s: float = 20.0
 
 

@@ -40,9 +40,6 @@ class Stale(NamedTuple):
     subject: str
 
 
-Route = Move | Park | Linked | Stale
-
-
 @dataclass(slots=True)
 class Links:
     """Links by subject, as committed; `None` means that nobody has linked the subject. The least recently used leave first."""
@@ -60,20 +57,18 @@ class Links:
             self.known.popitem(last=False)
 
 
-def linked_subject(envelope: Envelope, command: UserLinked | None) -> str:
-    """Return whose link the record needs."""
-    return command.subject if command is not None else subject(envelope) or ""
-
-
-def route(envelope: Envelope, command: UserLinked | None, known: Link | None) -> Route:
-    """Decide what becomes of a record of usage.unresolved.v1, given the subject's link as of now."""
-    if command is not None:
-        fresh = Link(command.account, to_us(envelope.occurred_at), envelope.id)
-        newer = known is None or (fresh.occurred_us, fresh.event_id) > (known.occurred_us, known.event_id)
-        return Linked(command.subject, fresh) if newer else Stale(command.subject)
+def route(envelope: Envelope, known: Link | None) -> Move | Park:
+    """Decide where a call without an account goes, given its user's link as of now."""
     if known is None or known.account is None:
         return Park(subject(envelope) or "")
     return Move(lane_topic(envelope), known.account)
+
+
+def link(envelope: Envelope, command: UserLinked, known: Link | None) -> Linked | Stale:
+    """Decide whether a link is news, whatever order links arrive in."""
+    fresh = Link(command.account, to_us(envelope.occurred_at), envelope.id)
+    newer = known is None or (fresh.occurred_us, fresh.event_id) > (known.occurred_us, known.event_id)
+    return Linked(command.subject, fresh) if newer else Stale(command.subject)
 
 
 def lane_topic(envelope: Envelope) -> str:

@@ -2,9 +2,9 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple, assert_never
+from typing import NamedTuple
 
-from churnsignal_common.contracts.envelope import Envelope, Format, UserLinked, command_decoder, envelope_decoder
+from churnsignal_common.contracts.envelope import Envelope, Format, UserLinked, command_decoder, envelope_decoder, subject
 from churnsignal_common.contracts.partitions import partition_of
 
 from churnsignal_scoring.apply import reject
@@ -12,7 +12,9 @@ from churnsignal_scoring.decode import UNREADABLE, Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects, Link, ParkedRow, Unparked
 from churnsignal_scoring.outcomes import Outcome, Place
-from churnsignal_scoring.resolve import Linked, Links, Move, Park, Stale, lane_topic, linked_subject, moved, route
+from churnsignal_scoring.resolve import Links, Move, Stale, lane_topic, link, moved, route
+
+_MOVED = (Outcome.MOVED, "")
 
 
 class Waiting(NamedTuple):
@@ -58,7 +60,7 @@ def requests(reading: Reading, spans: list[Span], codes: list[int]) -> Requests:
 
 def _request(wanted: Requests, row: int, envelope: Envelope, partition: int) -> None:
     if envelope.format is not Format.COMMAND:
-        wanted.subjects.add(linked_subject(envelope, None))
+        wanted.subjects.add(subject(envelope) or "")
         return
     command = _command(envelope)
     if command is None:
@@ -88,18 +90,20 @@ class Unresolved:
     def span(self, span: Span, reading: Reading, codes: list[int], wanted: Requests, effects: Effects, waiting: list[Waiting]) -> None:
         """Route the rows of one place in their order; a later row sees the links of earlier ones."""
         work = _Work(self, span.place, effects, waiting)
+        plain = not wanted.commands and not wanted.unreadable
         for row in range(span.start, span.end):
+            envelope, value = reading.envelopes[row], reading.records[row].value or b""
             if codes[row] != Seen.NEW:
-                outcome = Outcome.DUPLICATE if codes[row] == Seen.DUPLICATE else Outcome.CONFLICT
-                effects.tally.add(span.place, outcome)
-            elif row in wanted.unreadable:
-                record = reading.records[row]
-                effects.tally.add(span.place, Outcome.DEAD, "unknown_command")
-                poison = Poison(span.place, record.offset, "unknown_command", record.value or b"")
-                reject(poison, effects, self._parking.partitions, reading.envelopes[row].source)
+                work.count(Outcome.DUPLICATE if codes[row] == Seen.DUPLICATE else Outcome.CONFLICT)
+            elif plain or (row not in wanted.commands and row not in wanted.unreadable):
+                work.call(envelope, value)
+            elif row in wanted.commands:
+                work.command(envelope, wanted.commands[row])
             else:
-                work.row(reading.envelopes[row], reading.records[row].value or b"", wanted.commands.get(row))
-        effects.parked.extend(work.parked)
+                work.count(Outcome.DEAD, "unknown_command")
+                poison = Poison(span.place, reading.records[row].offset, "unknown_command", value)
+                reject(poison, effects, self._parking.partitions, envelope.source)
+        work.finish()
 
     def link_of(self, subject: str, effects: Effects) -> Link | None:
         pending = effects.links.get(subject)
@@ -134,37 +138,45 @@ class _Work:
         self._place = place
         self._effects = effects
         self._waiting = waiting
+        self._counts: Counter[tuple[Outcome, str]] = Counter()
         self.parked: list[ParkedRow] = []
 
-    def row(self, envelope: Envelope, value: bytes, command: UserLinked | None) -> None:
-        known = self._resolver.link_of(linked_subject(envelope, command), self._effects)
-        decision = route(envelope, command, known)
-        match decision:
-            case Move():
-                self._send(envelope, value, decision.account)
-                self._count(Outcome.MOVED)
-            case Park():
-                self._park(ParkedRow(self._place.partition, decision.subject, envelope.source, self._effects.today, value))
-            case Linked():
-                self._effects.links[decision.subject] = (self._place.partition, decision.link)
-                self._count(Outcome.APPLIED)
-                if decision.link.account is not None:
-                    self._credit(decision.subject, decision.link.account)
-            case Stale():
-                self._count(Outcome.IGNORED, "stale_link")
-            case _:
-                assert_never(decision)
+    def call(self, envelope: Envelope, value: bytes) -> None:
+        """Move a call to its user's account, or park it."""
+        decision = route(envelope, self._resolver.link_of(subject(envelope) or "", self._effects))
+        if isinstance(decision, Move):
+            self._send(envelope, value, decision)
+            self._counts[_MOVED] += 1
+        else:
+            self._park(ParkedRow(self._place.partition, decision.subject, envelope.source, self._effects.today, value))
 
-    def _count(self, outcome: Outcome, reason: str = "", count: int = 1) -> None:
-        self._effects.tally.add(self._place, outcome, reason, count)
+    def command(self, envelope: Envelope, command: UserLinked) -> None:
+        """Take over a link unless a later one is known, and credit what waited for it."""
+        decision = link(envelope, command, self._resolver.link_of(command.subject, self._effects))
+        if isinstance(decision, Stale):
+            self.count(Outcome.IGNORED, "stale_link")
+            return
+        self._effects.links[decision.subject] = (self._place.partition, decision.link)
+        self.count(Outcome.APPLIED)
+        if decision.link.account is not None:
+            self._credit(decision.subject, decision.link.account)
+
+    def count(self, outcome: Outcome, reason: str = "", count: int = 1) -> None:
+        self._counts[(outcome, reason)] += count
+
+    def finish(self) -> None:
+        """Note in the effects what became of the span."""
+        self._effects.parked.extend(self.parked)
+        for (outcome, reason), count in self._counts.items():
+            self._effects.tally.add(self._place, outcome, reason, count)
 
     def _park(self, row: ParkedRow) -> None:
         pending = sum(1 for other in self.parked if other.source == row.source) if self._is_nearly_full(row) else 0
         if not self._resolver.has_room(row.partition, row.source, pending):
-            self._count(Outcome.IGNORED, "parking_full")
+            self.count(Outcome.IGNORED, "parking_full")
             return
         self.parked.append(row)
-        self._count(Outcome.PARKED)
+        self.count(Outcome.PARKED)
 
     def _is_nearly_full(self, row: ParkedRow) -> bool:
         return not self._resolver.has_room(row.partition, row.source, len(self.parked))
@@ -175,14 +187,15 @@ class _Work:
         stored = [row for row in self._waiting if row.subject == subject]
         self._waiting = [row for row in self._waiting if row.subject != subject]
         for value in [row.envelope for row in stored] + [row.envelope for row in here]:
-            self._send(envelope_decoder.decode(value), value, account)
+            envelope = envelope_decoder.decode(value)
+            self._send(envelope, value, Move(lane_topic(envelope), account))
         for source in sorted({row.source for row in stored}):
             ids = [row.id for row in stored if row.source == source]
             self._effects.unparked.append(Unparked(self._place.partition, source, ids))
         # What was counted as parked is on its way now; the sum stays that of the offsets.
-        self._count(Outcome.PARKED, count=-len(here) - len(stored))
-        self._count(Outcome.MOVED, count=len(here) + len(stored))
+        self.count(Outcome.PARKED, count=-len(here) - len(stored))
+        self.count(Outcome.MOVED, count=len(here) + len(stored))
 
-    def _send(self, envelope: Envelope, value: bytes, account: str) -> None:
-        target = partition_of(account, self._resolver.partitions)
-        self._effects.send(self._place.partition, lane_topic(envelope), target, account, moved(envelope, value, account))
+    def _send(self, envelope: Envelope, value: bytes, to: Move) -> None:
+        target = partition_of(to.account, self._resolver.partitions)
+        self._effects.send(self._place.partition, to.topic, target, to.account, moved(envelope, value, to.account))

@@ -13,7 +13,7 @@ from churnsignal_scoring.effects import Effects, Link
 from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.links import ties
 from churnsignal_scoring.outcomes import Outcome, Place
-from churnsignal_scoring.resolve import Linked, Links, Move, Park, Stale, link_envelope, moved, route
+from churnsignal_scoring.resolve import Linked, Links, Move, Park, Stale, link, link_envelope, moved, route
 from churnsignal_scoring.unresolved import Parking, Unresolved, Waiting, requests
 
 from tests.support.plant import at, envelope, group, track
@@ -34,7 +34,7 @@ class Record:
         self.value = value
 
 
-def link(account: str | None, hour: float, identity: str = "l1") -> Envelope:
+def linked(account: str | None, hour: float, identity: str = "l1") -> Envelope:
     cause = track("acme", "x", at(DAY, hour), identity)
     return msgspec.structs.replace(
         link_envelope(cause, "u1", "acme"), call=msgspec.Raw(encoder.encode(UserLinked(subject="u1", account=account)))
@@ -73,24 +73,24 @@ def resolver(per_source: int = 800) -> Unresolved:
     ],
 )
 def test_a_call_goes_to_the_last_known_account_of_its_user_or_waits(known: Link | None, expected: Any) -> None:
-    assert route(CALL, None, known) == expected
+    assert route(CALL, known) == expected
 
 
 def test_an_imported_call_goes_on_in_the_history_lane() -> None:
     imported = msgspec.structs.replace(CALL, history=True)
 
-    assert route(imported, None, Link("acme", 1, "l")) == Move(USAGE_HISTORY, "acme")
+    assert route(imported, Link("acme", 1, "l")) == Move(USAGE_HISTORY, "acme")
 
 
 def test_the_later_link_wins_whichever_comes_first() -> None:
-    early, late = link("acme", 9), link("other", 10)
+    early, late = linked("acme", 9), linked("other", 10)
     command = UserLinked(subject="u1", account="x")
-    first = route(early, command, None)
+    first = link(early, command, None)
     assert isinstance(first, Linked)
 
-    assert isinstance(route(late, command, first.link), Linked)
-    assert isinstance(route(early, command, Link("other", 2**60, "z")), Stale)
-    assert isinstance(route(early, command, first.link), Stale)
+    assert isinstance(link(late, command, first.link), Linked)
+    assert isinstance(link(early, command, Link("other", 2**60, "z")), Stale)
+    assert isinstance(link(early, command, first.link), Stale)
 
 
 def test_a_moved_call_keeps_every_byte_but_its_account() -> None:
@@ -117,7 +117,7 @@ def test_calls_that_say_who_belongs_where_tie_the_user_the_device_and_the_old_id
 
 
 def test_a_stranger_waits_and_a_link_in_the_same_batch_sends_the_call_on() -> None:
-    effects = work(resolver(), CALL, link("acme", 13))
+    effects = work(resolver(), CALL, linked("acme", 13))
 
     assert told(effects) == {("moved", ""): 1, ("applied", ""): 1}
     assert effects.parked == []
@@ -127,7 +127,7 @@ def test_a_stranger_waits_and_a_link_in_the_same_batch_sends_the_call_on() -> No
 def test_what_was_parked_before_is_counted_as_moved_when_the_link_comes() -> None:
     waiting = [Waiting(7, "u1", "web", encoder.encode(CALL)), Waiting(9, "u1", "app", encoder.encode(CALL))]
 
-    effects = work(resolver(), link("acme", 13), waiting=waiting)
+    effects = work(resolver(), linked("acme", 13), waiting=waiting)
 
     assert told(effects) == {("parked", ""): -2, ("moved", ""): 2, ("applied", ""): 1}
     assert sorted(row for gone in effects.unparked for row in gone.ids) == [7, 9]
@@ -136,7 +136,7 @@ def test_what_was_parked_before_is_counted_as_moved_when_the_link_comes() -> Non
 def test_two_links_in_one_batch_credit_what_waits_once() -> None:
     waiting = [Waiting(7, "u1", "web", encoder.encode(CALL))]
 
-    effects = work(resolver(), link("acme", 13, "l1"), link("other", 14, "l2"), waiting=waiting)
+    effects = work(resolver(), linked("acme", 13, "l1"), linked("other", 14, "l2"), waiting=waiting)
 
     assert sum(sent(effects).values()) == 1
     assert effects.links["u1"][1].account == "other"
@@ -155,14 +155,14 @@ def test_the_room_counts_what_is_stored_and_forgets_what_left() -> None:
     full = resolver(per_source=8)
     full.committed(work(full, CALL))
     refused = work(full, track(None, "x", at(DAY), "t2", user="u2"))
-    full.committed(work(full, link("acme", 13), waiting=[Waiting(1, "u1", "web", encoder.encode(CALL))]))
+    full.committed(work(full, linked("acme", 13), waiting=[Waiting(1, "u1", "web", encoder.encode(CALL))]))
 
     assert told(refused) == {("ignored", "parking_full"): 1}
     assert told(work(full, track(None, "x", at(DAY), "t3", user="u3"))) == {("parked", ""): 1}
 
 
 def test_a_command_that_is_no_link_is_dead_on_this_topic() -> None:
-    odd = msgspec.structs.replace(link("acme", 9), call=msgspec.Raw(b'{"type":"override.cleared","author":"x"}'))
+    odd = msgspec.structs.replace(linked("acme", 9), call=msgspec.Raw(b'{"type":"override.cleared","author":"x"}'))
 
     assert told(work(resolver(), odd)) == {("dead", "unknown_command"): 1}
 
@@ -170,9 +170,9 @@ def test_a_command_that_is_no_link_is_dead_on_this_topic() -> None:
 def test_every_record_ends_as_exactly_one_outcome() -> None:
     calls = [
         CALL,
-        link("acme", 13),
+        linked("acme", 13),
         track(None, "x", at(DAY), "t2", user="u1"),
-        link("acme", 2, "old"),
+        linked("acme", 2, "old"),
         track(None, "x", at(DAY), "t3", user="zz"),
     ]
 

@@ -77,7 +77,7 @@ TOPICS: tuple[Topic, ...] = (
         "What was refused or could not be processed, with its reason.",
         "delete",
         timedelta(days=14),
-        ("ingest", "scoring", "alerts"),
+        ("ingest", "scoring"),
         ("ingest",),
     ),
     Topic(

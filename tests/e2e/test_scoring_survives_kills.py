@@ -22,6 +22,7 @@ import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from churnsignal_common.runtime import crash
+from churnsignal_devstack.children import dies_with_us
 
 from tests.support.plant import Hands, Plant, at, group, open_plant, track
 from tests.support.stack import Stack
@@ -112,6 +113,7 @@ class Lives:
             stdout=subprocess.PIPE,
             text=True,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)},
+            preexec_fn=dies_with_us(),  # noqa: PLW1509 one system call, no locks: safe even with threads
         )
 
     def begin(self, plan: str = "") -> int:
@@ -141,7 +143,7 @@ class Lives:
             self.ends.pop()
 
     def close(self) -> None:
-        # Closing its stdin ends the nursery; a life that is left dies with its pipes at the latest when it is killed here.
+        # A life that is left dies with its nursery.
         self._nursery.kill()
         self._nursery.wait()
 

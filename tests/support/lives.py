@@ -13,6 +13,7 @@ import uvloop
 from churnsignal_common.runtime import crash
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import read_settings
+from churnsignal_devstack.children import dies_with_us
 from churnsignal_scoring.settings import ScoringSettings
 
 
@@ -31,10 +32,12 @@ def _live(environment: dict[str, str], log: str) -> int:
 def main() -> None:
     for line in sys.stdin:
         asked = json.loads(line)
+        bound = dies_with_us()
         child = os.fork()
         if child == 0:
             code = 1
             try:
+                bound()
                 code = _live(asked["environment"], asked["log"])
             finally:
                 os._exit(code)

@@ -101,9 +101,9 @@ def plans(day: int) -> tuple[list[str], list[str]]:
 
 
 class Lives:
-    """One service, life after life."""
+    """One service, life after life. `outer` is the environment of the interpreter itself, such as its hash seed."""
 
-    def __init__(self, told: dict[str, str], log: Path) -> None:
+    def __init__(self, told: dict[str, str], log: Path, outer: dict[str, str] | None = None) -> None:
         self._told = told
         self._log = log
         self.ends: list[int] = []
@@ -112,7 +112,7 @@ class Lives:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)},
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)} | (outer or {}),
             preexec_fn=dies_with_us(),  # noqa: PLW1509 one system call, no locks: safe even with threads
         )
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from time import monotonic
 
 from churnsignal_common.clock import RealClock
@@ -60,30 +61,30 @@ class Batch:
 
     async def run(self, polled: Polled) -> Reading:
         """Process all records in one transaction; when this returns they are committed."""
-        started = monotonic()
+        times = [monotonic()]
         reading = read(polled, self._memory.positions, self._apply.usage_of)
         crash.point("scoring.after_poll")
         judged = await self._judge(reading)
         crash.point("scoring.after_dedup")
-        loaded = monotonic()
+        times.append(monotonic())
         effects = self._begin(judged)
-        touched = Touched()
         await self._route(judged, effects)
         await self._load_accounts(judged)
         crash.point("scoring.after_load")
-        applied = monotonic()
+        times.append(monotonic())
+        touched = Touched()
         for span in judged.spans(by_user=False):
             self._apply.span(span, reading, judged.codes, effects, touched)
         self._apply.settle(touched, effects, effects.now)
         crash.point("scoring.before_transaction")
-        saved = monotonic()
+        times.append(monotonic())
         stored = await self._store.save(effects)
         crash.point("scoring.after_commit")
         self._relay.publish(stored)
         await self._committed(judged, effects)
-        ended = monotonic()
-        for step, took in (("judge", loaded - started), ("load", applied - loaded), ("apply", saved - applied), ("save", ended - saved)):
-            self._metrics.steps.labels(step).observe(took)
+        times.append(monotonic())
+        for step, (begun, ended) in zip(("judge", "load", "apply", "save"), pairwise(times), strict=True):
+            self._metrics.steps.labels(step).observe(ended - begun)
         self._observe(polled, effects)
         return reading
 

@@ -46,11 +46,12 @@ def test_every_killed_process_comes_back_and_the_same_key_is_accepted_again(devs
     addresses = _addresses(devstack.where.parent / "env")
     assert _track(addresses, "before") == 200
 
-    names = [row["name"] for row in devstack.status()["processes"]]
-    for name in names:
-        os.kill(devstack.pid(name), signal.SIGKILL)
+    # All numbers first: one that ends because another was killed must not be looked for afterwards.
+    numbers = {row["name"]: row["pid"] for row in devstack.status()["processes"]}
+    for number in numbers.values():
+        os.kill(number, signal.SIGKILL)
 
-    assert set(names) == {"postgres", "kafka", "inbox", "ingest", "scoring", "alerts"}
+    assert set(numbers) == {"postgres", "kafka", "inbox", "ingest", "scoring", "alerts"}
     until(lambda: all(row["restarts"] >= 1 and row["ready"] for row in devstack.status()["processes"]))
     until(lambda: _track(addresses, "after") == 200)
 

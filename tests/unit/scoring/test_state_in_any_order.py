@@ -57,6 +57,14 @@ def test_any_order_of_distinct_calls_gives_an_equal_state(sent: list[Envelope], 
     assert digest(after(sent)) == digest(after(shuffled))
 
 
+def test_a_day_whose_first_call_came_too_late_for_the_habit_still_counts_when_an_earlier_one_follows() -> None:
+    in_time = envelope("a", 0, received_day=HABIT_DAYS - 1)
+    too_late = envelope("b", 0, received_day=HABIT_DAYS)
+
+    assert digest(after([too_late, in_time])) == digest(after([in_time, too_late]))
+    assert after([too_late, in_time]).active == 1
+
+
 @given(calls(), st.data(), st.integers(0, 70))
 @settings(max_examples=100, deadline=None)
 def test_any_order_gives_an_equal_state_after_a_close_too(sent: list[Envelope], data: st.DataObject, day: int) -> None:

@@ -100,9 +100,11 @@ class AccountState:
         if day != self.last_active:
             self.past += 1
         if usage.active:
-            last = self.lasts.get(day)
-            if last is None:
+            offset = day - self.origin
+            # Asked of the mask, not of `lasts`: the day's first call may have come too late to count for the habit.
+            if offset < 0 or not self.active >> offset & 1:
                 self._note_active(day, received_day)
+            last = self.lasts.get(day)
             if last is None or at > last[0] or (at == last[0] and envelope.id > last[1]):
                 self.lasts[day] = (at, envelope.id)
                 if len(self.lasts) > LAST_DAYS:

@@ -22,48 +22,48 @@ CHUNK = 500
 _COLUMNS = "account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest, partition, closed_day"
 
 ACCOUNTS = f"""-- states by name
-SELECT {_COLUMNS} FROM scoring.accounts WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
-DAYS = "SELECT account, day, counts::text FROM scoring.day_counts WHERE account = ANY($1::text[])"
-USERS = "SELECT account, user_id, block, mask FROM scoring.user_days WHERE account = ANY($1::text[])"
-FACTS = "SELECT account, name, versions::text FROM scoring.facts WHERE account = ANY($1::text[])"
+SELECT {_COLUMNS} FROM accounts WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
+DAYS = "SELECT account, day, counts::text FROM day_counts WHERE account = ANY($1::text[])"
+USERS = "SELECT account, user_id, block, mask FROM user_days WHERE account = ANY($1::text[])"
+FACTS = "SELECT account, name, versions::text FROM facts WHERE account = ANY($1::text[])"
 
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
-SELECT account FROM scoring.accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
+SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
 ROWS_OF_PARTITION = f"""-- the own rows of a partition's accounts, after a name
-SELECT {_COLUMNS} FROM scoring.accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
+SELECT {_COLUMNS} FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
 SOURCES = """-- how many calls of each source happened on a day, by the accounts of a partition
 SELECT substr(c.key, 2) AS source, sum(c.value::bigint)::bigint AS calls
-FROM scoring.accounts a JOIN scoring.day_counts d ON d.account = a.account AND d.day = $2, jsonb_each_text(d.counts) c
+FROM accounts a JOIN day_counts d ON d.account = a.account AND d.day = $2, jsonb_each_text(d.counts) c
 WHERE a.partition = $1 AND c.key LIKE '@%' GROUP BY c.key"""
 
-DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM scoring.dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
+DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
 DEDUP_BUCKETS = """-- the ids of some buckets
-SELECT d.partition, d.lane, d.bucket, d.ids, d.bodies FROM scoring.dedup d
+SELECT d.partition, d.lane, d.bucket, d.ids, d.bodies FROM dedup d
 JOIN unnest($1::int[], $2::smallint[], $3::int[]) AS w(partition, lane, bucket) USING (partition, lane, bucket)"""
 
-LINKS = "SELECT subject, account, occurred_us, event_id FROM scoring.users WHERE subject = ANY($1::text[])"
+LINKS = "SELECT subject, account, occurred_us, event_id FROM users WHERE subject = ANY($1::text[])"
 WAITING = """-- parked calls of users who are linked now, oldest first
-SELECT id, subject, source, envelope FROM scoring.parked WHERE partition = $1 AND subject = ANY($2::text[]) ORDER BY id"""
-PARKED = "SELECT partition, source, count(*)::int AS calls FROM scoring.parked WHERE partition = ANY($1::int[]) GROUP BY 1, 2"
+SELECT id, subject, source, envelope FROM parked WHERE partition = $1 AND subject = ANY($2::text[]) ORDER BY id"""
+PARKED = "SELECT partition, source, count(*)::int AS calls FROM parked WHERE partition = ANY($1::int[]) GROUP BY 1, 2"
 
 EXPIRED = """-- calls parked for too long
 SELECT partition, source, array_agg(id) AS ids FROM (
-    SELECT id, partition, source FROM scoring.parked WHERE partition = ANY($1::int[]) AND received_day < $2 ORDER BY id LIMIT 5000) AS old
+    SELECT id, partition, source FROM parked WHERE partition = ANY($1::int[]) AND received_day < $2 ORDER BY id LIMIT 5000) AS old
 GROUP BY 1, 2"""
 
-POSITIONS = "SELECT topic, partition, next_offset FROM scoring.positions WHERE partition = ANY($1::int[])"
+POSITIONS = "SELECT topic, partition, next_offset FROM positions WHERE partition = ANY($1::int[])"
 FIRST_POSITIONS = """-- where the first owner begins
-INSERT INTO scoring.positions (topic, partition, first_offset, next_offset)
+INSERT INTO positions (topic, partition, first_offset, next_offset)
 SELECT t, p, o, o FROM unnest($1::text[], $2::int[], $3::bigint[]) AS n(t, p, o)"""
 DEPLOYMENT = """-- facts that are fixed when the deployment first runs
-INSERT INTO scoring.deployment (name, value) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (name) DO NOTHING"""
+INSERT INTO deployment (name, value) SELECT * FROM unnest($1::text[], $2::text[]) ON CONFLICT (name) DO NOTHING"""
 CLOSES = """-- how far each partition's closes have come
-SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM scoring.closes WHERE partition = ANY($1::int[])
+SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM closes WHERE partition = ANY($1::int[])
 ORDER BY partition, stage, day DESC"""
-RECORDS = "SELECT day, record::text AS record FROM scoring.day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
-LEFTOVERS = "SELECT id, partition, topic, target, records FROM scoring.outbox WHERE partition = ANY($1::int[]) ORDER BY id"
+RECORDS = "SELECT day, record::text AS record FROM day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
+LEFTOVERS = "SELECT id, partition, topic, target, records FROM outbox WHERE partition = ANY($1::int[]) ORDER BY id"
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
-SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM scoring.closes WHERE day = $1"""
+SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM closes WHERE day = $1"""
 
 _records = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 
@@ -172,7 +172,7 @@ async def _residents(pg: RawConnection, accounts: list[str]) -> Iterable[Residen
 async def deployment(pg: RawConnection, facts: dict[str, str]) -> dict[str, str]:
     """Return what the deployment was first run with; `facts` count only on its first run."""
     await pg.execute(DEPLOYMENT, list(facts), list(facts.values()))
-    return {row["name"]: row["value"] for row in await pg.fetch("SELECT name, value FROM scoring.deployment")}
+    return {row["name"]: row["value"] for row in await pg.fetch("SELECT name, value FROM deployment")}
 
 
 async def positions(pg: RawConnection, starts: dict[Place, int]) -> dict[Place, int]:

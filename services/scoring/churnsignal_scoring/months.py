@@ -7,7 +7,7 @@ from churnsignal_common.postgres.engine import RawConnection
 from churnsignal_scoring.health.days import from_date, to_date
 
 EXISTING = """-- the months there are
-SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'scoring.score_history'::regclass"""
+SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'score_history'::regclass"""
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('churnsignal-score-history'))"
 
 
@@ -33,8 +33,8 @@ async def make_months(pg: RawConnection, day: int, keep: int) -> None:
     for first in (month, _next(month)):
         if _name(first) not in existing:
             span = f"FROM ({from_date(first)}) TO ({from_date(_next(first))})"
-            await pg.execute(f"CREATE TABLE scoring.{_name(first)} PARTITION OF scoring.score_history FOR VALUES {span}")
+            await pg.execute(f"CREATE TABLE {_name(first)} PARTITION OF score_history FOR VALUES {span}")
     oldest = _name(_first_kept(day, keep))
     for name in sorted(existing):
         if name < oldest:
-            await pg.execute(f"DROP TABLE scoring.{name}")
+            await pg.execute(f"DROP TABLE {name}")

@@ -6,11 +6,11 @@ from typing import Any
 from churnsignal_common.postgres.engine import RawConnection
 
 CLAIM = """-- take partitions: whoever held an older epoch can write no more
-INSERT INTO scoring.ownership AS o (partition, epoch, owner) SELECT p, 1, $2 FROM unnest($1::int[]) AS p ORDER BY p
+INSERT INTO ownership AS o (partition, epoch, owner) SELECT p, 1, $2 FROM unnest($1::int[]) AS p ORDER BY p
 ON CONFLICT (partition) DO UPDATE SET epoch = o.epoch + 1, owner = $2, taken_at = now() RETURNING partition, epoch"""
 
 CHECK = """-- lock our epochs until the commit: a new owner waits for us, or we see its epoch
-SELECT partition, epoch FROM scoring.ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE"""
+SELECT partition, epoch FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE"""
 
 
 class Fenced(Exception):

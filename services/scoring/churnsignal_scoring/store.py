@@ -19,42 +19,42 @@ crash.declare("scoring.in_transaction")
 
 PROGRESS = """-- lock our epochs until the commit (a new owner waits for us, or we see its epoch), and in the same round trip
 -- move the offsets, count what became of each record, remember the ids, and delete what Kafka has
-WITH owned AS (SELECT partition, epoch FROM scoring.ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE),
+WITH owned AS (SELECT partition, epoch FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE),
 moved AS (
-    UPDATE scoring.positions p SET next_offset = n.next FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n(topic, partition, next)
+    UPDATE positions p SET next_offset = n.next FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n(topic, partition, next)
     WHERE p.topic = n.topic AND p.partition = n.partition),
 counted AS (
-    INSERT INTO scoring.outcomes AS o (topic, partition, outcome, reason, count)
+    INSERT INTO outcomes AS o (topic, partition, outcome, reason, count)
     SELECT * FROM unnest($5::text[], $6::int[], $7::text[], $8::text[], $9::bigint[])
     ON CONFLICT (topic, partition, outcome, reason) DO UPDATE SET count = o.count + EXCLUDED.count),
 remembered AS (
-    INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
+    INSERT INTO dedup (partition, lane, bucket, written, ids, bodies)
     SELECT p, l, b, $15, i, o FROM unnest($10::int[], $11::smallint[], $12::int[], $13::bytea[], $14::bytea[]) AS n(p, l, b, i, o)),
-published AS (DELETE FROM scoring.outbox WHERE id = ANY($16::bigint[]))
+published AS (DELETE FROM outbox WHERE id = ANY($16::bigint[]))
 SELECT partition, epoch FROM owned"""
 
 JOIN_DEDUP = """-- join the small rows of one bucket into one
-WITH gone AS (DELETE FROM scoring.dedup WHERE partition = $1 AND lane = $2 AND bucket = $3 AND octet_length(ids) < 65536
+WITH gone AS (DELETE FROM dedup WHERE partition = $1 AND lane = $2 AND bucket = $3 AND octet_length(ids) < 65536
               RETURNING id, written, ids, bodies)
-INSERT INTO scoring.dedup (partition, lane, bucket, written, ids, bodies)
+INSERT INTO dedup (partition, lane, bucket, written, ids, bodies)
 SELECT $1, $2, $3, max(written), string_agg(ids, ''::bytea ORDER BY id), string_agg(bodies, ''::bytea ORDER BY id) FROM gone
 HAVING count(*) > 0"""
 
 DROP_DEDUP = """-- ids that no retry can repeat any more
-DELETE FROM scoring.dedup d USING unnest($1::int[], $2::smallint[], $3::int[]) AS n(partition, lane, bucket)
+DELETE FROM dedup d USING unnest($1::int[], $2::smallint[], $3::int[]) AS n(partition, lane, bucket)
 WHERE d.partition = n.partition AND d.lane = n.lane AND d.bucket = n.bucket"""
 
 STATES = """-- what changed of the accounts, their days, users and facts; a profile only when it changed
 WITH days AS (
-    INSERT INTO scoring.day_counts (account, day, counts) SELECT * FROM unnest($16::text[], $17::int[], $18::jsonb[])
+    INSERT INTO day_counts (account, day, counts) SELECT * FROM unnest($16::text[], $17::int[], $18::jsonb[])
     ON CONFLICT (account, day) DO UPDATE SET counts = EXCLUDED.counts),
 users AS (
-    INSERT INTO scoring.user_days (account, user_id, block, mask) SELECT * FROM unnest($19::text[], $20::text[], $21::int[], $22::int[])
+    INSERT INTO user_days (account, user_id, block, mask) SELECT * FROM unnest($19::text[], $20::text[], $21::int[], $22::int[])
     ON CONFLICT (account, block, user_id) DO UPDATE SET mask = EXCLUDED.mask),
 facts AS (
-    INSERT INTO scoring.facts (account, name, versions) SELECT * FROM unnest($23::text[], $24::text[], $25::jsonb[])
+    INSERT INTO facts (account, name, versions) SELECT * FROM unnest($23::text[], $24::text[], $25::jsonb[])
     ON CONFLICT (account, name) DO UPDATE SET versions = EXCLUDED.versions)
-INSERT INTO scoring.accounts AS a (account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest,
+INSERT INTO accounts AS a (account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest,
     partition, band, score, coverage, profile, closed_day)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[], $8::text[], $9::bytea[],
     $10::int[], $11::text[], $12::int[], $13::int[], $14::jsonb[], $15::int[])
@@ -64,44 +64,44 @@ ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active 
     closed_day = EXCLUDED.closed_day"""
 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
-DELETE FROM scoring.day_counts WHERE account = ANY($1::text[]) AND day < $2"""
+DELETE FROM day_counts WHERE account = ANY($1::text[]) AND day < $2"""
 PRUNE_USERS = """-- users' days that no evaluation can see any more
-DELETE FROM scoring.user_days WHERE account = ANY($1::text[]) AND block < $2"""
+DELETE FROM user_days WHERE account = ANY($1::text[]) AND block < $2"""
 
 SCORES = """-- what closes concluded
-INSERT INTO scoring.score_history (account, day, band, score, coverage)
+INSERT INTO score_history (account, day, band, score, coverage)
 SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[])"""
 
 CHANGES = """-- changes of band, kept beside their publication
-INSERT INTO scoring.risk_changes (account, sequence, day, cause, from_band, to_band, body)
+INSERT INTO risk_changes (account, sequence, day, cause, from_band, to_band, body)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[])"""
 
 LINKS = """-- users' accounts; the later link wins
-INSERT INTO scoring.users AS u (subject, partition, account, occurred_us, event_id)
+INSERT INTO users AS u (subject, partition, account, occurred_us, event_id)
 SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::text[])
 ON CONFLICT (subject) DO UPDATE SET account = EXCLUDED.account, occurred_us = EXCLUDED.occurred_us, event_id = EXCLUDED.event_id"""
 
 PARK = """-- calls of users that nobody knows yet
-INSERT INTO scoring.parked (partition, subject, source, received_day, envelope)
+INSERT INTO parked (partition, subject, source, received_day, envelope)
 SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bytea[])"""
 UNPARK = """-- credited
-DELETE FROM scoring.parked WHERE id = ANY($1::bigint[])"""
+DELETE FROM parked WHERE id = ANY($1::bigint[])"""
 
 CLOSES = """-- steps of the day closes
-INSERT INTO scoring.closes AS c (day, partition, stage, cause, positions, partial)
+INSERT INTO closes AS c (day, partition, stage, cause, positions, partial)
 SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
 ON CONFLICT (day, partition) DO UPDATE SET stage = EXCLUDED.stage, cause = coalesce(EXCLUDED.cause, c.cause),
     positions = coalesce(EXCLUDED.positions, c.positions), partial = coalesce(EXCLUDED.partial, c.partial), moved_at = now()"""
 
 RECORD = """-- the day's record: made once, never again
-INSERT INTO scoring.day_records (day, record) VALUES ($1, $2::jsonb)"""
+INSERT INTO day_records (day, record) VALUES ($1, $2::jsonb)"""
 
 OUTBOX = """-- to be published after the commit, in this order
-INSERT INTO scoring.outbox (partition, topic, target, count, records)
+INSERT INTO outbox (partition, topic, target, count, records)
 SELECT p, t, g, c, r FROM unnest($1::int[], $2::text[], $3::int[], $4::int[], $5::bytea[]) WITH ORDINALITY AS n(p, t, g, c, r, place)
 ORDER BY place RETURNING id"""
 PUBLISHED = """-- published and acknowledged
-DELETE FROM scoring.outbox WHERE id = ANY($1::bigint[])"""
+DELETE FROM outbox WHERE id = ANY($1::bigint[])"""
 
 
 class Store:

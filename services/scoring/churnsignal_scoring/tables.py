@@ -3,7 +3,7 @@
 from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
-metadata = MetaData(schema="scoring")
+metadata = MetaData()
 
 accounts = Table(
     "accounts",

@@ -17,8 +17,13 @@ def driver_url(url: str) -> str:
 
 
 @contextlib.asynccontextmanager
-async def open_engine(url: str, service: str, *, pool: int = 5, command_timeout_s: float = 15.0) -> AsyncIterator[AsyncEngine]:
-    """Yield an engine; a black-holed server fails a query after `command_timeout_s`, a full pool after 2 s."""
+async def open_engine(
+    url: str, service: str, *, schema: str = "", pool: int = 5, command_timeout_s: float = 15.0
+) -> AsyncIterator[AsyncEngine]:
+    """Yield an engine; a black-holed server fails a query after `command_timeout_s`, a full pool after 2 s.
+
+    Names without a schema are those of `schema`, by default the service's own: a rebuild runs the same statements on a copy beside it.
+    """
     engine = create_async_engine(
         driver_url(url),
         pool_size=pool,
@@ -31,6 +36,7 @@ async def open_engine(url: str, service: str, *, pool: int = 5, command_timeout_
             "command_timeout": command_timeout_s,
             "server_settings": {
                 "application_name": f"churnsignal-{service}",
+                "search_path": schema or service.partition("-")[0],
                 "statement_timeout": str(int(command_timeout_s * 1000)),
                 "lock_timeout": "5000",
                 "idle_in_transaction_session_timeout": "30000",

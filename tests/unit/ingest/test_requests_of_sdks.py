@@ -262,8 +262,60 @@ async def test_browsers_may_send_from_anywhere() -> None:
 
         assert preflight.status == 200
         assert preflight.headers["access-control-allow-origin"] == call.headers["access-control-allow-origin"] == "https://app.example"
-        assert "x-retry-count" in preflight.headers["access-control-allow-headers"]
+        assert "access-control-allow-headers" not in preflight.headers
         assert call.headers["access-control-expose-headers"] == "Retry-After"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", ["/v1/track", "/v1/b", "/beacon/v1/batch", "/sourceConfig/"])
+async def test_a_browser_may_send_whatever_headers_its_sdk_adds(path: str) -> None:
+    async with serving() as service:
+        asked = "AnonymousId, SentAt, Authorization, Rsa-Retry-Attempt, X-Retry-Count"
+        preflight = await service.ask(path, method="OPTIONS", key=None, origin="https://app.example", access_control_request_headers=asked)
+
+        assert (preflight.status, preflight.headers["access-control-allow-headers"]) == (200, asked)
+        assert "POST" in preflight.headers["access-control-allow-methods"]
+
+
+@pytest.mark.asyncio
+async def test_a_beacon_has_its_key_in_the_query_and_no_header_but_its_type() -> None:
+    async with serving() as service:
+        beacon = await service.ask(f"/beacon/v1/batch?writeKey={RUDDER}", {"batch": [track()]}, key=None, content_type="text/plain")
+        without = await service.ask("/beacon/v1/batch", {"batch": [track()]}, key=None)
+
+        assert (beacon.status, [e.source for e in service.envelopes]) == (200, ["rudder"])
+        assert (without.status, without.json["code"]) == (401, "no_write_key")
+
+
+@pytest.mark.asyncio
+async def test_a_batch_may_carry_its_key_in_each_call_and_no_record_keeps_it() -> None:
+    async with serving() as service:
+        batch = {"batch": [{**track(), "writeKey": KEY}, {"type": "nope", "writeKey": KEY}, {**track(), "writeKey": KEY}]}
+
+        answer = await service.ask("/v1/b", batch, key=None, content_type="text/plain")
+
+        assert (answer.status, [told["index"] for told in answer.json["rejected"]]) == (200, [1])
+        assert len(service.envelopes) == 2
+        assert not [value for _, _, values in service.producer.sent for value in values if KEY.encode() in value]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("path", ["/v1/merge", "/v1/audiencelist", "/v1/nothing", "/pixel/v1/track"])
+async def test_sdk_paths_that_are_not_served_say_so_in_the_words_that_sdks_read(path: str) -> None:
+    async with serving() as service:
+        answer = await service.ask(path, track(), origin="https://app.example")
+
+        assert (answer.status, answer.json["code"], answer.json["success"]) == (404, "unknown_path", False)
+        assert answer.headers["access-control-allow-origin"] == "https://app.example"
+        assert service.rested == []
+
+
+@pytest.mark.asyncio
+async def test_tools_for_rudderstack_find_a_healthy_server() -> None:
+    async with serving() as service:
+        answer = await service.ask("/health", method="GET", key=None)
+
+        assert (answer.status, answer.json["server"], service.rested) == (200, "UP", [])
 
 
 @pytest.mark.asyncio
@@ -283,11 +335,30 @@ async def test_settings_documents_send_browsers_back_to_us() -> None:
         unknown = await service.ask("/v1/projects/x/settings", method="GET", key=None)
 
         assert (
-            segment.json["integrations"]["Segment.io"] | {"apiKey": browser, "apiHost": "in.example/v1"}
+            segment.json["integrations"]["Segment.io"] | {"apiKey": browser, "apiHost": "in.example/v1", "protocol": "https"}
             == segment.json["integrations"]["Segment.io"]
         )
         assert rudder.json["source"]["enabled"] is True
         assert unknown.status == 401
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("headers", "protocol"),
+    [
+        ({"host": "127.0.0.1:8080"}, "http"),
+        ({"host": "localhost"}, "http"),
+        ({"host": "in.example"}, "https"),
+        ({"host": "in.example:8080", "x_forwarded_proto": "http"}, "http"),
+        ({"host": "localhost:8080", "x_forwarded_proto": "https"}, "https"),
+        ({"host": "in.example", "x_forwarded_proto": "gopher"}, "https"),
+    ],
+)
+async def test_browsers_are_sent_to_tls_except_on_a_developers_machine(headers: dict[str, str], protocol: str) -> None:
+    async with serving() as service:
+        answer = await service.ask(f"/v1/projects/{KEYS[Scope.BROWSER]}/settings", method="GET", key=None, **headers)
+
+        assert answer.json["integrations"]["Segment.io"]["protocol"] == protocol
 
 
 @pytest.mark.asyncio

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qs
 
 import msgspec
@@ -14,7 +14,7 @@ from churnsignal_common.clock import Clock
 from churnsignal_common.runtime.attempt import attempt
 
 from churnsignal_ingest.api.body import Body, ClientGone, Receive
-from churnsignal_ingest.api.documents import rudder_source_config, segment_settings
+from churnsignal_ingest.api.documents import rudder_health, rudder_source_config, segment_settings
 from churnsignal_ingest.api.replies import OK, answer, refusal
 from churnsignal_ingest.auth.directory import Directory, key_of_basic
 from churnsignal_ingest.metrics import Metrics
@@ -39,14 +39,25 @@ _NAMES = ("batch", "track", "identify", "group", "page", "screen", "alias", "imp
 _ROUTES: dict[str, str] = {
     f"/v1/{spelling}{slash}": name for spelling, name in [*((n, n) for n in _NAMES), *_LETTERS.items()] for slash in ("", "/")
 }
+# Where RudderStack's browser SDK sends its beacons; a beacon has no headers of its own, so that its key is in the query.
+_ROUTES["/beacon/v1/batch"] = "batch"
+# SDK-like paths that we do not serve are refused in the words that SDKs read.
+_SDK_PATHS = ("/v1/", "/beacon/", "/pixel/")
 _JSON = (b"content-type", b"application/json")
 _OK_START = {"type": "http.response.start", "status": 200, "headers": [_JSON, (b"content-length", str(len(OK)).encode())]}
 _OK_BODY = {"type": "http.response.body", "body": OK}
-_PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, POST, OPTIONS"),
-    (b"access-control-allow-headers", b"authorization, content-type, content-encoding, x-retry-count, anonymousid"),
-    (b"access-control-max-age", b"900"),
-]
+_ALLOW_HEADERS = b"access-control-allow-headers"
+_PREFLIGHT = [(b"access-control-allow-methods", b"GET, POST, OPTIONS"), (b"access-control-max-age", b"900")]
+
+
+class Asked(NamedTuple):
+    """One request: what it is about, and where its body comes from."""
+
+    route: str
+    headers: Headers
+    query: bytes
+    body: Body
+    receive: Receive
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,36 +89,38 @@ class Tracking:
         elif scope["type"] == "http" and _is_document(scope["path"]):
             headers: Headers = dict(scope["headers"])
             await _send(send, await self._document(scope, headers), headers.get(b"origin"))
+        elif scope["type"] == "http" and scope["path"].startswith(_SDK_PATHS):
+            await _send(send, refusal(RequestProblem(Problem.UNKNOWN_PATH)), dict(scope["headers"]).get(b"origin"))
         else:
             await self._rest(scope, receive, send)
 
     async def _serve(self, route: str, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         headers: Headers = dict(scope["headers"])
-        body = Body(self._in.gate)
+        asked = Asked(route, headers, scope["query_string"], Body(self._in.gate), receive)
         try:
-            reply = await self._answer(route, scope["method"], headers, body, receive)
+            reply = await self._answer(scope["method"], asked)
         except RequestProblem as problem:
             reply = refusal(problem)
         except ClientGone:
             return
         finally:
-            body.done()
+            asked.body.done()
         await _send(send, reply, headers.get(b"origin"))
         self._in.metrics.request(route, reply[0], perf_counter() - started)
 
-    async def _answer(self, route: str, method: str, headers: Headers, body: Body, receive: Receive) -> Reply:
+    async def _answer(self, method: str, asked: Asked) -> Reply:
         if method == "POST":
-            return 200, await self._take(route, headers, body, receive), []
+            return 200, await self._take(asked), []
         if method == "OPTIONS":
-            return 200, OK, _PREFLIGHT
+            return _preflight(asked.headers)
         raise RequestProblem(Problem.METHOD)
 
-    async def _take(self, route: str, headers: Headers, body: Body, receive: Receive) -> bytes:
+    async def _take(self, asked: Asked) -> bytes:
         """Return the answer's body after the ack, or raise RequestProblem."""
-        if route == "m":
+        if asked.route == "m":
             return OK
-        inside = self._in
+        inside, headers = self._in, asked.headers
         if b"x-retry-count" in headers:
             self._note_retry(headers[b"x-retry-count"])
         limits = inside.judge.limits
@@ -115,29 +128,29 @@ class Tracking:
         if declared > limits.rudder_batch_bytes:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
         inside.gate.check(declared)
-        source, judged, acked = await self._hand_over(route, headers, body, receive)
+        source, judged, acked = await self._hand_over(asked)
         if acked is not None and not await acked:
             raise RequestProblem(Problem.KAFKA_AWAY)
         self._count(source, judged)
         return answer(judged)
 
-    async def _hand_over(self, route: str, headers: Headers, body: Body, receive: Receive) -> tuple[str, Judged, Acked | None]:
+    async def _hand_over(self, asked: Asked) -> tuple[str, Judged, Acked | None]:
         """Read, authenticate, judge, and give the records to the coalescer. The request's bytes end with this frame, while they are warm."""
-        inside = self._in
+        inside, headers, body = self._in, asked.headers, asked.body
         limits = inside.judge.limits
         # A key in the header is judged before its body costs anything; many SDKs have it in the body only.
         grant = await inside.directory.of_header(headers.get(b"authorization", b""))
-        raw = await body.read(receive, limits.rudder_batch_bytes)
+        raw = await body.read(asked.receive, limits.rudder_batch_bytes)
         plain = body.unpack(raw, headers.get(b"content-encoding", b"").strip().lower(), limits.rudder_batch_bytes)
-        parcel = _open(route, plain, headers)
+        parcel = _open(asked.route, plain, headers)
         if grant is None:
-            grant = await inside.directory.of_body(parcel.write_key)
+            grant = await inside.directory.of_body(parcel.write_key or _key_in_query(asked.query))
         if len(plain) > limits.batch_bytes and not grant.sender.rudder:
             raise RequestProblem(Problem.BATCH_TOO_LARGE)
         wait_s = grant.bucket.take(len(parcel.items), inside.monotonic())
         if wait_s:
             raise RequestProblem(Problem.RATE_LIMITED, wait_s)
-        judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, importing=route == "import")
+        judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, importing=asked.route == "import")
         acked = inside.coalescer.put(judged.records) if judged.records else None
         judged.records.clear()
         body.done()
@@ -160,15 +173,17 @@ class Tracking:
 
     async def _document(self, scope: Scope, headers: Headers) -> Reply:
         if scope["method"] == "OPTIONS":
-            return 200, OK, _PREFLIGHT
+            return _preflight(headers)
         path: str = scope["path"]
         try:
+            if path.rstrip("/") == "/health":
+                return 200, msgspec.json.encode(rudder_health()), []
             if path.startswith("/v1/projects/"):
                 key = path.split("/")[3]
                 await self._in.directory.look_up(key)
-                return 200, msgspec.json.encode(segment_settings(key, headers.get(b"host", b"").decode("latin-1"))), []
-            asked = parse_qs(scope["query_string"].decode("latin-1")).get("writeKey", [""])[0]
-            key = key_of_basic(headers.get(b"authorization", b"")) or asked
+                host = headers.get(b"host", b"").decode("latin-1")
+                return 200, msgspec.json.encode(segment_settings(key, host, headers.get(b"x-forwarded-proto", b"").decode("latin-1"))), []
+            key = key_of_basic(headers.get(b"authorization", b"")) or _key_in_query(scope["query_string"]) or ""
             grant = await self._in.directory.look_up(key)
             return 200, msgspec.json.encode(rudder_source_config(grant.sender.source, key)), []
         except RequestProblem as problem:
@@ -176,7 +191,18 @@ class Tracking:
 
 
 def _is_document(path: str) -> bool:
-    return path.rstrip("/") == "/sourceConfig" or (path.startswith("/v1/projects/") and path.rstrip("/").endswith("/settings"))
+    plain = path.rstrip("/")
+    return plain in ("/sourceConfig", "/health") or (path.startswith("/v1/projects/") and plain.endswith("/settings"))
+
+
+def _preflight(headers: Headers) -> Reply:
+    """Allow whatever headers the page's SDK wants to send: each release has its own, and no cookie or session of ours hangs on them."""
+    asked = headers.get(b"access-control-request-headers")
+    return 200, OK, [*_PREFLIGHT, (_ALLOW_HEADERS, asked)] if asked else _PREFLIGHT
+
+
+def _key_in_query(query: bytes) -> str | None:
+    return parse_qs(query.decode("latin-1")).get("writeKey", [None])[0]
 
 
 def _declared_size(headers: Headers) -> int:

@@ -72,11 +72,21 @@ def open_batch(body: bytes) -> Parcel:
     except _BROKEN as error:
         is_object = isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"{"
         raise RequestProblem(Problem.MALFORMED_BATCH if is_object else Problem.MALFORMED_JSON) from None
-    context = bytes(batch.context)
+    context, calls = bytes(batch.context), parse_all(body)
+    key = _text(batch.write_key)
+    if key is None and calls is None:
+        key = _key_of_first(batch.batch)
     return Parcel(
-        batch.batch, parse_call, _text(batch.write_key), batch.sent_at,
-        batch.historical is True, None if context == b"null" else context, parse_all(body),
+        batch.batch, parse_call, key, batch.sent_at, batch.historical is True, None if context == b"null" else context, calls,
     )  # fmt: skip
+
+
+def _key_of_first(calls: list[Raw]) -> str | None:
+    """Return the write key that stands in the calls only; the first one's speaks for all of its batch."""
+    try:
+        return _text(_decode_single(calls[0]).write_key) if calls else None
+    except _BROKEN:
+        return None
 
 
 def open_single(body: bytes, kind: str) -> Parcel:

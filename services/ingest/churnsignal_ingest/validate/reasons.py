@@ -37,6 +37,7 @@ class Problem(StrEnum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     UNSUPPORTED_MEDIA = "unsupported_media_type"
     METHOD = "method_not_allowed"
+    UNKNOWN_PATH = "unknown_path"
     NO_KEY = "no_write_key"
     BAD_KEY = "invalid_write_key"
     KEYS_AWAY = "keys_unavailable"
@@ -104,6 +105,9 @@ PROBLEMS: dict[Problem, Answer] = {
         415, "The Content-Type names no CloudEvents mode.", "Send application/cloudevents+json, -batch+json, or ce- headers."
     ),
     Problem.METHOD: Answer(405, "Only POST is allowed here.", "Send the call with POST."),
+    Problem.UNKNOWN_PATH: Answer(
+        404, "Nothing is served at this path.", "Send to /v1/batch or /v1/{track,identify,group,page,screen,alias}; instead of `merge` use alias."
+    ),
     Problem.NO_KEY: Answer(
         401, "There is no write key.", "Send it as the user of Basic authentication or as `writeKey` in the body."
     ),

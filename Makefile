@@ -7,7 +7,7 @@ CODE := $(wildcard libs services tools tests benchmarks)
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs locks bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots locks bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -50,6 +50,9 @@ unit: setup
 
 docs: setup ## write the documents that come from the code: contracts, OpenAPI, settings, reasons
 	@$(BIN)/python tools/docs.py
+
+screenshots: setup ## what readers see of an alert, into docs/screenshots/ (needs Chromium)
+	@$(BIN)/python tools/screenshots.py
 
 locks: setup ## cut the images' locks out of requirements.lock again
 	@$(BIN)/python tools/locks.py

@@ -1,7 +1,7 @@
 """Pure. From a message's notices to what is handed to the channel: which still matter, which card, which links."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -51,6 +51,8 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
     """Return the message in the reader's language, ready to hand over."""
     reader = Reader(Locale(delivery.locale), ZoneInfo(delivery.zone))
     shown = _card(contents, reader, now)
+    if len(contents) == 1:
+        shown = replace(shown, url=policy.account_link(contents[0].episode.account))
     note = say(reader.locale, "email.duplicate") if place.duplicate else ""
     slack = slack_body(shown, reader.locale, note) if delivery.channel is Channel.SLACK else None
     urls = _links(shown, delivery, policy, links, now) if delivery.channel is Channel.EMAIL else {}

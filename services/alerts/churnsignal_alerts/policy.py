@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog.locales import Locale
 
 from churnsignal_alerts.decide import Rules
 from churnsignal_alerts.hours import Hours
+
+# Slack's for a button.
+LONGEST_URL = 3_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,9 @@ class Policy:
     merge_from: int
     snooze: timedelta
     link_valid: timedelta
+    account_url: str | None = None
+
+    def account_link(self, account: str) -> str | None:
+        """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""
+        url = self.account_url.replace("{account}", quote(account, safe="")) if self.account_url else ""
+        return url if 0 < len(url) <= LONGEST_URL else None

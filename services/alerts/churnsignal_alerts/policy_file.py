@@ -100,6 +100,8 @@ def _advice(error: jsonschema.ValidationError) -> str:
         return "needs a Slack channel (slack), an e-mail address (email), or both: otherwise an alert could have nobody to go to"
     if error.validator == "additionalProperties":
         return f"{error.message}; known here: {', '.join(error.schema.get('properties', {}))}"
+    if error.validator == "pattern" and list(error.absolute_path) == ["account_url"]:
+        return f"{error.instance!r} is no address such as https://crm.example.com/accounts/{{account}}"
     if error.validator == "pattern":
         return f"{error.instance!r} is not one e-mail address such as team@example.com"
     if error.validator == "required":
@@ -165,6 +167,7 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         merge_from=summary.get("merge_from", 3),
         snooze=timedelta(hours=data.get("snooze_hours", 24)),
         link_valid=timedelta(days=data.get("link_days", 14)),
+        account_url=data.get("account_url"),
     )
 
 

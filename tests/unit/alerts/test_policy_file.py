@@ -29,6 +29,12 @@ MISTAKES = [
     ("a zone of a pool", HEAD + "segments:\n  a:\n    slack: '#a'\n    zone: nowhere\n", "r.yaml:7: segments.a.zone"),
     ("a country", HEAD + "hours:\n  country: XX\n", "r.yaml:5: hours.country: no calendar for 'XX'"),
     ("a number", HEAD + "summary:\n  merge_from: 1\n", "r.yaml:5: summary.merge_from: 1 is less than the minimum of 2"),
+    (
+        "an address without its place for the account",
+        HEAD + "account_url: https://crm.example.com/\n",
+        "is no address such as https://crm.example.com/accounts/{account}",
+    ),
+    ("a script as an address", HEAD + "account_url: 'javascript:alert({account})'\n", "is no address such as"),
     ("no YAML", "version: [1\n", "r.yaml:2: (file): not YAML"),
     ("no mapping", "- 1\n", "r.yaml:1: (file): [1] is not of type 'object'"),
     ("nothing", "", "r.yaml:1: (file): None is not of type 'object'"),

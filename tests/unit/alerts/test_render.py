@@ -3,26 +3,31 @@
 import os
 from dataclasses import replace
 from datetime import timedelta
-from email.headerregistry import Address
+from email import message_from_bytes
+from email.policy import default
 from html.parser import HTMLParser
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.episodes import Episode, NoticeKind, Outcome, State
 from churnsignal_alerts.inert import clean, mrkdwn
+from churnsignal_alerts.outcome import Outgoing
 from churnsignal_alerts.render.card import Card, card
 from churnsignal_alerts.render.mail import MailBody, mail_body
 from churnsignal_alerts.render.slack import SlackBody, slack_body
 from churnsignal_alerts.render.summary import summary
+from churnsignal_alerts.send.email import letter
 from churnsignal_common.contracts.risk import Band, Cause, Driver, RiskChanged
 from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.alerts import NOON, READERS, change, opened, recovered
+from tests.support.alerts import NOON, POLICY, READERS, change, opened, recovered
 
 GOLDEN = Path(__file__).parent / "golden"
 NOW = NOON + timedelta(minutes=2)
@@ -36,6 +41,7 @@ def of(account: str, **fields: Any) -> Episode:
 
 CARDS = {
     "risk": lambda reader: card(NoticeKind.RISK, opened(), reader, NOW),
+    "linked": lambda reader: replace(card(NoticeKind.RISK, opened(), reader, NOW), url="https://crm.example.com/accounts/acme"),
     "payment": lambda reader: card(
         NoticeKind.RISK, replace(opened(), change=change(knockout="payment_failed", score_before=7810, score_after=7810, cause=Cause.EVENT, profile_notice_days=None)), reader, NOW
     ),
@@ -157,16 +163,41 @@ def test_a_hostile_name_is_inert_everywhere(name: str) -> None:
         assert check_blocks(list(slack.blocks)) == []
         assert [text for text in [*parsed_texts(slack.blocks), slack.text] if "<" in text or ">" in text] == []
         found = tags(letter.html)
-        assert set(found.tags) <= {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "div", "bdi", "a", "span"}
-        assert all(link.startswith("https://alerts.example.com/a/") for link in found.links)
+        assert set(found.tags) <= {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "div", "bdi", "a", "span", "img"}
+        assert all(link.startswith("https://alerts.example.com/a/") or link == "cid:score@churnsignal" for link in found.links)
         assert "\n" not in letter.subject
         assert "\r" not in letter.text
         assert "\u202e" not in letter.text + letter.html + slack.text
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_a_hostile_name_makes_one_recipient(name: str) -> None:
-    assert str(Address(display_name=clean(name, 60), addr_spec="hanako@example.com")).endswith("hanako@example.com>") or not clean(name, 60)
+def test_a_hostile_name_makes_one_recipient_one_subject_and_one_picture(name: str) -> None:
+    shown = spoiled(name)[0]
+    told = Outgoing("ep_1.1", "hanako@example.com", name, shown.episodes, mail=mail(shown, "en"))
+
+    read = message_from_bytes(letter(told, "Churnsignal <alerts@churnsignal.test>", NOW).as_bytes(), policy=default)
+
+    assert [address.addr_spec for address in read["To"].addresses] == ["hanako@example.com"]
+    assert [name for name in ("Subject", "To", "From") if len(read.get_all(name, [])) != 1] == []
+    assert [key for key in read.keys() if key.lower() in ("bcc", "cc")] == []  # noqa: SIM118 a message, not a mapping
+    images = [part for part in read.walk() if part.get_content_maintype() == "image"]
+    assert [(image["Content-ID"], image.get_content_disposition()) for image in images] == [("<score@churnsignal>", "inline")]
+
+
+@pytest.mark.parametrize("address", ["a@example.com, b@example.com", "a@example.com\nBcc: b@example.com", "nobody", ""])
+def test_what_is_not_one_address_is_refused(address: str) -> None:
+    shown = CARDS["risk"](READERS["en"])
+
+    with pytest.raises(ValueError, match=r".*"):
+        letter(Outgoing("k", address, "Name", shown.episodes, mail=mail(shown, "en")), "alerts@churnsignal.test", NOW)
+
+
+@pytest.mark.parametrize("account", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_account_id_leads_nowhere_else(account: str) -> None:
+    url = replace(POLICY, account_url="https://crm.example.com/a/{account}?tab=health").account_link(account)
+
+    assert url is None or (urlsplit(url).hostname, urlsplit(url).query) == ("crm.example.com", "tab=health")
+    assert url is None or (len(url) <= 3000 and set(url) <= set(ascii_letters + digits + "-._~%:/?="))
 
 
 def test_a_name_keeps_its_joined_emoji_and_its_direction() -> None:

@@ -1,6 +1,6 @@
 """Pure. Put drivers, knock-outs and counterfactuals into sentences with their numbers and baselines."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from churnsignal_common.catalog import formats
 from churnsignal_common.catalog.locales import Both, Locale
@@ -43,9 +43,6 @@ def driver_sentence(locale: Locale, driver: Driver) -> str:
     else:
         value = formats.quantity(locale, driver.value, driver.unit)
         baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
-        # "0 days; usually 0 days" says nothing twice.
-        value = formats.quantity(locale, driver.value, driver.unit)
-        baseline = "" if driver.baseline is None else formats.quantity(locale, driver.baseline, driver.unit)
         # "0 days; usually 0 days" explains nothing.
         template = reason.usual if baseline not in ("", value) else reason.plain
         sentence = template.to(locale).format(value=value, baseline=baseline, window=span)
@@ -79,7 +76,13 @@ def counterfactual_sentence(locale: Locale, change: Counterfactual, driver: Driv
     return sentence[:1].upper() + sentence[1:]
 
 
-def sparkline(trend: Iterable[int | None], width: int = 30) -> str:
-    """Return the last `width` scores as a line of blocks, low to high; a gap where there was none."""
-    recent = list(trend)[-width:]
-    return "".join("·" if score is None else _BLOCKS[min(7, max(0, score) * 8 // 10_001)] for score in recent)
+def sparkline(trend: Sequence[int | None], width: int = 24) -> str:
+    """Return the scores as at most `width` blocks, low to high, each the mean of its days; a gap where there was none."""
+    step = max(1, -(-len(trend) // width))
+    # Counted from the end, so that the last block is the newest days whatever came before.
+    parts = [trend[max(0, end - step) : end] for end in range(len(trend), 0, -step)][::-1]
+    return "".join(_block([score for score in part if score is not None]) for part in parts)
+
+
+def _block(scores: list[int]) -> str:
+    return _BLOCKS[min(7, max(0, sum(scores) // len(scores)) * 8 // 10_001)] if scores else "·"

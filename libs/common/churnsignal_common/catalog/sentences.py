@@ -31,7 +31,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "risk.headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
     "risk.headline.over": Both("{account} was at risk", "{account} 様の解約予兆(終了)"),
     "risk.headline.reminder": Both("{account} is still at risk", "{account} 様は引き続き危険です"),
-    "risk.headline.moved": Both("{account} is now yours and at risk", "危険な {account} 様の担当になりました"),
+    "risk.headline.moved": Both("{account} is now yours and at risk", "{account} 様(危険)の担当になりました"),
     "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),
     # The facts.
     "label.worth": Both("At stake", "契約額"),
@@ -39,7 +39,8 @@ _SENTENCES: Final[dict[str, Both]] = {
     "label.score": Both("Health score", "ヘルススコア"),
     "label.since": Both("Since", "いつから"),
     "label.last_use": Both("Last use", "最終利用"),
-    "label.trend": Both("Trend", "推移"),
+    "label.trend": Both("Score over {days}", "{days}間のスコア"),
+    "trend.words": Both("from {first} to {last}, lowest {lowest}", "{first} → {last}(最低 {lowest})"),
     "label.why": Both("Why", "要因"),
     "label.next": Both("What to do next", "次の一手"),
     "label.better": Both("What would help", "改善の目安"),
@@ -76,7 +77,7 @@ _SENTENCES: Final[dict[str, Both]] = {
         "You look after this account now; the episode has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
     ),
     # Summaries.
-    "summary.headline": Both("{accounts} at risk", "解約予備軍 {accounts}"),
+    "summary.headline": Both("{accounts} at risk", "解約予兆のあるお客様 {accounts}"),
     "summary.total": Both("{amount} in all", "合計 {amount}"),
     "summary.intro": Both(
         "Ranked by revenue, renewal and score. Start at the top.", "契約額・更新日・スコアの順に並べています。上から順にご確認ください。"
@@ -94,9 +95,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     # Buttons, links, answers.
     "button.acknowledge": Both("I’m on it", "対応を開始"),
     "button.snooze": Both("Tell me tomorrow", "明日あらためて通知"),
+    "button.open": Both("Open the account", "お客様情報を開く"),
     "button.false_alarm": Both("False alarm", "誤検知"),
     "email.how": Both(
-        "Say “got it” with one click; the link asks once more before it acts.", "下のリンクから対応を開始できます(確認画面が開きます)。"
+        "Each of them opens a page that asks once more before it acts.", "押すと確認画面が開きます。その画面で確定してください。"
     ),
     "email.footer": Both(
         "Sent by Churnsignal to {address}. Episode {episode}.", "Churnsignal から {address} にお送りしています。アラート番号 {episode}。"

@@ -38,6 +38,9 @@ PROFILE = AccountProfile(
     lifecycle="active", created_on=date(2024, 4, 1), updated_at=_NOON,
 )  # fmt: skip
 
+# Steady for two months, then a fall, with three days on which nothing could be said.
+_TREND = (*(7100 + 40 * (day % 5) for day in range(62)), 6740, None, None, None, *(6100 - 160 * day for day in range(23)), 2310)
+
 CHANGE = RiskChanged(
     account=PROFILE, sequence=12, from_band=Band.YELLOW, to_band=Band.RED, score_before=4120, score_after=2310, coverage=10000,
     drivers=(
@@ -49,7 +52,7 @@ CHANGE = RiskChanged(
     ),
     counterfactual=Counterfactual(code="active_days", measure="active_days", value=6.0, band=Band.YELLOW),
     previous_band_since=date(2026, 11, 8), scorecard="default-1", day_record=date(2026, 11, 20), as_of=_NOON,
-    last_seen=date(2026, 11, 1), cause=Cause.CLOSE, trend=(7100, 6400, 4120, 2310),
+    last_seen=date(2026, 11, 1), cause=Cause.CLOSE, trend=_TREND,
 )  # fmt: skip
 
 _COMMANDS: tuple[Command, ...] = (

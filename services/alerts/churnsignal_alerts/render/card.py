@@ -48,6 +48,20 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """The scores of the last closes, for a picture, with what it shows in words."""
+
+    title: str
+    words: str
+    scores: tuple[int | None, ...]
+
+    @property
+    def line(self) -> str:
+        """Return it where no picture can be: blocks and words."""
+        return f"{explain.sparkline(self.scores)}  {self.words}"
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """A message. `sections` are titled lists of sentences; `acts` are the buttons; `lines` are a summary's accounts."""
 
@@ -62,6 +76,8 @@ class Card:
     lines: tuple[Line, ...] = ()
     more: str = ""
     episodes: tuple[str, ...] = field(default=())
+    history: History | None = None
+    url: str | None = None
 
 
 _HEADLINES = {
@@ -99,6 +115,7 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         notes=_notes(change, reader),
         acts=_acts(episode),
         episodes=(episode.id,),
+        history=_history(change.trend, reader.locale),
     )
 
 
@@ -147,9 +164,16 @@ def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple
     ]
     if change.last_seen:
         found.append((say(locale, "label.last_use"), formats.day(locale, change.last_seen)))
-    if any(score is not None for score in change.trend):
-        found.append((say(locale, "label.trend"), explain.sparkline(change.trend)))
     return tuple(found)
+
+
+def _history(trend: tuple[int | None, ...], locale: Locale) -> History | None:
+    known = [score for score in trend if score is not None]
+    if len(known) < 2:
+        return None
+    first, last, lowest = (formats.score(score) for score in (known[0], known[-1], min(known)))
+    title = say(locale, "label.trend", days=formats.quantity(locale, len(trend), "days"))
+    return History(title, say(locale, "trend.words", first=first, last=last, lowest=lowest), trend)
 
 
 def _worth(change: RiskChanged, locale: Locale) -> str:

@@ -9,9 +9,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.render.card import Card, Tone
+from churnsignal_alerts.render.picture import picture
 
+# The Content-ID of the picture: unique within its mail, which is all that is asked of it.
+PICTURE = "score@churnsignal"
 _SUBJECT = 150
-_COLOURS = {Tone.BAD: "#c62828", Tone.WARN: "#b26a00", Tone.GOOD: "#2e7d32", Tone.CALM: "#5f6b7a"}
+_COLOURS = {Tone.BAD: "#d43f3a", Tone.WARN: "#b9770e", Tone.GOOD: "#2e8b57", Tone.CALM: "#7a8594"}
 
 _environment = Environment(
     loader=PackageLoader("churnsignal_alerts", "templates"),
@@ -29,6 +32,7 @@ class MailBody:
     subject: str
     text: str
     html: str
+    picture: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,10 @@ class Link:
 
 def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act, str], str], duplicate: str = "") -> MailBody:
     """Return the e-mail. `links` are signed addresses by act and episode; without them nothing can be done from the mail."""
+    image = picture(card.history.scores, _COLOURS[card.tone]) if card.history else None
     facts = {
         "card": card,
+        "picture": f"cid:{PICTURE}" if image else "",
         "lang": locale.value,
         "colour": _COLOURS[card.tone],
         "buttons": [
@@ -50,6 +56,7 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
             for act in card.acts
             if not card.lines and (act, card.episodes[0]) in links
         ],
+        "open": Link(say(locale, "button.open"), card.url) if card.url else None,
         "line_links": {
             line.episode: Link(_label(Act.ACKNOWLEDGE, locale), links[key])
             for line in card.lines
@@ -61,7 +68,7 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
         "duplicate": duplicate,
     }
     text = _environment.get_template("message.txt").render(facts)
-    return MailBody(card.headline[:_SUBJECT], text, _environment.get_template("message.html").render(facts))
+    return MailBody(card.headline[:_SUBJECT], text, _environment.get_template("message.html").render(facts), image)
 
 
 def _label(act: Act, locale: Locale) -> str:

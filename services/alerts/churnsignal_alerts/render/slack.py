@@ -18,6 +18,8 @@ _STYLES = {Act.ACKNOWLEDGE: "primary"}
 # 13,200 characters in all (undocumented).
 _HEADER, _FIELD, _SECTION = 149, 500, 2_900
 _TOTAL = 12_000
+# The one button that only opens an address; Slack tells of the click all the same.
+OPEN = "open"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,8 @@ def slack_body(card: Card, locale: Locale, duplicate: str = "") -> SlackBody:
     if card.facts:
         fields = [{"type": "mrkdwn", "text": _cut(f"*{mrkdwn(label)}*\n{mrkdwn(value)}", _FIELD)} for label, value in card.facts]
         blocks.append({"type": "section", "fields": fields[:10]})
+    if card.history:
+        blocks.append(_section(card.history.title, (card.history.line,)))
     blocks += [_section(title, sentences) for title, sentences in card.sections if sentences]
     blocks += _lines(card, locale)
     if card.more:
@@ -41,8 +45,11 @@ def slack_body(card: Card, locale: Locale, duplicate: str = "") -> SlackBody:
     notes = [note for note in (f"{say(locale, 'label.state')}: {card.state}" if card.state else "", *card.notes, duplicate) if note]
     if notes:
         blocks.append({"type": "context", "elements": [_plain(note, _FIELD) for note in notes[:10]]})
-    if card.acts and not card.lines:
-        blocks.append({"type": "actions", "elements": [_button(act, card.episodes[0], locale) for act in card.acts]})
+    buttons = [_button(act, card.episodes[0], locale) for act in card.acts if not card.lines]
+    if card.url:
+        buttons.append({"type": "button", "action_id": OPEN, "text": _plain(say(locale, "button.open"), 75), "url": card.url})
+    if buttons:
+        blocks.append({"type": "actions", "elements": buttons})
     return SlackBody(_cut(mrkdwn(card.summary), _SECTION), _within(blocks))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import format_datetime
@@ -13,6 +14,7 @@ from churnsignal_common.clock import Clock
 
 from churnsignal_alerts.inert import clean
 from churnsignal_alerts.outcome import CannotSay, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.render.mail import PICTURE
 
 log = structlog.get_logger()
 
@@ -49,12 +51,11 @@ class EmailSender:
 
     def __init__(self, mailer: Mailer, clock: Clock, timeout_s: float) -> None:
         self._mailer, self._clock, self._timeout_s = mailer, clock, timeout_s
-        self._domain = mailer.sender.rpartition("@")[2].strip("> ") or "localhost"
 
     async def send(self, message: Outgoing) -> Outcome:
         """Send; everything before the content has been handed over is a safe retry, silence after it is unknown."""
         try:
-            built = self._build(message)
+            built = letter(message, self._mailer.sender, self._clock.now())
         except ValueError as error:
             return Refused(f"not one e-mail address: {type(error).__name__}")
         client = aiosmtplib.SMTP(
@@ -95,25 +96,34 @@ class EmailSender:
         del message
         return CannotSay()
 
-    def _build(self, message: Outgoing) -> EmailMessage:
-        assert message.mail is not None
-        built = EmailMessage()
-        built["From"] = self._mailer.sender
-        # Address() takes exactly one address: a comma cannot make two of them.
-        built["To"] = Address(display_name=clean(message.name, 60), addr_spec=message.address)
-        built["Subject"] = clean(message.mail.subject, 150)
-        built["Date"] = format_datetime(self._clock.now())
-        built["Message-ID"] = f"<{message.key}@{self._domain}>"
-        if message.thread:
-            built["In-Reply-To"] = message.thread
-            built["References"] = message.thread
-        built["Auto-Submitted"] = "auto-generated"
-        built["X-Churnsignal-Episode"] = ", ".join(message.episodes[:20])
-        if message.possible_duplicate:
-            built["X-Churnsignal-Possible-Duplicate"] = "yes"
-        built.set_content(message.mail.text)
-        built.add_alternative(message.mail.html, subtype="html")
-        return built
+
+def letter(message: Outgoing, sender: str, now: datetime) -> EmailMessage:
+    """Return the mail; raises ValueError for an address that is not exactly one."""
+    assert message.mail is not None
+    if not message.address:
+        raise ValueError("no address")
+    built = EmailMessage()
+    built["From"] = sender
+    # Address() takes exactly one address: a comma cannot make two of them.
+    built["To"] = Address(display_name=clean(message.name, 60), addr_spec=message.address)
+    built["Subject"] = clean(message.mail.subject, 150)
+    built["Date"] = format_datetime(now)
+    built["Message-ID"] = f"<{message.key}@{sender.rpartition('@')[2].strip('> ') or 'localhost'}>"
+    if message.thread:
+        built["In-Reply-To"] = message.thread
+        built["References"] = message.thread
+    built["Auto-Submitted"] = "auto-generated"
+    built["X-Churnsignal-Episode"] = ", ".join(message.episodes[:20])
+    if message.possible_duplicate:
+        built["X-Churnsignal-Possible-Duplicate"] = "yes"
+    built.set_content(message.mail.text)
+    built.add_alternative(message.mail.html, subtype="html")
+    if message.mail.picture:
+        # Beside the HTML that refers to it: inline, not an attachment to download.
+        html = built.get_body(("html",))
+        assert isinstance(html, EmailMessage)
+        html.add_related(message.mail.picture, "image", "png", cid=f"<{PICTURE}>", disposition="inline", filename="score.png")
+    return built
 
 
 def _answered(error: aiosmtplib.SMTPResponseException) -> Outcome:

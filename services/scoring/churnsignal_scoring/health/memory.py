@@ -3,7 +3,8 @@
 import msgspec
 from churnsignal_common.contracts.risk import Band, Cause
 
-TREND_CLOSES = 28
+# What a message draws: a quarter.
+TREND_CLOSES = 90
 
 
 class BandMemory(msgspec.Struct):

@@ -1,11 +1,11 @@
 """Pure. What a person may do with an episode; one table for buttons, links and the API."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
 
-from churnsignal_alerts.episodes import Episode, Outcome, State
+from churnsignal_alerts.episodes import Episode, Feedback, Outcome, State
 
 
 class Act(StrEnum):
@@ -16,11 +16,14 @@ class Act(StrEnum):
     REASSIGN = "reassign"
     CLOSE = "close"
     REOPEN = "reopen"
+    NOTE = "note"
+    FEEDBACK = "feedback"
+    TASK = "task"
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One act by a named person. `until` belongs to snooze, `to` to reassign, `outcome` to close."""
+    """One act by a named person. `until` and `worse_only` belong to snooze, `to` to reassign, `outcome` to close, `task` is a step of the playbook."""
 
     act: Act
     by: str
@@ -28,6 +31,9 @@ class Command:
     to: str | None = None
     outcome: Outcome | None = None
     note: str = ""
+    worse_only: bool = False
+    feedback: Feedback | None = None
+    task: int = 0
 
 
 class Answer(StrEnum):
@@ -37,23 +43,12 @@ class Answer(StrEnum):
     ALREADY = "it was so before"
     OVER = "the episode has ended"
     PAST = "the time to be told again is not in the future"
+    NO_TASK = "its playbook has no such step"
 
 
 def act(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
     """Return the episode after the command, and what became of it. The same command twice changes nothing."""
-    match command.act:
-        case Act.ACKNOWLEDGE:
-            return _acknowledge(episode, command, now)
-        case Act.SNOOZE:
-            return _snooze(episode, command, now)
-        case Act.REASSIGN:
-            return _reassign(episode, command, now)
-        case Act.CLOSE:
-            return _close(episode, command, now)
-        case Act.REOPEN:
-            return _reopen(episode, command, now)
-        case _:
-            assert_never(command.act)
+    return _ACTS[command.act](episode, command, now)
 
 
 def _acknowledge(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
@@ -69,11 +64,12 @@ def _reassign(episode: Episode, command: Command, now: datetime) -> tuple[Episod
         return episode, Answer.OVER
     if episode.csm == command.to and episode.pinned:
         return episode, Answer.ALREADY
-    return replace(_acted(episode, command, now, State.OPEN), csm=command.to, pinned=True), Answer.DONE
+    return replace(_acted(episode, command, now, State.OPEN), csm=command.to, pinned=True, stands_for=None, rung=0), Answer.DONE
 
 
 def _acted(episode: Episode, command: Command, now: datetime, state: State) -> Episode:
-    return replace(episode, state=state, by=command.by, acted_at=now, until=None, note=command.note or episode.note)
+    note = command.note or episode.note
+    return replace(episode, state=state, by=command.by, acted_at=now, until=None, worse_only=False, muted="", note=note)
 
 
 def _snooze(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
@@ -81,9 +77,9 @@ def _snooze(episode: Episode, command: Command, now: datetime) -> tuple[Episode,
         return episode, Answer.OVER
     if command.until is None or command.until <= now:
         return episode, Answer.PAST
-    if episode.state is State.SNOOZED and episode.until == command.until:
+    if episode.state is State.SNOOZED and (episode.until, episode.worse_only) == (command.until, command.worse_only):
         return episode, Answer.ALREADY
-    return replace(_acted(episode, command, now, State.SNOOZED), until=command.until), Answer.DONE
+    return replace(_acted(episode, command, now, State.SNOOZED), until=command.until, worse_only=command.worse_only), Answer.DONE
 
 
 def _close(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
@@ -96,11 +92,35 @@ def _close(episode: Episode, command: Command, now: datetime) -> tuple[Episode, 
 def _reopen(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
     if episode.state is State.OPEN:
         return episode, Answer.ALREADY
-    return replace(_acted(episode, command, now, State.OPEN), ended_at=None, outcome=None), Answer.DONE
+    return replace(_acted(episode, command, now, State.OPEN), ended_at=None, outcome=None, rung=0), Answer.DONE
 
 
-def wake(episode: Episode, now: datetime) -> Episode:
-    """Return the episode after its snooze has run out."""
-    if episode.state is not State.SNOOZED or episode.until is None or now < episode.until:
-        return episode
-    return replace(episode, state=State.OPEN, until=None)
+def _task(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
+    if not 0 <= command.task < len(episode.tasks):
+        return episode, Answer.NO_TASK
+    if episode.tasks[command.task].done_at is not None:
+        return episode, Answer.ALREADY
+    done = replace(episode.tasks[command.task], done_by=command.by, done_at=now)
+    return replace(episode, tasks=(*episode.tasks[: command.task], done, *episode.tasks[command.task + 1 :])), Answer.DONE
+
+
+def _note(episode: Episode, command: Command, _: datetime) -> tuple[Episode, Answer]:
+    return replace(episode, note=command.note), Answer.DONE
+
+
+def _feedback(episode: Episode, command: Command, _: datetime) -> tuple[Episode, Answer]:
+    if episode.feedback is command.feedback:
+        return episode, Answer.ALREADY
+    return replace(episode, feedback=command.feedback), Answer.DONE
+
+
+_ACTS: dict[Act, Callable[[Episode, Command, datetime], tuple[Episode, Answer]]] = {
+    Act.ACKNOWLEDGE: _acknowledge,
+    Act.SNOOZE: _snooze,
+    Act.REASSIGN: _reassign,
+    Act.CLOSE: _close,
+    Act.REOPEN: _reopen,
+    Act.NOTE: _note,
+    Act.FEEDBACK: _feedback,
+    Act.TASK: _task,
+}

@@ -85,12 +85,13 @@ async def join(kafka: AIOKafkaConsumer, brokers: Dependency, stop: Stop) -> bool
 
 
 async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, clock: Clock, patience_s: float) -> None:
-    """Every second: wake snoozed episodes, give up gaps, refresh the gauges."""
+    """Every second: do what is due by itself, give up gaps, refresh the gauges."""
     turn = 0
     while not await stop.wait(_HOUSEKEEPING_S):
         turn += 1
         try:
-            await desk.wake_snoozed()
+            while await desk.take_due() and not stop.is_set():
+                continue
             consumer.postgres.up()
             if turn % _GAP_EVERY_S == 0:
                 await consumer.probe()

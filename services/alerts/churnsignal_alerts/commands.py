@@ -1,24 +1,24 @@
-"""Flow. The one way in for whatever a person does with an episode: button, link or API; locked, decided, written in one transaction."""
+"""Flow. The one way in for whatever a person or the time does with an episode: locked, decided, written in one transaction."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from churnsignal_common.clock import Clock
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts import store
-from churnsignal_alerts.act import Act, Answer, Command, wake
-from churnsignal_alerts.episodes import Entry, Episode
-from churnsignal_alerts.metrics import COMMANDS, FEEDBACK
+from churnsignal_alerts.act import Act, Answer, Command
+from churnsignal_alerts.episodes import Contact, Episode
+from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, STEPS
 from churnsignal_alerts.people import People
-from churnsignal_alerts.plan import Plan, default_snooze, plan_command
+from churnsignal_alerts.plan import default_snooze, plan_command, plan_contact, plan_due
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
 
-TO_WAKE = text("SELECT id FROM alerts.episodes WHERE state = 'snoozed' AND until <= :now LIMIT 500")
+# In one transaction: many enough to keep up after an outage, few enough to be short.
+_AT_ONCE = 200
 
 
 class Desk:
@@ -35,29 +35,48 @@ class Desk:
             if episode is None:
                 return None
             if command.act is Act.SNOOZE and command.until is None:
-                command = replace(command, until=_tomorrow(default_snooze(now, None, setup.policy)))
+                command = replace(command, until=_tomorrow(default_snooze(command, setup.policy, now)))
             plan, answer = plan_command(episode, command, setup, now)
             if plan is not None:
                 await store.save_plan(connection, plan, now)
         COMMANDS.labels(command.act, way, answer.name.lower()).inc()
         if plan is None:
             return answer, episode
-        if command.outcome:
-            FEEDBACK.labels(command.outcome).inc()
+        said = command.outcome or command.feedback
+        if said:
+            FEEDBACK.labels(said).inc()
         log.info("command", episode=episode_id, act=command.act, way=way)
         self._wake.set()
         return answer, plan.episode
 
-    async def wake_snoozed(self) -> None:
-        """Open the episodes whose snooze is over; their reminders are queued since they were snoozed."""
-        now = self._clock.now()
+    async def note_contact(self, contact: Contact) -> None:
+        """Write a contact with an account down, on the timelines of its active episodes too."""
+        setup, now = await self._people.setup(), self._clock.now()
         async with self._engine.begin() as connection:
-            for row in (await connection.execute(TO_WAKE, {"now": now})).all():
-                episode = await store.lock_episode(connection, row.id)
-                woken = wake(episode, now) if episode else None
-                if episode and woken and woken is not episode:
-                    entry = Entry(episode.id, now, "woke", "churnsignal", "the snooze is over")
-                    await store.save_plan(connection, Plan(woken, (entry,)), now)
+            for ident in await store.save_contact(connection, contact, now):
+                episode = await store.lock_episode(connection, ident)
+                if episode and episode.active:
+                    await store.save_plan(connection, plan_contact(episode, contact, setup, now), now)
+        log.info("contact", way=contact.way)
+
+    async def take_due(self) -> bool:
+        """Do what is due by itself: snoozes that end, reminders, the next in line. Return whether more may be due."""
+        setup, now = await self._people.setup(), self._clock.now()
+        done = []
+        async with self._engine.begin() as connection:
+            due = await store.due_episodes(connection, now, _AT_ONCE)
+            for ident in due:
+                episode = await store.lock_episode(connection, ident)
+                plan = plan_due(episode, setup, now) if episode else None
+                if plan is not None:
+                    await store.save_plan(connection, plan, now)
+                    done += [entry.what for entry in plan.entries]
+        for what in done:
+            STEPS.labels(what).inc()
+        if done:
+            log.info("steps_taken", count=len(done))
+            self._wake.set()
+        return len(due) == _AT_ONCE
 
 
 def _tomorrow(until: datetime) -> datetime:

@@ -20,6 +20,7 @@ class Verdict(StrEnum):
     SUMMARISE = "came to light silently: a line in one summary"
     SUMMARISE_LATE = "too old when it reached us: a line in one summary"
     HOLD_OPEN = "already open"
+    TELL_WORSE = "became worse while snoozed until it does"
     TELL_RECOVERED = "recovered"
     SUMMARISE_RECOVERED = "recovered silently: a line in one summary"
     DIGEST_MISSED = "recovered before the first notice: a line in the digest"
@@ -47,6 +48,8 @@ class Trigger:
     overtaken_by: Band | None
 
 
+MARKEDLY = 500  # five points of the score
+
 TRIGGERS = {Kind.RISK: Trigger(Band.RED, None), Kind.EARLY_WARNING: Trigger(Band.YELLOW, Band.RED)}
 
 
@@ -65,7 +68,8 @@ def decide(kind: Kind, episode: Episode | None, change: RiskChanged, now: dateti
 
 def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
     if episode is not None and episode.active:
-        return Verdict.HOLD_OPEN
+        waits = episode.state is State.SNOOZED and episode.worse_only
+        return Verdict.TELL_WORSE if waits and is_worse(episode.change, change) else Verdict.HOLD_OPEN
     if change.cause.silent:
         return Verdict.SUMMARISE
     if now - change.as_of > rules.stale_after:
@@ -73,6 +77,13 @@ def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules:
     if episode is None or not came_back(episode, change.as_of, rules.flap_window):
         return Verdict.TELL
     return _again(episode, rules)
+
+
+def is_worse(before: RiskChanged, after: RiskChanged) -> bool:
+    """Return whether trouble that was there became markedly worse: a new fact that forces the band, or a much lower score."""
+    if after.knockout is not None and after.knockout != before.knockout:
+        return True
+    return after.score_after is not None and before.score_after is not None and before.score_after - after.score_after >= MARKEDLY
 
 
 def _again(episode: Episode, rules: Rules) -> Verdict:
@@ -102,6 +113,7 @@ def _left(episode: Episode, change: RiskChanged, trigger: Trigger) -> Verdict:
 NOTICES = {
     Verdict.TELL: NoticeKind.RISK,
     Verdict.TELL_AGAIN: NoticeKind.REOPENED,
+    Verdict.TELL_WORSE: NoticeKind.REMINDER,
     Verdict.SUMMARISE: NoticeKind.SUMMARY,
     Verdict.SUMMARISE_LATE: NoticeKind.SUMMARY,
     Verdict.DIGEST_FLAPPING: NoticeKind.NEWS,
@@ -123,9 +135,12 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
         case Verdict.HOLD_OPEN:
             assert episode is not None
             return replace(episode, change=change)
+        case Verdict.TELL_WORSE:
+            assert episode is not None
+            return replace(episode, state=State.OPEN, change=change, until=None, worse_only=False, rung=0)
         case Verdict.TELL_RECOVERED | Verdict.SUMMARISE_RECOVERED | Verdict.DIGEST_MISSED | Verdict.TELL_UNSCORED | Verdict.OVERTAKEN:
             assert episode is not None
-            return replace(episode, state=State.RECOVERED, ended_at=change.as_of, change=change, until=None)
+            return replace(episode, state=State.RECOVERED, ended_at=change.as_of, change=change, until=None, worse_only=False, next_at=None)
         case _:
             assert_never(verdict)
 
@@ -151,5 +166,5 @@ def _reopened(episode: Episode, change: RiskChanged) -> Episode:
     return replace(
         episode, state=State.OPEN, change=change, fall=change, since=change.as_of, flips=episode.flips + 1, ended_at=None, over_told=False,
         csm=episode.csm if same else None, pinned=episode.pinned and same, by=None, acted_at=None, until=None, outcome=None,
-        score_before=change.score_before,
+        score_before=change.score_before, rung=0,
     )  # fmt: skip

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 
 from churnsignal_common.contracts.risk import RiskChanged
@@ -38,8 +38,16 @@ class Outcome(StrEnum):
     NO_ACTION = "no_action"
 
 
+class Feedback(StrEnum):
+    """What a person says of the alert itself, whatever becomes of the account."""
+
+    USEFUL = "useful"
+    FALSE_ALARM = "false_alarm"
+    ALREADY_KNOWN = "already_known"
+
+
 class NoticeKind(StrEnum):
-    """What a notice says. `state` edits an earlier message in place; `summary`, `digest` and `news` are lines of one message.
+    """What a notice says. `state` edits an earlier message in place; `summary`, `digest`, `news` and `handed` are lines of one message.
 
     The first notice of an episode is `risk`, `summary`, or, when it ended before, `digest`; no episode has two of these in one telling.
     """
@@ -52,18 +60,47 @@ class NoticeKind(StrEnum):
     RECOVERY = "recovery"
     UNSCORED = "unscored"
     REMINDER = "reminder"
+    NUDGE = "nudge"
+    ESCALATED = "escalated"
     MOVED = "moved"
+    HANDED = "handed"
     STATE = "state"
 
     @property
     def alone(self) -> bool:
         """Whether it may be a message of its own; the others are always lines of a summary."""
-        return self not in (NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.NEWS)
+        return self not in (NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.NEWS, NoticeKind.HANDED)
 
     @property
     def needs_open(self) -> bool:
         """Whether it asks for action, and so must not be sent once somebody acts or the trouble is over."""
-        return self in (NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.REOPENED, NoticeKind.REMINDER, NoticeKind.MOVED)
+        return self in CALLS
+
+
+# What asks somebody to act: shown with buttons, edited when the state changes.
+CALLS = frozenset(
+    {
+        NoticeKind.RISK,
+        NoticeKind.SUMMARY,
+        NoticeKind.REOPENED,
+        NoticeKind.REMINDER,
+        NoticeKind.NUDGE,
+        NoticeKind.ESCALATED,
+        NoticeKind.MOVED,
+    }
+)
+# What tells of the end of a fall.
+ENDINGS = frozenset({NoticeKind.RECOVERY, NoticeKind.UNSCORED, NoticeKind.DIGEST, NoticeKind.NEWS})
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step of a playbook as an episode has it. `text` by language."""
+
+    text: dict[str, str]
+    due: date
+    done_by: str | None = None
+    done_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +109,10 @@ class Episode:
 
     `flips` counts how often it came back, `since` is when it last did. `told` and `over_told`: a notice of it, or of its end, has left
     or is leaving. `pinned`: a person chose the CSM. `fall` is the change with which it last entered the band, `change` is the newest risk change. `by`, `acted_at`, `until`, `outcome` and `note` belong to the last action of a person.
+
+    `rung` counts the steps of escalation that were taken, `next_at` is when the next thing is due by itself. `worse_only`: a snooze that
+    a worse score ends early. `muted` says what keeps it from being told. `stands_for` is the CSM on leave whose place `csm` takes.
+    `touched_at` is when anybody was last in contact with the account.
     """
 
     id: str
@@ -94,6 +135,14 @@ class Episode:
     outcome: Outcome | None = None
     note: str = ""
     score_before: int | None = None
+    rung: int = 0
+    next_at: datetime | None = None
+    worse_only: bool = False
+    muted: str = ""
+    stands_for: str | None = None
+    feedback: Feedback | None = None
+    tasks: tuple[Task, ...] = ()
+    touched_at: datetime | None = None
 
     @property
     def active(self) -> bool:
@@ -103,6 +152,27 @@ class Episode:
     def name(self) -> str:
         """Return the account's name, or its id when it has none."""
         return self.change.account.name or self.account
+
+
+class Way(StrEnum):
+    """How an account was contacted."""
+
+    CALL = "call"
+    EMAIL = "email"
+    MEETING = "meeting"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """One line of an account's contact log: `person` was in touch at `at`; `author` wrote it down."""
+
+    account: str
+    at: datetime
+    way: Way
+    person: str
+    note: str
+    author: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,28 @@ def next_opening(now: datetime, hours: Hours, zone: ZoneInfo, is_holiday: Callab
     return now
 
 
+def after_working(start: datetime, span: timedelta, hours: Hours, zone: ZoneInfo, is_holiday: Callable[[date], bool]) -> datetime:
+    """Return when `span` of working time has passed since `start`. Hours that never open count as always open."""
+    left, today = span, start.astimezone(zone).date()
+    for offset in range(-1, _SEARCH_DAYS):
+        day = today + timedelta(days=offset)
+        if day.weekday() not in hours.days or is_holiday(day):
+            continue
+        opens, closes = _span(day, hours, zone)
+        opens = max(opens, start)
+        if closes - opens >= left:
+            return opens + left
+        left -= max(closes - opens, timedelta(0))
+    return start + span
+
+
+def working_day(start: date, count: int, hours: Hours, is_holiday: Callable[[date], bool]) -> date:
+    """Return the day that is `count` working days after `start`; 0 is the first working day from `start` on."""
+    days = (start + timedelta(days=offset) for offset in range(_SEARCH_DAYS))
+    working = (day for day in days if day.weekday() in hours.days and not is_holiday(day))
+    return next((day for place, day in enumerate(working) if place >= count), start + timedelta(days=count))
+
+
 def _span(day: date, hours: Hours, zone: ZoneInfo) -> tuple[datetime, datetime]:
     # Local times are turned into instants one by one: a local day may have 23 or 25 hours.
     last = day if hours.end > hours.start else day + timedelta(days=1)

@@ -26,6 +26,12 @@ GAPS = Counter(
 UNCONFIGURED = Gauge("churnsignal_alerts_unconfigured_channels", "1 while neither Slack nor e-mail is configured.", registry=registry)
 FAILED = Counter("churnsignal_alerts_undeliverable_total", "Messages that could not be delivered by any way.", registry=registry)
 FEEDBACK = Counter(
-    "churnsignal_alerts_feedback_total", "Outcomes that people recorded when closing episodes.", ["verdict"], registry=registry
+    "churnsignal_alerts_feedback_total", "What people said of alerts: outcomes when closing, and feedback.", ["verdict"], registry=registry
+)
+STEPS = Counter(
+    "churnsignal_alerts_steps_total",
+    "What happened to episodes by time: snoozes that woke, reminders, escalations.",
+    ["step"],
+    registry=registry,
 )
 COMMANDS = Counter("churnsignal_alerts_commands_total", "What people did with episodes.", ["act", "way", "answer"], registry=registry)

@@ -1,8 +1,9 @@
-"""Pure. From a change, a command or a new owner to what must be written: the episode, its timeline, and who is told what and when."""
+"""Pure. From a change, a command, a new owner or a time to what must be written: the episode, its timeline, and who is told what and when."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import assert_never
 
 import msgspec
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
@@ -10,11 +11,13 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide
 from churnsignal_alerts.directory import Channel, Directory
-from churnsignal_alerts.episodes import Entry, Episode, Kind, NoticeKind
-from churnsignal_alerts.policy import Policy
-from churnsignal_alerts.route import Recipient, Routed, assigned, due, is_urgent, route
+from churnsignal_alerts.episodes import Contact, Entry, Episode, Kind, NoticeKind, State, Task
+from churnsignal_alerts.policy import Policy, Target
+from churnsignal_alerts.route import Recipient, Routed, assigned, due, due_day, is_urgent, later, route, shared, superior
 
 _SYSTEM = "churnsignal"
+# Only news may be urgent: what was told before waits for working hours.
+_FIRST = frozenset({NoticeKind.RISK, NoticeKind.REOPENED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +74,45 @@ def _tell(verdict: Verdict, episode: Episode, setup: Setup, now: datetime) -> Pl
         episode = replace(episode, csm=routed.recipient.id)
     entry = Entry(episode.id, now, _what(verdict, episode), _SYSTEM, verdict.value)
     kind = NOTICES.get(verdict)
-    if verdict is Verdict.HOLD_OPEN or kind is None:
-        return Plan(episode, (entry,), cancel=verdict is not Verdict.HOLD_OPEN, edit=not episode.active)
-    notices = _notices(episode, kind, episode.flips, verdict.value, routed, _due(kind, episode, routed, setup, now))
+    if verdict is Verdict.HOLD_OPEN:
+        return Plan(episode, (entry,))
+    when = now if kind is None else _due(kind, episode, routed, setup, now)
+    if episode.active:
+        tasks = episode.tasks if verdict is Verdict.TELL_WORSE else _tasks(episode, routed.recipient, setup.policy, now)
+        episode = replace(episode, tasks=tasks, next_at=next_due(episode, routed.recipient, setup.policy, when))
+    number = _round(now) if verdict is Verdict.TELL_WORSE else episode.flips
+    notices = _notices(episode, kind, number, verdict.value, routed, when) if kind else ()
     return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active)
+
+
+def _tasks(episode: Episode, who: Recipient, policy: Policy, now: datetime) -> tuple[Task, ...]:
+    """Return the steps of the playbook of the episode's kind and segment, with the days by which they are due."""
+    books = {book.segment: book.plays for book in policy.playbooks if book.kind is episode.kind}
+    plays = books.get(episode.change.account.segment, books.get(None, ()))
+    return tuple(Task(dict(play.text), due_day(who, now, play.within_days)) for play in plays)
+
+
+def next_due(episode: Episode, asked: Recipient, policy: Policy, since: datetime) -> datetime | None:
+    """Return when the next thing happens by itself; `since` is when `asked` was last asked, or last did something. None: never."""
+    rules = policy.follow_up
+    match episode.state:
+        case State.SNOOZED:
+            return episode.until
+        case State.ACKNOWLEDGED:
+            return later(asked, since, rules.unacknowledge) if rules.unacknowledge else None
+        case State.OPEN:
+            return later(asked, since, rules.rungs[episode.rung].after) if episode.rung < len(rules.rungs) else None
+        case State.RECOVERED | State.CLOSED:
+            return None
+        case _:
+            assert_never(episode.state)
 
 
 def _what(verdict: Verdict, episode: Episode) -> str:
     if not episode.active:
         return "ended"
-    if verdict is Verdict.HOLD_OPEN:
-        return "changed"
+    if verdict in (Verdict.HOLD_OPEN, Verdict.TELL_WORSE):
+        return "changed" if verdict is Verdict.HOLD_OPEN else "woke"
     return "reopened" if episode.flips else "opened"
 
 
@@ -98,7 +129,7 @@ def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
 def _due(kind: NoticeKind, episode: Episode, routed: Routed, setup: Setup, now: datetime) -> datetime:
     if not kind.alone:
         return due(routed.recipient, now + setup.policy.settle, urgent=False)
-    return due(routed.recipient, now, urgent=kind.needs_open and is_urgent(episode.change, setup.policy))
+    return due(routed.recipient, now, urgent=kind in _FIRST and is_urgent(episode.change, setup.policy))
 
 
 def _notices(episode: Episode, kind: NoticeKind, number: int, verdict: str, routed: Routed, due_at: datetime) -> tuple[Notice, ...]:
@@ -116,18 +147,73 @@ def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime
     entry = Entry(episode.id, now, command.act.value, command.by, _detail(command))
     notices: tuple[Notice, ...] = ()
     routed = _routed(after, setup, now)
-    if command.act is Act.SNOOZE and command.until is not None:
-        when = due(routed.recipient, command.until, urgent=False)
-        notices = _notices(after, NoticeKind.REMINDER, int(command.until.timestamp()), "the snooze is over", routed, when)
+    since = now
     if command.act is Act.REASSIGN:
-        notices = _notices(
-            after, NoticeKind.MOVED, _round(now), f"reassigned by {command.by}", routed, due(routed.recipient, now, urgent=False)
-        )
-    return Plan(after, (entry,), notices, cancel=True, edit=True), answer
+        since = due(routed.recipient, now, urgent=False)
+        notices = _notices(after, NoticeKind.MOVED, _round(now), f"reassigned by {command.by}", routed, since)
+    after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, since))
+    quiet = command.act in (Act.NOTE, Act.FEEDBACK, Act.TASK)
+    return Plan(after, (entry,), notices, cancel=not quiet, edit=not quiet), answer
+
+
+def plan_contact(episode: Episode, contact: Contact, setup: Setup, now: datetime) -> Plan:
+    """Return what a contact with the account means for an active episode: somebody is at work, so the next step waits."""
+    asked = _routed(episode, setup, now).recipient
+    wait = None if episode.next_at is None else next_due(episode, asked, setup.policy, contact.at)
+    after = replace(episode, next_at=episode.next_at if wait is None or episode.next_at is None else max(episode.next_at, wait))
+    why = f"{contact.way}; {contact.note}" if contact.note else contact.way.value
+    return Plan(after, (Entry(episode.id, now, "contact", contact.person, why),))
+
+
+def plan_due(episode: Episode, setup: Setup, now: datetime) -> Plan | None:
+    """Return what happens by itself now: a snooze wakes, what nothing came of is open again, the next in line is told. None: it is not time."""
+    if episode.next_at is None or now < episode.next_at:
+        return None
+    same = _routed(episode, setup, now)
+    match episode.state:
+        case State.SNOOZED:
+            woken = replace(episode, state=State.OPEN, until=None, worse_only=False, rung=0)
+            return _step(woken, "woke", "the snooze is over", NoticeKind.REMINDER, same, setup, now)
+        case State.ACKNOWLEDGED:
+            again = replace(episode, state=State.OPEN, rung=0)
+            return _step(again, "unacknowledged", "nothing has happened since", NoticeKind.NUDGE, same, setup, now)
+        case State.OPEN:
+            return _escalate(episode, same, setup, now)
+        case State.RECOVERED | State.CLOSED:
+            return Plan(replace(episode, next_at=None), ())
+        case _:
+            assert_never(episode.state)
+
+
+def _escalate(episode: Episode, same: Routed, setup: Setup, now: datetime) -> Plan:
+    if episode.rung >= len(setup.policy.follow_up.rungs):
+        return Plan(replace(episode, next_at=None), ())
+    target, profile = setup.policy.follow_up.rungs[episode.rung].to, episode.change.account
+    up = replace(episode, rung=episode.rung + 1)
+    match target:
+        case Target.OWNER:
+            return _step(up, "reminded", "nobody has acted", NoticeKind.NUDGE, same, setup, now)
+        case Target.MANAGER:
+            routed = superior(profile, episode.csm, setup.directory, setup.policy, setup.channels, now)
+        case Target.POOL:
+            routed = shared(profile, setup.policy, setup.channels)
+        case _:
+            assert_never(target)
+    return _step(up, "escalated", f"nobody has acted; {routed.why}", NoticeKind.ESCALATED, routed, setup, now)
+
+
+def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Routed, setup: Setup, now: datetime) -> Plan:
+    """Return a step taken by time: `routed` is told, and their working time runs until the next."""
+    when = _due(kind, episode, routed, setup, now)
+    after = replace(episode, next_at=next_due(episode, routed.recipient, setup.policy, when))
+    notices = _notices(after, kind, _round(now), why, routed, when)
+    return Plan(after, (Entry(episode.id, now, what, _SYSTEM, why),), notices, edit=what != "escalated")
 
 
 def _detail(command: Command) -> str:
-    parts = [command.until.isoformat() if command.until else "", command.to or "", command.outcome or "", command.note]
+    when = f"{command.until.isoformat()}{' or when it is worse' if command.worse_only else ''}" if command.until else ""
+    step = f"step {command.task + 1}" if command.act is Act.TASK else ""
+    parts = [when, command.to or "", command.outcome or "", command.feedback or "", step, command.note]
     return "; ".join(part for part in parts if part)
 
 
@@ -144,13 +230,14 @@ def plan_moved(episode: Episode, profile: AccountProfile, setup: Setup, now: dat
     routed = route(profile, setup.directory, setup.policy, setup.channels, now)
     if routed.recipient.id == episode.csm:
         return Plan(after, ())
-    after = replace(after, csm=routed.recipient.id)
     kind = NoticeKind.MOVED if episode.told else NoticeKind.RISK
-    notices = _notices(after, kind, _round(now), "the account has a new owner", routed, _due(kind, after, routed, setup, now))
+    when = _due(kind, after, routed, setup, now)
+    after = replace(after, csm=routed.recipient.id, rung=0)
+    after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, when))
+    notices = _notices(after, kind, _round(now), "the account has a new owner", routed, when)
     return Plan(after, (Entry(episode.id, now, "moved", _SYSTEM, routed.why),), notices, cancel=True)
 
 
-def default_snooze(now: datetime, recipient: Recipient | None, policy: Policy) -> datetime:
-    """Return when "tell me tomorrow" is: one snooze from now, moved to the person's next opening."""
-    until = now + policy.snooze
-    return due(recipient, until, urgent=False) if recipient else until
+def default_snooze(command: Command, policy: Policy, now: datetime) -> datetime:
+    """Return when a snooze without a time ends: "tell me tomorrow", or long after when a worse score ends it before."""
+    return now + (policy.worse_snooze if command.worse_only else policy.snooze)

@@ -1,14 +1,16 @@
-"""Pure. What routing.yaml says, as values: pools, hours, urgent exceptions, when to merge and how long to wait."""
+"""Pure. What routing.yaml says, as values: pools, hours, urgent exceptions, when to merge, how long to wait, what follows when nobody acts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog.locales import Locale
 
 from churnsignal_alerts.decide import Rules
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import Hours
 
 # Slack's for a button.
@@ -37,9 +39,53 @@ class Urgent:
     reasons: frozenset[str]
 
 
+class Target(StrEnum):
+    """Whom a step of escalation tells."""
+
+    OWNER = "owner"
+    MANAGER = "manager"
+    POOL = "pool"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One step when nobody acts: whom to tell, after how much working time of whoever was asked last."""
+
+    to: Target
+    after: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUp:
+    """What happens by itself. `unacknowledge`: working time after which "I'm on it" with nothing after it counts for nothing; None: never."""
+
+    rungs: tuple[Rung, ...]
+    unacknowledge: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """One step of a playbook: what to do, by language, within how many working days."""
+
+    text: Mapping[str, str]
+    within_days: int
+
+
+@dataclass(frozen=True, slots=True)
+class Playbook:
+    """What to do about a kind of episode; `segment` None is for all that have no playbook of their own."""
+
+    kind: Kind
+    segment: str | None
+    plays: tuple[Play, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How alerts are routed and paced. `settle` is how long a summary waits for more lines; from `merge_from` on, waiting notices become one message."""
+    """How alerts are routed and paced. `settle` is how long a summary waits for more lines; from `merge_from` on, waiting notices become one message.
+
+    A snooze until it is worse ends after `worse_snooze` at the latest.
+    """
 
     catch_all: Pool
     pools: Mapping[str, Pool]
@@ -51,6 +97,9 @@ class Policy:
     settle: timedelta
     merge_from: int
     snooze: timedelta
+    worse_snooze: timedelta
+    follow_up: FollowUp
+    playbooks: tuple[Playbook, ...]
     link_valid: timedelta
     account_url: str | None = None
 

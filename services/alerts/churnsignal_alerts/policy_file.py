@@ -16,7 +16,7 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_alerts.decide import Rules
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import Hours, is_country, parse_hours
-from churnsignal_alerts.policy import Policy, Pool, Urgent
+from churnsignal_alerts.policy import FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Urgent
 
 _PACKAGE = "churnsignal_alerts.config"
 
@@ -166,9 +166,34 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         settle=timedelta(minutes=summary.get("settle_minutes", 10)),
         merge_from=summary.get("merge_from", 3),
         snooze=timedelta(hours=data.get("snooze_hours", 24)),
+        worse_snooze=timedelta(days=data.get("snooze_worse_days", 14)),
+        follow_up=_follow_up(data.get("follow_up") or {}),
+        playbooks=tuple(_playbook(one) for one in data.get("playbooks") or ()),
         link_valid=timedelta(days=data.get("link_days", 14)),
         account_url=data.get("account_url"),
     )
+
+
+_STEPS: tuple[dict[str, Any], ...] = (
+    {"to": "owner", "after_hours": 9},
+    {"to": "manager", "after_hours": 9},
+    {"to": "pool", "after_hours": 18},
+)
+
+
+def _follow_up(data: Mapping[str, Any]) -> FollowUp:
+    rungs = (Rung(Target(step["to"]), timedelta(hours=step["after_hours"])) for step in data.get("steps", _STEPS))
+    quiet = data.get("unacknowledge_hours", 45)
+    return FollowUp(tuple(rungs), timedelta(hours=quiet) if quiet else None)
+
+
+def _playbook(data: Mapping[str, Any]) -> Playbook:
+    plays = tuple(Play(_texts(step["do"]), step["within_days"]) for step in data["steps"])
+    return Playbook(Kind(data["kind"]), data.get("segment"), plays)
+
+
+def _texts(written: str | dict[str, str]) -> dict[str, str]:
+    return written if isinstance(written, dict) else {locale.value: written for locale in Locale}
 
 
 def _pool(name: str, data: Mapping[str, Any]) -> Pool:

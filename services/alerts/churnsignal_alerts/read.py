@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from churnsignal_alerts import store
 from churnsignal_alerts.directory import Csm
 from churnsignal_alerts.people import csm_of
-from churnsignal_alerts.tables import attempts, csms, deliveries, episodes, notices, timeline
+from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, episodes, notices, timeline
 
 COUNTS = text("SELECT state, count(*) AS count FROM alerts.episodes GROUP BY state")
 OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
@@ -56,6 +56,13 @@ class Reader:
             query = query.where(deliveries.c.episodes.contains([episode]))
         if after:
             query = query.where(deliveries.c.id < int(after[0]))
+        return await self._rows(query)
+
+    async def contacts(self, account: str, after: list[Any] | None, limit: int) -> list[RowMapping]:
+        """Return up to limit + 1 contacts with an account, newest first."""
+        query = select(contacts).where(contacts.c.account == account).order_by(contacts.c.at.desc(), contacts.c.id.desc()).limit(limit + 1)
+        if after:
+            query = query.where(tuple_(contacts.c.at, contacts.c.id) < (datetime.fromisoformat(after[0]), int(after[1])))
         return await self._rows(query)
 
     async def attempts(self, ids: list[int]) -> list[RowMapping]:

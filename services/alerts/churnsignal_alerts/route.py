@@ -1,14 +1,14 @@
 """Pure. Who is told, by which channel and when: owner > delegate while away > manager > segment pool > catch-all. Never nobody."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
-from churnsignal_alerts.hours import Hours, holiday_calendar, next_opening
+from churnsignal_alerts.hours import Hours, after_working, holiday_calendar, next_opening, working_day
 from churnsignal_alerts.policy import Policy, Pool
 
 _CHAIN = 5
@@ -64,6 +64,24 @@ def assigned(csm: str, directory: Directory, policy: Policy, channels: frozenset
     steps: list[Step] = []
     person = _person(csm, directory, policy, channels or frozenset(Channel), now, steps)
     return Routed(person, tuple(steps)) if person else None
+
+
+def superior(
+    profile: AccountProfile, csm: str | None, directory: Directory, policy: Policy, channels: frozenset[Channel], now: datetime
+) -> Routed:
+    """Return who is above whoever looks after the account; where nobody is, its pool: a step of escalation is never left out."""
+    usable, steps = channels or frozenset(Channel), list[Step]()
+    below = directory.find(csm) or directory.find(profile.owner)
+    for other in _line(below, "manager", directory) if below else []:
+        if found := _try("manager", other, policy, usable, now, steps):
+            return Routed(found, tuple(steps))
+    return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+
+
+def shared(profile: AccountProfile, policy: Policy, channels: frozenset[Channel]) -> Routed:
+    """Return the pool of the account."""
+    steps: list[Step] = []
+    return Routed(_pool(profile.segment, policy, channels or frozenset(Channel), steps), tuple(steps))
 
 
 def _person(
@@ -157,6 +175,16 @@ def due(recipient: Recipient, now: datetime, *, urgent: bool) -> datetime:
     if urgent:
         return now
     return next_opening(now, recipient.hours, recipient.zone, holiday_calendar(recipient.country))
+
+
+def later(recipient: Recipient, start: datetime, span: timedelta) -> datetime:
+    """Return when `span` of the recipient's working time has passed."""
+    return after_working(start, span, recipient.hours, recipient.zone, holiday_calendar(recipient.country))
+
+
+def due_day(recipient: Recipient, now: datetime, days: int) -> date:
+    """Return the recipient's day that is so many working days ahead."""
+    return working_day(now.astimezone(recipient.zone).date(), days, recipient.hours, holiday_calendar(recipient.country))
 
 
 def is_urgent(change: RiskChanged, policy: Policy) -> bool:

@@ -1,6 +1,7 @@
 """Door. Episodes in Postgres: load what a decision needs under lock, write what it came to; always inside the caller's transaction."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,20 +11,28 @@ from sqlalchemy import RowMapping, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from churnsignal_alerts.episodes import Entry, Episode, Kind, Outcome, State
+from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
 from churnsignal_alerts.plan import Notice, Plan
 from churnsignal_alerts.route import priority
-from churnsignal_alerts.tables import episodes, notices, profiles, timeline
+from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
 
 _change_decoder = msgspec.json.Decoder(RiskChanged)
 _encoder = msgspec.json.Encoder()
 
-_TOLD = """
+_tasks_decoder = msgspec.json.Decoder(tuple[Task, ...])
+
+
+def _among(kinds: Iterable[NoticeKind]) -> str:
+    return ", ".join(f"'{kind}'" for kind in sorted(kinds))
+
+
+_TOLD = f"""
   EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent')
-          AND n.kind IN ('risk', 'summary', 'digest', 'reopened', 'reminder', 'moved')) AS told,
+          AND n.kind IN ({_among(CALLS | {NoticeKind.DIGEST})})) AS told,
   EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent') AND n.round = e.flips
-          AND n.kind IN ('recovery', 'unscored', 'digest', 'news')) AS over_told
-"""
+          AND n.kind IN ({_among(ENDINGS)})) AS over_told,
+  (SELECT max(c.at) FROM alerts.contacts c WHERE c.account = e.account) AS touched_at
+"""  # noqa: S608 words of our own
 
 # Queued notices are locked with their episodes: whether one has left is part of the decision.
 LOCK_EPISODES = text("SELECT id FROM alerts.episodes WHERE account = ANY(:accounts) ORDER BY id FOR NO KEY UPDATE")
@@ -38,15 +47,17 @@ NEWEST = text(
 ONE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = :id FOR NO KEY UPDATE OF e")  # noqa: S608 as above
 CANCEL = text("UPDATE alerts.notices SET state = 'cancelled' WHERE episode = ANY(:ids) AND state = 'queued'")
 # The newest message per place that shows the episode is edited to show its new state.
-EDIT = text("""
+EDIT = text(f"""
 INSERT INTO alerts.notices (episode, kind, round, verdict, recipient, name, channel, address, locale, zone, route, created_at, due_at,
                             priority, state, target)
 SELECT DISTINCT ON (n.address) n.episode, 'state', :round, 'show the new state', n.recipient, n.name, n.channel, n.address, n.locale, n.zone,
        n.route, :now, :now, n.priority, 'queued', n.delivery
 FROM alerts.notices n WHERE n.episode = ANY(:ids) AND n.channel = 'slack' AND n.state = 'sent'
-  AND n.kind IN ('risk', 'summary', 'reopened', 'reminder', 'moved') AND n.delivery IS NOT NULL
+  AND n.kind IN ({_among(CALLS)}) AND n.delivery IS NOT NULL
 ORDER BY n.address, n.id DESC ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608 as above
+# Episodes whose time has come, by an index that holds nothing else; another replica takes others.
+DUE = text("SELECT id FROM alerts.episodes WHERE next_at <= :now ORDER BY next_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED")
 
 
 async def lock_accounts(connection: AsyncConnection, accounts: Sequence[str]) -> dict[str, dict[Kind, Episode]]:
@@ -57,6 +68,11 @@ async def lock_accounts(connection: AsyncConnection, accounts: Sequence[str]) ->
     for row in (await connection.execute(NEWEST, {"accounts": accounts})).mappings():
         found[row["account"]][Kind(row["kind"])] = episode_of(row)
     return found
+
+
+async def due_episodes(connection: AsyncConnection, now: datetime, most: int) -> list[str]:
+    """Return episodes for which something is due by itself, locked."""
+    return [row.id for row in await connection.execute(DUE, {"now": now, "most": most})]
 
 
 async def lock_episode(connection: AsyncConnection, ident: str) -> Episode | None:
@@ -76,7 +92,9 @@ def episode_of(row: RowMapping | Mapping[str, Any]) -> Episode:
         change=_change_decoder.decode(row["change"]), fall=_change_decoder.decode(row["fall"]), since=row["since"], flips=row["flips"], told=row.get("told", False),
         over_told=row.get("over_told", False), ended_at=row["ended_at"], csm=row["csm"], pinned=row["pinned"], by=row["acted_by"],
         acted_at=row["acted_at"], until=row["until"], outcome=Outcome(row["outcome"]) if row["outcome"] else None, note=row["note"],
-        score_before=row["score_before"],
+        score_before=row["score_before"], rung=row["rung"], next_at=row["next_at"], worse_only=row["worse_only"], muted=row["muted"],
+        stands_for=row["stands_for"], feedback=Feedback(row["feedback"]) if row["feedback"] else None, tasks=_tasks_decoder.decode(row["tasks"]),
+        touched_at=row.get("touched_at"),
     )  # fmt: skip
 
 
@@ -86,6 +104,8 @@ def _episode_row(episode: Episode) -> dict[str, Any]:
         "since": episode.since, "ended_at": episode.ended_at, "flips": episode.flips, "csm": episode.csm, "pinned": episode.pinned,
         "acted_by": episode.by, "acted_at": episode.acted_at, "until": episode.until, "outcome": episode.outcome, "note": episode.note,
         "score_before": episode.score_before, "change": _encoder.encode(episode.change), "fall": _encoder.encode(episode.fall), "priority": priority(episode.change), "version": 0,
+        "rung": episode.rung, "next_at": episode.next_at, "worse_only": episode.worse_only, "muted": episode.muted,
+        "stands_for": episode.stands_for, "feedback": episode.feedback, "tasks": _encoder.encode(episode.tasks),
     }  # fmt: skip
 
 
@@ -119,6 +139,16 @@ async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, reco
 
 def _entry_row(entry: Entry) -> dict[str, Any]:
     return {"episode": entry.episode, "at": entry.at, "what": entry.what, "actor": entry.actor, "why": entry.why}
+
+
+# Whoever was in touch with an account is at work on its episodes.
+ACTIVE_OF = text("SELECT id FROM alerts.episodes WHERE account = :account AND state IN ('open', 'acknowledged', 'snoozed') ORDER BY id")
+
+
+async def save_contact(connection: AsyncConnection, contact: Contact, now: datetime) -> list[str]:
+    """Write a contact down; return the account's active episodes."""
+    await connection.execute(insert(contacts).values(**asdict(contact), noted_at=now))
+    return [row.id for row in await connection.execute(ACTIVE_OF, {"account": contact.account})]
 
 
 _KEEP_NEWER = text("""

@@ -30,6 +30,13 @@ episodes = Table(
     Column("opened_at", _When), Column("since", _When), Column("ended_at", _When), Column("flips", Integer), Column("csm", Text),
     Column("pinned", Boolean), Column("acted_by", Text), Column("acted_at", _When), Column("until", _When), Column("outcome", Text),
     Column("note", Text), Column("score_before", Integer), Column("change", LargeBinary), Column("fall", LargeBinary), Column("priority", BigInteger), Column("version", Integer),
+    Column("rung", Integer), Column("next_at", _When), Column("worse_only", Boolean), Column("muted", Text), Column("stands_for", Text),
+    Column("feedback", Text), Column("tasks", LargeBinary),
+)  # fmt: skip
+
+contacts = Table(
+    "contacts", metadata, Column("id", BigInteger, primary_key=True), Column("account", Text), Column("at", _When), Column("way", Text),
+    Column("person", Text), Column("note", Text), Column("author", Text), Column("noted_at", _When),
 )  # fmt: skip
 
 timeline = Table(

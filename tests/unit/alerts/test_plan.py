@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import msgspec
 from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, State
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind
 from churnsignal_alerts.hours import ALWAYS
 from churnsignal_alerts.plan import Plan, Setup, plan_change, plan_command, plan_moved
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
@@ -101,14 +101,6 @@ def test_an_owner_who_came_with_a_change_of_an_open_episode_is_still_told_when_t
     assert held.episode.csm == "hanako"
     assert moved is not None
     assert heard(moved) == [("emma", NoticeKind.MOVED)]
-
-
-def test_a_snooze_queues_its_own_waking_and_voids_the_rest() -> None:
-    plan, _ = plan_command(opened(csm="hanako"), Command(Act.SNOOZE, "hanako", until=NOON + DAY), setup([AWAKE, OTHER]), NOON)
-
-    assert plan is not None
-    assert heard(plan) == [("hanako", NoticeKind.REMINDER)]
-    assert (plan.notices[0].due_at, plan.cancel, plan.edit, plan.episode.state) == (NOON + DAY, True, True, State.SNOOZED)
 
 
 def test_a_command_that_changes_nothing_writes_nothing() -> None:

@@ -31,6 +31,8 @@ _SENTENCES: Final[dict[str, Both]] = {
     "risk.headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
     "risk.headline.over": Both("{account} was at risk", "{account} 様の解約予兆(終了)"),
     "risk.headline.reminder": Both("{account} is still at risk", "{account} 様は引き続き危険です"),
+    "risk.headline.nudge": Both("{account} is still waiting for you", "{account} 様への対応をお待ちしています"),
+    "risk.headline.escalated": Both("Nobody has acted yet: {account} is at risk", "未対応です: {account} 様に解約予兆"),
     "risk.headline.moved": Both("{account} is now yours and at risk", "{account} 様(危険)の担当になりました"),
     "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),
     # The facts.
@@ -73,6 +75,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     "reopened.times": Both("This is fall number {times} in this episode.", "このアラートで{times}回目の悪化です。"),
     "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。引き続き危険な状態です。"),
+    "nudge.open": Both("Nobody has acted for {length}.", "{length}の間、対応の記録がありません。"),
+    "escalated.from": Both(
+        "{owner} was told {length} ago, and nobody has acted since.", "{length}前に {owner} に通知しましたが、対応の記録がありません。"
+    ),
     "moved.from": Both(
         "You look after this account now; the episode has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
     ),
@@ -84,6 +90,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     "summary.line.risk": Both("Score {after}", "スコア {after}"),
     "summary.line.recovery": Both("Recovered after {length}, score {after}", "{length}で回復、スコア {after}"),
+    "summary.line.handed": Both("Now looked after by {to}", "担当が {to} に変わりました"),
     "summary.line.missed": Both(
         "Was at risk for {length} and recovered before the first notice", "{length}の間危険でしたが、お知らせの前に回復しました"
     ),

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, HTTPException
 
 from churnsignal_alerts.act import Act, Answer, Command
 from churnsignal_alerts.api.episodes import episode_detail
-from churnsignal_alerts.api.models import AcknowledgeIn, CloseIn, ReassignIn, SnoozeIn
+from churnsignal_alerts.api.models import AcknowledgeIn, CloseIn, FeedbackIn, NoteIn, ReassignIn, SnoozeIn
 from churnsignal_alerts.api.parts import Parts
 
-_STATUS = {Answer.DONE: 200, Answer.ALREADY: 200, Answer.OVER: 409, Answer.PAST: 422}
+_STATUS = {Answer.DONE: 200, Answer.ALREADY: 200, Answer.OVER: 409, Answer.PAST: 422, Answer.NO_TASK: 404}
 
 
 async def _run(parts: Parts, ident: str, command: Command) -> dict[str, Any]:
@@ -35,9 +35,8 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/v1/episodes/{ident}/snooze", tags=["episodes"], summary="Tell again at a time; always wakes")
     async def snooze(ident: str, body: SnoozeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
-        if body.until is not None and body.until.tzinfo is None:
-            raise HTTPException(422, "until needs an offset, such as 2026-11-24T09:00:00+09:00")
-        return await _run(parts, ident, Command(Act.SNOOZE, body.by or caller.name, until=body.until, note=body.note))
+        command = Command(Act.SNOOZE, body.by or caller.name, until=body.until, note=body.note, worse_only=body.or_worse)
+        return await _run(parts, ident, command)
 
     @router.post("/v1/episodes/{ident}/reassign", tags=["episodes"], summary="Somebody else looks after it; they are told")
     async def reassign(ident: str, body: ReassignIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
@@ -54,4 +53,21 @@ def routes(parts: Parts) -> APIRouter:
     async def reopen(ident: str, body: AcknowledgeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
         return await _run(parts, ident, Command(Act.REOPEN, body.by or caller.name, note=body.note))
 
+    _more(router, parts, csm)
     return router
+
+
+def _more(router: APIRouter, parts: Parts, csm: Any) -> None:
+    """Add what changes nothing about who is at work."""
+
+    @router.post("/v1/episodes/{ident}/note", tags=["episodes"], summary="Write something on the timeline")
+    async def note(ident: str, body: NoteIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
+        return await _run(parts, ident, Command(Act.NOTE, body.by or caller.name, note=body.note))
+
+    @router.post("/v1/episodes/{ident}/feedback", tags=["episodes"], summary="Useful, a false alarm, or already known")
+    async def feedback(ident: str, body: FeedbackIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
+        return await _run(parts, ident, Command(Act.FEEDBACK, body.by or caller.name, feedback=body.verdict, note=body.note))
+
+    @router.post("/v1/episodes/{ident}/tasks/{number}/done", tags=["episodes"], summary="A step of the playbook (from 1) is done")
+    async def done(ident: str, number: int, body: AcknowledgeIn, caller: Annotated[Caller, Depends(csm)]) -> dict[str, Any]:
+        return await _run(parts, ident, Command(Act.TASK, body.by or caller.name, note=body.note, task=number - 1))

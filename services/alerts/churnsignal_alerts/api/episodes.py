@@ -1,5 +1,6 @@
 """Flow. Episodes and deliveries over HTTP, to be seen."""
 
+from dataclasses import asdict
 from typing import Annotated, Any
 
 from churnsignal_common.runtime.http import may
@@ -19,7 +20,8 @@ def episode_out(row: Any) -> dict[str, Any]:
     return {
         "id": row["id"], "account": row["account"], "name": account.name, "kind": row["kind"], "state": row["state"], "opened_at": row["opened_at"],
         "since": row["since"], "ended_at": row["ended_at"], "flips": row["flips"], "csm": row["csm"], "by": row["acted_by"],
-        "acted_at": row["acted_at"], "until": row["until"], "outcome": row["outcome"], "note": row["note"], "band": change.to_band,
+        "acted_at": row["acted_at"], "until": row["until"], "outcome": row["outcome"], "note": row["note"],
+        "feedback": row["feedback"], "escalated": row["rung"], "next_at": row["next_at"], "band": change.to_band,
         "score_before": change.score_before, "score": change.score_after, "arr": account.arr, "currency": account.currency,
         "renewal_on": account.renewal_on, "segment": account.segment, "cause": change.cause,
     }  # fmt: skip
@@ -64,13 +66,15 @@ async def episode_detail(parts: Parts, ident: str) -> dict[str, Any]:
     row = await parts.reader.episode(ident)
     if row is None:
         raise HTTPException(404, "no such episode")
-    change = episode_of(row).change
+    episode = episode_of(row)
+    change = episode.change
     sent = await parts.reader.deliveries(None, 200, ident)
     return {
         **episode_out(row),
         "drivers": [_driver(driver) for driver in change.drivers],
         "knockout": change.knockout,
         "coverage": change.coverage,
+        "tasks": [{"number": place, **asdict(task)} for place, task in enumerate(episode.tasks, 1)],
         "timeline": [dict(entry) for entry in await parts.reader.timeline(ident)],
         "notices": [dict(notice) for notice in await parts.reader.notices(ident)],
         "deliveries": await with_attempts(parts, [dict(delivery) for delivery in sent]),

@@ -4,10 +4,10 @@ from datetime import date, datetime
 from typing import Annotated, Any
 
 from churnsignal_common.catalog.locales import Locale
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from churnsignal_alerts.directory import Channel, Csm
-from churnsignal_alerts.episodes import Outcome
+from churnsignal_alerts.episodes import Feedback, Outcome, Way
 from churnsignal_alerts.hours import is_country, parse_hours, write_hours
 from churnsignal_alerts.policy_file import is_zone
 
@@ -80,9 +80,10 @@ class AcknowledgeIn(BaseModel):
 
 
 class SnoozeIn(AcknowledgeIn):
-    """`until`: when to be told again; none means tomorrow."""
+    """`until`: when to be told again; none means tomorrow. `or_worse`: also when it gets worse; without a time, only then, but at last after two weeks."""
 
-    until: datetime | None = None
+    until: AwareDatetime | None = None
+    or_worse: bool = False
 
 
 class ReassignIn(AcknowledgeIn):
@@ -95,6 +96,30 @@ class CloseIn(AcknowledgeIn):
     """What became of it."""
 
     outcome: Outcome
+
+
+class NoteIn(BaseModel):
+    """Something worth knowing, for whoever reads the timeline."""
+
+    by: Ident | None = None
+    note: Annotated[Text, Field(min_length=1)]
+
+
+class FeedbackIn(AcknowledgeIn):
+    """Whether the alert was of use."""
+
+    verdict: Feedback
+
+
+class ContactIn(BaseModel):
+    """One contact with an account. `at`: when it was, now if not given; `by`: who had it, when the token is not their own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    way: Way
+    at: AwareDatetime | None = None
+    by: Ident | None = None
+    note: Text = ""
 
 
 class RoutingIn(BaseModel):

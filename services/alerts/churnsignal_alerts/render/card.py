@@ -87,6 +87,8 @@ _HEADLINES = {
     NoticeKind.UNSCORED: "risk.headline.unscored",
     NoticeKind.REMINDER: "risk.headline.reminder",
     NoticeKind.MOVED: "risk.headline.moved",
+    NoticeKind.NUDGE: "risk.headline.nudge",
+    NoticeKind.ESCALATED: "risk.headline.escalated",
 }
 _TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Band.GREY: Tone.CALM}
 
@@ -248,6 +250,10 @@ def _opening(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) 
         return [say(reader.locale, "reopened.times", times=str(episode.flips + 1))]
     if kind is NoticeKind.REMINDER:
         return [say(reader.locale, "reminder.snooze")]
+    if kind in (NoticeKind.NUDGE, NoticeKind.ESCALATED):
+        length = formats.length(reader.locale, now - max(episode.since, episode.acted_at or episode.since))
+        key = "nudge.open" if kind is NoticeKind.NUDGE else "escalated.from"
+        return [say(reader.locale, key, length=length, owner=clean((episode.csm or "").removeprefix("pool:"), 60))]
     if kind is NoticeKind.MOVED:
         return [say(reader.locale, "moved.from", length=formats.length(reader.locale, now - episode.opened_at))]
     return []

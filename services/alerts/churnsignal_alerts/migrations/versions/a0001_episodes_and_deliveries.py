@@ -32,12 +32,19 @@ CREATE TABLE alerts.routing (
 CREATE TABLE alerts.episodes (
   id text PRIMARY KEY, account text NOT NULL, kind text NOT NULL, state text NOT NULL, opened_at timestamptz NOT NULL, since timestamptz NOT NULL,
   ended_at timestamptz, flips int NOT NULL, csm text, pinned boolean NOT NULL, acted_by text, acted_at timestamptz, until timestamptz,
-  outcome text, note text NOT NULL, score_before int, change bytea NOT NULL, fall bytea NOT NULL, priority bigint NOT NULL, version int NOT NULL DEFAULT 0);
+  outcome text, note text NOT NULL, score_before int, change bytea NOT NULL, fall bytea NOT NULL, priority bigint NOT NULL, version int NOT NULL DEFAULT 0,
+  rung int NOT NULL, next_at timestamptz, worse_only boolean NOT NULL, muted text NOT NULL, stands_for text, feedback text, tasks bytea NOT NULL);
 CREATE UNIQUE INDEX one_active_episode ON alerts.episodes (account, kind) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE INDEX episodes_by_account ON alerts.episodes (account, kind, opened_at DESC);
 CREATE INDEX episodes_by_state ON alerts.episodes (state, opened_at DESC, id DESC);
 CREATE INDEX episodes_by_csm ON alerts.episodes (csm, opened_at DESC, id DESC);
-CREATE INDEX episodes_to_wake ON alerts.episodes (until) WHERE state = 'snoozed';
+CREATE INDEX episodes_due ON alerts.episodes (next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX episodes_muted ON alerts.episodes (muted) WHERE muted <> '';
+CREATE INDEX episodes_in_trust ON alerts.episodes (stands_for) WHERE stands_for IS NOT NULL;
+CREATE TABLE alerts.contacts (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, at timestamptz NOT NULL, way text NOT NULL, person text NOT NULL,
+  note text NOT NULL, author text NOT NULL, noted_at timestamptz NOT NULL);
+CREATE INDEX contacts_of_account ON alerts.contacts (account, at DESC, id DESC);
 CREATE TABLE alerts.timeline (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, episode text NOT NULL REFERENCES alerts.episodes (id), at timestamptz NOT NULL,
   what text NOT NULL, actor text NOT NULL, why text NOT NULL);

@@ -1,4 +1,4 @@
-"""Root. `churnsignal-ingest`: serve, migrate, check-config, keys, import."""
+"""Root. `churnsignal-ingest`: serve, migrate, check-config, keys, import, mapping."""
 
 import asyncio
 import json
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 import cyclopts
 import msgspec
@@ -20,7 +20,7 @@ from churnsignal_common.runtime.settings import fail, read_settings
 from rich.console import Console
 from rich.table import Table
 
-from churnsignal_ingest import import_cli
+from churnsignal_ingest import import_cli, mapping_cli
 from churnsignal_ingest.app import MIGRATIONS, read_account_paths, run
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
 from churnsignal_ingest.auth.store import STORE_ERRORS, Source, SourceStore, WriteKey
@@ -34,6 +34,8 @@ keys = cyclopts.App(
     name="keys", help="Write keys of sources.\n\nExample: churnsignal-ingest keys create --source web-backend --scope server --json"
 )
 app.command(keys)
+mapping = cyclopts.App(name="mapping", help="What calls mean.\n\nExample: churnsignal-ingest mapping test calls.jsonl")
+app.command(mapping)
 T = TypeVar("T")
 
 
@@ -157,6 +159,25 @@ def import_(
     finally:
         _with_store(lambda store, now: store.revoke_key(made.id, now))
     raise SystemExit(code)
+
+
+@mapping.command(name="test")
+def try_mapping(
+    file: Path,
+    *,
+    mapping: Path | None = None,
+    config_dir: Annotated[Path | None, cyclopts.Parameter(env_var="CHURNSIGNAL_CONFIG_DIR")] = None,
+    json: bool = False,
+) -> None:
+    """Show what the calls of a .json, .jsonl, .csv or .parquet file would become, without sending them.
+
+    Reads --mapping, else mapping.yaml of CHURNSIGNAL_CONFIG_DIR, else the default that we ship.
+
+    Example: churnsignal-ingest mapping test calls.jsonl --mapping mapping.yaml
+    """
+    configured = config_dir / "mapping.yaml" if config_dir else None
+    chosen = mapping or (configured if configured and configured.exists() else None)
+    raise SystemExit(mapping_cli.try_mapping(file, chosen, as_json=json))
 
 
 def _with_store(work: Callable[[SourceStore, datetime], Awaitable[T]]) -> T:

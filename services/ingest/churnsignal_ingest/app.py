@@ -7,10 +7,13 @@ from functools import partial
 from pathlib import Path
 from time import monotonic
 
-import yaml
 from churnsignal_common.clock import open_clock
+from churnsignal_common.document import ConfigError
 from churnsignal_common.kafka.client import brokers_of, new_producer
+from churnsignal_common.mapping.mapper import MappingConfig
+from churnsignal_common.mapping.parse import parse_mapping
 from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.config_files import read_config
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, draining, serve_http
 from churnsignal_common.runtime.settings import fail
@@ -29,7 +32,7 @@ from churnsignal_ingest.publish.coalescer import Coalescer, Pace
 from churnsignal_ingest.publish.gate import Gate
 from churnsignal_ingest.publish.link import keep_linked
 from churnsignal_ingest.settings import IngestSettings
-from churnsignal_ingest.validate.accounts import DEFAULT_PATHS, AccountPaths, account_paths
+from churnsignal_ingest.validate.accounts import AccountPaths, account_paths
 from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
 
@@ -37,17 +40,19 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 ABOUT = "Takes usage events from Segment and RudderStack SDKs and as CloudEvents; a 200 says that Kafka has them."
 
 
-def read_account_paths(config_dir: Path | None) -> AccountPaths:
-    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml; without the file, the defaults."""
+def read_mapping(config_dir: Path | None) -> MappingConfig:
+    """Return mapping.yaml of the folder, else our default; ends the process when it is wrong."""
     file = config_dir / "mapping.yaml" if config_dir else None
-    if file is None or not file.exists():
-        return account_paths(DEFAULT_PATHS)
     try:
-        spelled = (yaml.safe_load(file.read_text()) or {}).get("account_paths", DEFAULT_PATHS)
-        return account_paths(tuple(spelled))
-    except (OSError, yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
-        fail(f"{file}: account_paths: {error}. Example: account_paths: [traits.company.id]")
+        return parse_mapping(*read_config(file if file and file.exists() else None, "churnsignal_common.mapping", "mapping.yaml"))
+    except ConfigError as error:
+        fail(str(error))
         raise AssertionError from error
+
+
+def read_account_paths(config_dir: Path | None) -> AccountPaths:
+    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml."""
+    return account_paths(read_mapping(config_dir).account_paths)
 
 
 async def _tried(stop: Stop, *dependencies: Dependency) -> None:

@@ -4,13 +4,13 @@ import sys
 
 import cyclopts
 import uvloop
+from churnsignal_common.document import ConfigError
 from churnsignal_common.postgres.migrate import migrate_blocking
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import read_settings
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_scoring.app import MIGRATIONS, run
-from churnsignal_scoring.health.config.document import ConfigError
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 from churnsignal_scoring.settings import ScoringSettings
 

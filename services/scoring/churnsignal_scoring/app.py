@@ -11,6 +11,7 @@ from pathlib import Path
 
 from churnsignal_common.clock import Clock, open_clock
 from churnsignal_common.kafka.client import brokers_of
+from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, draining, serve_http
@@ -31,7 +32,6 @@ from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.feed import Feed, FeedRules
 from churnsignal_scoring.gauges import Gauges
 from churnsignal_scoring.health.days import DayZone, open_zone
-from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics

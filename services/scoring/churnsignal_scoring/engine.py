@@ -6,6 +6,8 @@ from datetime import datetime
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, RiskChanged
+from churnsignal_common.mapping.mapper import Mapper
+from churnsignal_common.mapping.usage import Usage
 
 from churnsignal_scoring.health import explain
 from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanation, Look, Settled, exists, forced_by, is_frozen
@@ -13,14 +15,12 @@ from churnsignal_scoring.health.bands import Standing, is_worse, step
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.knockouts import knocked_out, overridden
-from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
-from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.health.view import View
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from churnsignal_common.contracts.envelope import Envelope, Rejected, envelope_decoder, rejected_decoder
 from churnsignal_common.contracts.topics import USAGE_REJECTED
-from churnsignal_ingest.validate.accounts import DEFAULT_PATHS, account_paths
+from churnsignal_common.mapping.parse import DEFAULT_PATHS
+from churnsignal_ingest.validate.accounts import account_paths
 from churnsignal_ingest.validate.batches import Parcel, Sender, judge_all, open_batch, open_single
 from churnsignal_ingest.validate.judge import Judge, Judged, Scope
 from churnsignal_ingest.validate.limits import Limits

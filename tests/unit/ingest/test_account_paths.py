@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import pytest
+from churnsignal_common.mapping.parse import DEFAULT_PATHS
 from churnsignal_ingest.app import read_account_paths
-from churnsignal_ingest.validate.accounts import DEFAULT_PATHS, account_paths
+from churnsignal_ingest.validate.accounts import account_paths
 
 
 def test_without_a_file_or_an_entry_the_defaults_hold(tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope, Format
 from churnsignal_common.contracts.risk import Cause
+from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.health.days import from_date, open_zone
-from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.policy import load_mapping, load_scorecard

@@ -4,12 +4,12 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from churnsignal_scoring.health.config.document import ConfigError
+from churnsignal_common.document import ConfigError
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 SHIPPED = files("churnsignal_scoring.health.config")
 SCORECARD = SHIPPED.joinpath("scorecard.yaml").read_text()
-MAPPING = SHIPPED.joinpath("mapping.yaml").read_text()
+MAPPING = files("churnsignal_common.mapping").joinpath("mapping.yaml").read_text()
 
 
 def changed(text: str, old: str, new: str, folder: Path) -> tuple[Path, int]:

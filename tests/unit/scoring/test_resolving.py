@@ -8,9 +8,9 @@ import pytest
 from churnsignal_common.contracts.envelope import Envelope, UserLinked, encoder, envelope_decoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
+from churnsignal_common.mapping.usage import Usage
 from churnsignal_scoring.decode import Reading, read
 from churnsignal_scoring.effects import Effects, Link
-from churnsignal_scoring.health.usage import Usage
 from churnsignal_scoring.links import ties
 from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.resolve import Linked, Links, Move, Park, Stale, link, link_envelope, moved, route

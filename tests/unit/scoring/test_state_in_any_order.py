@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Cause
+from churnsignal_common.mapping.usage import FEATURE_PREFIX
 from churnsignal_scoring.health.rows import StateRows
 from churnsignal_scoring.health.state import BUCKET_FEATURES, HABIT_DAYS, RETENTION_DAYS, AccountState
-from churnsignal_scoring.health.usage import FEATURE_PREFIX
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from churnsignal_common.contracts.envelope import Format, OverrideSet
-from churnsignal_scoring.health.mapping import Ignore, Mapper, MappingConfig, Rule
+from churnsignal_common.mapping.mapper import Ignore, Mapper, MappingConfig, Rule
 from churnsignal_scoring.policy import load_mapping
 
 from tests.unit.scoring.accounts import MAPPER, command, envelope

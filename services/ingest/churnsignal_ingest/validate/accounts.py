@@ -6,7 +6,6 @@ from typing import Any
 from churnsignal_ingest.validate.calls import Call
 from churnsignal_ingest.validate.reasons import Reason, Refusal
 
-DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
 _ROOTS = {"traits", "context", "properties"}
 
 

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import polars as pl
+from churnsignal_common.document import ConfigError
+from churnsignal_common.mapping.mapper import Mapper
 
 from churnsignal_scoring.backtest.calls import Caller
 from churnsignal_scoring.backtest.files import FileError, read_ends, read_events, read_questions, write
 from churnsignal_scoring.backtest.replay import Answer, Replay, run
 from churnsignal_scoring.engine import AccountEngine
-from churnsignal_scoring.health.config.document import ConfigError
 from churnsignal_scoring.health.days import open_zone, to_date
-from churnsignal_scoring.health.mapping import Mapper
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 _EXAMPLE = """example:

@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
-
-from churnsignal_scoring.health.mapping import Mapper
+from churnsignal_common.mapping.mapper import Mapper
 
 
 class Row(NamedTuple):

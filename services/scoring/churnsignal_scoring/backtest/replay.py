@@ -8,11 +8,11 @@ from typing import NamedTuple
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+from churnsignal_common.mapping.usage import SOURCE_PREFIX
 
 from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.state import AccountState
-from churnsignal_scoring.health.usage import SOURCE_PREFIX
 
 SOURCE = "backtest"
 RECORDS_KEPT = 28

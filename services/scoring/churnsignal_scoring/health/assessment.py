@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, RiskChanged
+from churnsignal_common.mapping.usage import SOURCE_PREFIX
 
 from churnsignal_scoring.health.bands import at_least
 from churnsignal_scoring.health.evaluate import Evaluation
 from churnsignal_scoring.health.knockouts import Forced
 from churnsignal_scoring.health.profile import Lifecycle
-from churnsignal_scoring.health.usage import SOURCE_PREFIX
 from churnsignal_scoring.health.view import WINDOW, View
 
 FROZEN = "frozen"

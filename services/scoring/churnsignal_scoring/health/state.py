@@ -12,11 +12,11 @@ from zlib import crc32
 
 import msgspec
 from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.mapping.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, StateRow, StateRows, UserRow
-from churnsignal_scoring.health.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 RETENTION_DAYS = 119
 """Counts per day are kept for 17 weeks: 4 weeks, the 8 before them to compare with, and room for late calls."""

@@ -4,11 +4,12 @@ from collections.abc import Callable, Hashable
 from datetime import datetime
 from typing import Any, TypeVar
 
+from churnsignal_common.mapping.usage import USE
+
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState
-from churnsignal_scoring.health.usage import USE
 
 WINDOW = 28
 """The window of most measures: four whole weeks, so that weekends weigh the same at every evaluation."""

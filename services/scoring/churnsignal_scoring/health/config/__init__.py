@@ -1,1 +1,1 @@
-"""Pure. The product's default mapping and scorecard, their schemas, and how such files become policy."""
+"""Pure. The product's default scorecard, its schema, and how such a file becomes policy."""

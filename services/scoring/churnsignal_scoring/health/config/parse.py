@@ -1,76 +1,20 @@
-"""Pure. Texts of mapping and scorecard to policy, with every mistake at its line."""
+"""Pure. The text of a scorecard to policy, with every mistake at its line."""
 
-from hashlib import sha256
 from itertools import pairwise
 from typing import Any
 
 from churnsignal_common.contracts.risk import Band
+from churnsignal_common.document import Document, Path, packaged_schema, read_document, version_of
 
-from churnsignal_scoring.health.config.document import Document, Path, read_document
 from churnsignal_scoring.health.curves import Curve, curve
-from churnsignal_scoring.health.mapping import Ignore, MappingConfig, Rule, plain_name
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Measure
 from churnsignal_scoring.health.scorecard import BandPolicy, Knockout, MissingPolicy, Scorecard, Weighted
 
-RESERVED = frozenset({"override", "outcome"})
 
-
-def version_of(name: str, text: str) -> str:
-    """Return the name with a fingerprint of the text: two texts never share a version."""
-    return f"{name}-{sha256(text.encode()).hexdigest()[:8]}"
-
-
-def parse_mapping(text: str, file: str, schema: dict[str, Any]) -> MappingConfig:
-    """Return the mapping; raises `ConfigError`."""
-    document = read_document(text, file, schema)
-    value = document.value
-    _refuse_reserved(document)
-    ignore = value.get("ignore", {})
-    return MappingConfig(
-        version=version_of(value["name"], text),
-        rules=tuple(_rule(row) for row in value.get("signals", [])),
-        profile={fact: tuple(aliases) for fact, aliases in value.get("profile", {}).items()},
-        ignore=Ignore(
-            users=frozenset(ignore.get("users", [])),
-            email_domains=frozenset(domain.casefold() for domain in ignore.get("email_domains", [])),
-            accounts=frozenset(ignore.get("accounts", [])),
-            events=frozenset(ignore.get("events", [])),
-            user_agents=tuple(ignore.get("user_agents", [])),
-        ),
-    )
-
-
-def _refuse_reserved(document: Document) -> None:
-    taken: dict[str, str] = {}
-    for fact, aliases in document.value.get("profile", {}).items():
-        if fact in RESERVED:
-            raise document.error(("profile", fact), f"{fact!r} is set by people through the API", "choose another name")
-        for place, alias in enumerate((fact, *aliases)):
-            other = taken.setdefault(plain_name(alias), fact)
-            if other != fact:
-                path: Path = ("profile", fact, place - 1) if place else ("profile", fact)
-                raise document.error(path, f"{alias!r} is read as {other!r} already", "keep it in one place")
-    for index, row in enumerate(document.value.get("signals", [])):
-        for fact in row.get("facts", {}):
-            if fact in RESERVED:
-                raise document.error(("signals", index, "facts", fact), f"{fact!r} is set by people through the API", "choose another name")
-
-
-def _rule(row: dict[str, Any]) -> Rule:
-    where = row.get("where")
-    return Rule(
-        signal=row["signal"],
-        events=tuple(row["events"]),
-        active=row.get("active", True),
-        where=None if where is None else (where["property"], tuple(where["in"])),
-        facts=tuple(row.get("facts", {}).items()),
-    )
-
-
-def parse_scorecard(text: str, file: str, schema: dict[str, Any]) -> Scorecard:
+def parse_scorecard(text: str, file: str) -> Scorecard:
     """Return the scorecard; raises `ConfigError`."""
-    document = read_document(text, file, schema)
+    document = read_document(text, file, packaged_schema(__package__, "scorecard.schema.json"))
     value = document.value
     groups = value["groups"]
     _refuse_total(document, ("groups",), [group["weight"] for group in groups])

@@ -1,6 +1,10 @@
 """Pure. A YAML document that knows the line of each value, so that an error can say where it is and how to mend it."""
 
+import json
 from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
 from typing import Any
 
 import jsonschema
@@ -16,6 +20,18 @@ class ConfigError(Exception):
         where = ".".join(str(part) for part in path) or "(whole file)"
         super().__init__(f"{file}:{line}: {where}: {problem}. Fix: {fix}")
         self.file, self.line, self.path, self.problem, self.fix = file, line, path, problem, fix
+
+
+def version_of(name: str, text: str) -> str:
+    """Return the name with a fingerprint of the text: two texts never share a version."""
+    return f"{name}-{sha256(text.encode()).hexdigest()[:8]}"
+
+
+@cache
+def packaged_schema(package: str, name: str) -> dict[str, Any]:
+    """Return the JSON Schema that we ship in a package."""
+    schema: dict[str, Any] = json.loads(files(package).joinpath(name).read_text())
+    return schema
 
 
 @dataclass(frozen=True, slots=True)

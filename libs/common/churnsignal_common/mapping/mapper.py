@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+
 from churnsignal_common.contracts.envelope import (
     NULL,
     Envelope,
@@ -15,8 +16,7 @@ from churnsignal_common.contracts.envelope import (
     ProfileEdited,
     command_decoder,
 )
-
-from churnsignal_scoring.health.usage import FEATURE_PREFIX, USE, Usage
+from churnsignal_common.mapping.usage import FEATURE_PREFIX, USE, Usage
 
 NAME_CHARS = 64
 TEXT_CHARS = 256
@@ -55,12 +55,13 @@ class Ignore:
 
 @dataclass(frozen=True, slots=True)
 class MappingConfig:
-    """`profile` maps a canonical fact to the trait names it is read from."""
+    """`profile` maps a canonical fact to the trait names it is read from; `account_paths` are where ingest finds an account's id."""
 
     version: str
     rules: tuple[Rule, ...] = ()
     profile: dict[str, tuple[str, ...]] = field(default_factory=dict)
     ignore: Ignore = Ignore()
+    account_paths: tuple[str, ...] = ()
 
 
 class _Name(msgspec.Struct):
@@ -107,6 +108,11 @@ class Mapper:
     def is_trait(self, name: str) -> bool:
         """Return whether a trait of this name is kept as a fact of the account."""
         return plain_name(name) in self._profile
+
+    def names(self, event: str) -> bool:
+        """Return whether a rule, or the list of what to ignore, names this event."""
+        plain = plain_name(event)
+        return plain in self._rules or plain in self._ignored_events or plain_name(event.rpartition(".")[2]) in self._rules
 
     def usage(self, envelope: Envelope) -> Usage:
         """Return what the call means; raises `msgspec.DecodeError` when the call is no JSON object."""

@@ -1,0 +1,57 @@
+"""Pure. The text of a mapping to what it says, with every mistake at its line."""
+
+from typing import Any
+
+from churnsignal_common.document import Document, Path, packaged_schema, read_document, version_of
+from churnsignal_common.mapping.mapper import Ignore, MappingConfig, Rule, plain_name
+
+RESERVED = frozenset({"override", "outcome"})
+DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
+
+
+def parse_mapping(text: str, file: str) -> MappingConfig:
+    """Return the mapping; raises `ConfigError`."""
+    document = read_document(text, file, packaged_schema(__package__, "mapping.schema.json"))
+    value = document.value
+    _refuse_reserved(document)
+    ignore = value.get("ignore", {})
+    return MappingConfig(
+        version=version_of(value["name"], text),
+        account_paths=tuple(value.get("account_paths", DEFAULT_PATHS)),
+        rules=tuple(_rule(row) for row in value.get("signals", [])),
+        profile={fact: tuple(aliases) for fact, aliases in value.get("profile", {}).items()},
+        ignore=Ignore(
+            users=frozenset(ignore.get("users", [])),
+            email_domains=frozenset(domain.casefold() for domain in ignore.get("email_domains", [])),
+            accounts=frozenset(ignore.get("accounts", [])),
+            events=frozenset(ignore.get("events", [])),
+            user_agents=tuple(ignore.get("user_agents", [])),
+        ),
+    )
+
+
+def _refuse_reserved(document: Document) -> None:
+    taken: dict[str, str] = {}
+    for fact, aliases in document.value.get("profile", {}).items():
+        if fact in RESERVED:
+            raise document.error(("profile", fact), f"{fact!r} is set by people through the API", "choose another name")
+        for place, alias in enumerate((fact, *aliases)):
+            other = taken.setdefault(plain_name(alias), fact)
+            if other != fact:
+                path: Path = ("profile", fact, place - 1) if place else ("profile", fact)
+                raise document.error(path, f"{alias!r} is read as {other!r} already", "keep it in one place")
+    for index, row in enumerate(document.value.get("signals", [])):
+        for fact in row.get("facts", {}):
+            if fact in RESERVED:
+                raise document.error(("signals", index, "facts", fact), f"{fact!r} is set by people through the API", "choose another name")
+
+
+def _rule(row: dict[str, Any]) -> Rule:
+    where = row.get("where")
+    return Rule(
+        signal=row["signal"],
+        events=tuple(row["events"]),
+        active=row.get("active", True),
+        where=None if where is None else (where["property"], tuple(where["in"])),
+        facts=tuple(row.get("facts", {}).items()),
+    )

@@ -28,6 +28,7 @@ from churnsignal_ingest.validate.batches import Sender, judge_all, open_batch
 from churnsignal_ingest.validate.judge import Judge, Scope
 from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.reasons import REASONS
+from churnsignal_ingest.validate.suppressed import NOBODY
 
 
 def try_mapping(file: Path, mapping: Path | None, *, as_json: bool) -> int:
@@ -64,7 +65,7 @@ def _calls(file: Path) -> Iterator[dict[str, Any]]:
 def _told(call: dict[str, Any], judge: Judge, mapper: Mapper, now: datetime) -> dict[str, Any]:
     name = str(call.get("event") or call.get("name") or call.get("type") or "")
     body = b'{"batch":[' + msgspec.json.encode(call) + b"]}"
-    judged = judge_all(open_batch(body), Sender("test", Scope.IMPORT), now, judge, importing=False)
+    judged = judge_all(open_batch(body), Sender("test", Scope.IMPORT), now, judge, NOBODY, importing=False)
     told: dict[str, Any] = {"event": name, "account": None, "use": False, "signals": [], "facts": {}, "ignored": None, "refused": None}
     if judged.refused:
         reason = judged.refused[0].reason

@@ -1,7 +1,6 @@
 """Ingest as a process, on a real Kafka and Postgres: its promises under faults, its command line, its admin API."""
 
 import asyncio
-import base64
 import http.client
 import json
 import signal
@@ -17,47 +16,26 @@ from typing import Any
 import pytest
 from churnsignal_common.contracts.envelope import envelope_decoder, rejected_decoder
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
-from churnsignal_common.runtime.tokens import hash_token
 from churnsignal_devstack.services import ServiceProcess
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
 from churnsignal_ingest.validate.judge import Scope
 
+from tests.support.ingest import OPERATOR, READER, arm, ask
 from tests.support.load import create_key
 from tests.support.records import read_records
 from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
-
-OPERATOR = "operator-token-for-tests"
-READER = "reader-token-for-tests"
 
 
 @pytest.fixture
 def armed(told: dict[str, str], tmp_path: Path) -> dict[str, str]:
     """The environment with two admin tokens."""
-    tokens = tmp_path / "tokens.toml"
-    tokens.write_text(
-        f'[op]\nrole = "operator"\nsha256 = "{hash_token(OPERATOR)}"\n[eye]\nrole = "reader"\nsha256 = "{hash_token(READER)}"\n'
-    )
-    return told | {"CHURNSIGNAL_TOKENS_FILE": str(tokens)}
+    return arm(told, tmp_path)
 
 
 @pytest.fixture
 def ingest(armed: dict[str, str], tmp_path: Path) -> Iterator[ServiceProcess]:
     with service("ingest", armed, tmp_path) as process:
         yield process
-
-
-def ask(port: int, path: str, body: Any = None, *, key: str = "", token: str = "", method: str = "POST") -> tuple[int, dict[str, str], Any]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
-    headers = {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()} if key else {}
-    if token:
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
-    try:
-        connection.request(method, path, json.dumps(body) if body is not None else None, headers)
-        answer = connection.getresponse()
-        text = answer.read()
-        return answer.status, {name.lower(): value for name, value in answer.getheaders()}, json.loads(text) if text else None
-    finally:
-        connection.close()
 
 
 def track(number: int, **fields: Any) -> dict[str, Any]:

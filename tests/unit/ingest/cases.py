@@ -11,6 +11,7 @@ from churnsignal_ingest.validate.accounts import account_paths
 from churnsignal_ingest.validate.batches import Parcel, Sender, judge_all, open_batch, open_single
 from churnsignal_ingest.validate.judge import Judge, Judged, Scope
 from churnsignal_ingest.validate.limits import Limits
+from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SERVER = Sender("web", Scope.SERVER)
@@ -34,9 +35,12 @@ def judge_single(kind: str, body: bytes, sender: Sender = SERVER) -> Judged:
     return judged(open_single(body, kind), sender)
 
 
-def judged(parcel: Parcel, sender: Sender = SERVER, *, importing: bool = False, judge: Judge | None = None) -> Judged:
-    verdicts = judge_all(parcel, sender, NOW, judge or new_judge(), importing=importing)
-    assert verdicts.accepted + len(verdicts.refused) == len(parcel.items) == len(verdicts.records)
+def judged(
+    parcel: Parcel, sender: Sender = SERVER, *, importing: bool = False, judge: Judge | None = None, suppressed: Suppressed = NOBODY
+) -> Judged:
+    verdicts = judge_all(parcel, sender, NOW, judge or new_judge(), suppressed, importing=importing)
+    assert verdicts.accepted + len(verdicts.refused) + verdicts.suppressed == len(parcel.items)
+    assert verdicts.accepted + len(verdicts.refused) == len(verdicts.records)
     return verdicts
 
 

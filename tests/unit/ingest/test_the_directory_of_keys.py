@@ -11,6 +11,7 @@ from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
 from churnsignal_ingest.auth.store import LiveKey
 from churnsignal_ingest.validate.judge import Scope
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
+from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 HASHER = hasher_of("a-secret-for-these-tests")
@@ -31,12 +32,18 @@ class MemoryStore:
         self.away = False
         self.reads = 0
         self.used: dict[int, datetime] = {}
+        self.listed = NOBODY
 
     async def live_keys(self) -> list[LiveKey]:
         self.reads += 1
         if self.away:
             raise ConnectionRefusedError
         return list(self.keys)
+
+    async def suppressed(self, known: Suppressed) -> Suppressed:
+        if self.away:
+            raise ConnectionRefusedError
+        return self.listed
 
     async def note_used(self, key_ids: set[int], at: datetime) -> None:
         self.used |= dict.fromkeys(key_ids, at)

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from churnsignal_common.runtime.health import Readiness
+from churnsignal_common.runtime.paging import BadCursor, decode_cursor
 from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 
@@ -41,6 +42,19 @@ def may(role: Role, tokens: Tokens) -> Callable[..., Caller]:
         return caller
 
     return check
+
+
+def after(cursor: str | None, *first: Any) -> list[Any]:
+    """Return the sort key behind which a page begins: `first` when there is no cursor. Answers 400 to a cursor that is not ours."""
+    if not cursor:
+        return list(first)
+    try:
+        key = decode_cursor(cursor, len(first))
+    except BadCursor as error:
+        raise HTTPException(400, str(error)) from error
+    if [type(part) for part in key] != [type(part) for part in first]:
+        raise HTTPException(400, str(BadCursor()))
+    return key
 
 
 def build_app(service: str, about: str, readiness: Readiness, registry: CollectorRegistry) -> FastAPI:

@@ -10,6 +10,9 @@ import msgspec
 class BadCursor(ValueError):
     """The cursor did not come from us; the caller should start again without one."""
 
+    def __init__(self) -> None:
+        super().__init__("unknown cursor: ask for the first page again")
+
 
 def encode_cursor(*key: Any) -> str:
     """Return an opaque cursor for the sort key of the last row shown."""
@@ -21,9 +24,9 @@ def decode_cursor(cursor: str, length: int) -> list[Any]:
     try:
         key = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error, msgspec.DecodeError) as error:
-        raise BadCursor("unknown cursor: ask for the first page again") from error
+        raise BadCursor from error
     if not isinstance(key, list) or len(key) != length:
-        raise BadCursor("unknown cursor: ask for the first page again")
+        raise BadCursor
     return key
 
 

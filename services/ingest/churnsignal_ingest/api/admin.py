@@ -1,18 +1,19 @@
-"""Door. The admin API: sources and their write keys, for operators with a bearer token."""
+"""Door. The admin API, for operators with a bearer token: sources and their write keys here, the rest in its own files."""
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from churnsignal_common.clock import Clock
-from churnsignal_common.runtime.http import may, problem
-from churnsignal_common.runtime.paging import BadCursor, decode_cursor, page
+from churnsignal_common.runtime.http import after, may, problem
+from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role, Tokens
 from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_ingest.api.described import described
+from churnsignal_ingest.api.suppressions import add_suppressions
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
 from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
 from churnsignal_ingest.validate.judge import Scope
@@ -109,6 +110,7 @@ def add_admin(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock, ch
 
     _add_sources(app, store, tokens, clock)
     _add_keys(app, store, tokens, clock, chance)
+    add_suppressions(app, store, tokens, clock)
 
 
 def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock) -> None:
@@ -116,11 +118,8 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
 
     @app.get("/admin/v1/sources", tags=["sources"], dependencies=reads, summary="List sources by name")
     async def list_sources(cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> SourcePage:
-        try:
-            after = str(decode_cursor(cursor, 1)[0]) if cursor else ""
-        except BadCursor as error:
-            raise HTTPException(400, str(error)) from error
-        rows = [_source_out(source).model_dump() for source in await store.list_sources(after, limit + 1)]
+        (name,) = after(cursor, "")
+        rows = [_source_out(source).model_dump() for source in await store.list_sources(name, limit + 1)]
         return SourcePage.model_validate(page(rows, limit, "name"))
 
     @app.post("/admin/v1/sources", tags=["sources"], dependencies=writes, status_code=201, summary="Create a source")

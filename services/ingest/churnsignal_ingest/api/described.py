@@ -46,7 +46,11 @@ _REFUSED = {
 _TAKEN = {
     "type": "object",
     "required": ["success"],
-    "properties": {"success": {"const": True}, "rejected": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedEvent"}}},
+    "properties": {
+        "success": {"const": True},
+        "suppressed": {"type": "integer", "description": "Calls about suppressed users or accounts, dropped. Absent: none."},
+        "rejected": {"type": "array", "items": {"$ref": "#/components/schemas/RefusedEvent"}, "description": "Absent: none."},
+    },
 }
 _PROBLEM = {
     "type": "object",

@@ -12,10 +12,15 @@ OK = b'{"success":true}'
 
 
 def answer(judged: Judged) -> bytes:
-    """Return the body of a 200: with `rejected` only when there are some."""
-    if not judged.refused:
+    """Return the body of a 200: with `suppressed` and `rejected` only when there are some."""
+    if not (judged.refused or judged.suppressed):
         return OK
-    return _encode({"success": True, "rejected": [_told(refused) for refused in judged.refused]})
+    said: dict[str, Any] = {"success": True}
+    if judged.suppressed:
+        said["suppressed"] = judged.suppressed
+    if judged.refused:
+        said["rejected"] = [_told(refused) for refused in judged.refused]
+    return _encode(said)
 
 
 def _told(refused: Refused) -> dict[str, Any]:

@@ -150,7 +150,8 @@ class Tracking:
         wait_s = grant.bucket.take(len(parcel.items), inside.monotonic())
         if wait_s:
             raise RequestProblem(Problem.RATE_LIMITED, wait_s)
-        judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, importing=asked.route == "import")
+        suppressed = inside.directory.suppressed
+        judged = judge_all(parcel, grant.sender, inside.clock.now(), inside.judge, suppressed, importing=asked.route == "import")
         acked = inside.coalescer.put(judged.records) if judged.records else None
         judged.records.clear()
         body.done()
@@ -164,6 +165,8 @@ class Tracking:
         metrics = self._in.metrics
         if judged.accepted:
             metrics.events(source, "accepted", "", judged.accepted)
+        if judged.suppressed:
+            metrics.events(source, "suppressed", "", judged.suppressed)
         if judged.clamped:
             metrics.clamped(source, judged.clamped)
         for refused in judged.refused:

@@ -18,6 +18,7 @@ from churnsignal_ingest.auth.keys import Hasher, looks_right
 from churnsignal_ingest.auth.store import STORE_ERRORS, LiveKey
 from churnsignal_ingest.validate.batches import Sender
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
+from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed
 
 log = structlog.get_logger()
 
@@ -30,6 +31,8 @@ class KeyStore(Protocol):
     """Where the directory reads keys."""
 
     async def live_keys(self) -> list[LiveKey]: ...
+
+    async def suppressed(self, known: Suppressed) -> Suppressed: ...
 
     async def note_used(self, key_ids: set[int], at: datetime) -> None: ...
 
@@ -64,6 +67,7 @@ class Directory:
         self._rates = rates
         self._postgres = postgres
         self._monotonic = monotonic
+        self.suppressed: Suppressed = NOBODY
         self._keys: dict[bytes, LiveKey] = {}
         self._grants: dict[str, Grant] = {}
         self._buckets: dict[str, Bucket] = {}
@@ -155,12 +159,13 @@ class Directory:
             wait.cancel()
 
     async def read(self) -> None:
-        """Replace the known set; on failure keep it."""
+        """Replace the known set; on failure keep it. Nobody is let in before we know whose calls are to be dropped."""
         self._asked.clear()
         self._reads_begun += 1
         begun = self._reads_begun
         try:
             async with asyncio.timeout(5.0):
+                self.suppressed = await self._store.suppressed(self.suppressed)
                 rows = await self._store.live_keys()
         except STORE_ERRORS as error:
             self._postgres.down(type(error).__name__)

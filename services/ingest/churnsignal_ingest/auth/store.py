@@ -1,18 +1,19 @@
-"""Door. Postgres: sources and write keys, for the running service, the command line and the admin API."""
+"""Door. Postgres: sources, write keys and suppressions, for the running service, the command line and the admin API."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from churnsignal_common.postgres.failures import AWAY
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_ingest.auth.keys import Hasher, hint
-from churnsignal_ingest.auth.tables import sources, write_keys
+from churnsignal_ingest.auth.tables import sources, suppressions, write_keys
 from churnsignal_ingest.validate.judge import Scope
+from churnsignal_ingest.validate.suppressed import Suppressed
 
 # What any method of the store may raise while Postgres is away, busy or not migrated yet.
 STORE_ERRORS: tuple[type[Exception], ...] = (*AWAY, SQLAlchemyError)
@@ -43,6 +44,16 @@ class WriteKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Suppression:
+    """One user or account whose calls are dropped."""
+
+    kind: str
+    id: str
+    listed_at: datetime
+    listed_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +95,39 @@ class SourceStore:
         """Remember that keys were used lately; written about once a minute, for all keys at once."""
         async with self._engine.begin() as connection:
             await connection.execute(update(write_keys).where(write_keys.c.id.in_(sorted(key_ids))).values(last_used_at=at))
+
+    async def suppressed(self, known: Suppressed) -> Suppressed:
+        """Return whose calls are dropped; `known` itself when nothing changed since."""
+        table = suppressions.c
+        async with self._engine.connect() as connection:
+            counted = (await connection.execute(select(func.count(), func.coalesce(func.max(table.revision), 0)))).one()
+            if (revision := (counted[0], counted[1])) == known.revision:
+                return known
+            rows = (await connection.execute(select(table.kind, table.id))).all()
+        found = {kind: frozenset(row.id.encode() for row in rows if row.kind == kind) for kind in ("user", "account")}
+        return Suppressed(found["user"], found["account"], revision)
+
+    async def list_suppressions(self, after: tuple[str, str], limit: int) -> list[Suppression]:
+        table = suppressions.c
+        wanted = select(table.kind, table.id, table.listed_at, table.listed_by).where(tuple_(table.kind, table.id) > after)
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(wanted.order_by(table.kind, table.id).limit(limit))
+            return [Suppression(*row) for row in rows.all()]
+
+    async def change_suppressions(
+        self, listed: set[tuple[str, str]], lifted: set[tuple[str, str]], now: datetime, author: str
+    ) -> tuple[int, int]:
+        """List some, lift others; return how many of each were a change.
+
+        One writer at a time: readers know the list by its number of rows and its newest revision, which must not come late.
+        """
+        new = [{"kind": kind, "id": id_, "listed_at": now, "listed_by": author} for kind, id_ in sorted(listed)]
+        async with self._engine.begin() as connection:
+            await connection.execute(text("LOCK TABLE ingest.suppressions IN SHARE ROW EXCLUSIVE MODE"))
+            added = (await connection.execute(upsert(suppressions).values(new).on_conflict_do_nothing())).rowcount if new else 0
+            ended = tuple_(suppressions.c.kind, suppressions.c.id).in_(sorted(lifted))
+            removed = (await connection.execute(delete(suppressions).where(ended))).rowcount if lifted else 0
+        return added, removed
 
     async def list_sources(self, after: str, limit: int) -> list[Source]:
         wanted = select(sources).where(sources.c.name > after).order_by(sources.c.name).limit(limit)

@@ -1,4 +1,4 @@
-"""Door. The tables of schema `ingest`: sources and the hashes of their write keys."""
+"""Door. The tables of schema `ingest`: sources, the hashes of their write keys, and who is suppressed."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Float, ForeignKey, Identity, LargeBinary, MetaData, Table, Text
 
@@ -28,4 +28,20 @@ write_keys = Table(
     Column("expires_at", DateTime(timezone=True), comment="end of a rotation's overlap"),
     Column("revoked_at", DateTime(timezone=True)),
     Column("last_used_at", DateTime(timezone=True)),
+)
+
+suppressions = Table(
+    "suppressions",
+    metadata,
+    Column("kind", Text, primary_key=True, comment="user or account"),
+    Column("id", Text, primary_key=True, comment="as Kafka's keys spell it"),
+    Column("listed_at", DateTime(timezone=True), nullable=False),
+    Column("listed_by", Text, nullable=False, comment="the admin token's name"),
+    Column(
+        "revision",
+        BigInteger,
+        Identity(always=True),
+        nullable=False,
+        comment="with the number of rows, tells readers that the list changed",
+    ),
 )

@@ -10,6 +10,7 @@ from churnsignal_ingest.imports.files import Bookmark, Progress, digest, rows_of
 from churnsignal_ingest.imports.upload import Uploader
 from churnsignal_ingest.validate.batches import Sender, judge_all, open_batch
 from churnsignal_ingest.validate.judge import Judge, Scope
+from churnsignal_ingest.validate.suppressed import NOBODY
 
 _SLICE_ROWS = 1000
 _SLICE_BYTES = 400 * 1024
@@ -30,7 +31,7 @@ def try_file(path: Path, judge: Judge, now: datetime, told: Callable[[Progress],
     """Judge every row as the service would, and send nothing."""
     progress = Progress()
     for part in slices(rows_of(path), digest(path), 0, _SLICE_ROWS, _SLICE_BYTES):
-        judged = judge_all(open_batch(part.body), Sender("dry-run", Scope.IMPORT), now, judge, importing=True)
+        judged = judge_all(open_batch(part.body), Sender("dry-run", Scope.IMPORT), now, judge, NOBODY, importing=True)
         _note(progress, part.after, part.rows, Counter(refused.reason.value for refused in judged.refused))
         told(progress)
     return progress

@@ -15,6 +15,7 @@ from churnsignal_ingest.validate.calls import Call, parse_all, parse_call
 from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Scope
 from churnsignal_ingest.validate.limits import Limits, check_shape, decode_any
 from churnsignal_ingest.validate.reasons import Problem, Refusal, RequestProblem
+from churnsignal_ingest.validate.suppressed import Suppressed
 from churnsignal_ingest.validate.times import json_time, read_time, skew
 
 _encode = msgspec.json.Encoder().encode
@@ -102,10 +103,10 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judge, *, importing: bool) -> Judged:
-    """Judge every call of `parcel`: N in, N in `accepted` and `refused`. Raises RequestProblem when the batch breaks a limit."""
+def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judge, suppressed: Suppressed, *, importing: bool) -> Judged:
+    """Judge every call of `parcel`: N in, N in `accepted`, `refused` and `suppressed`. Raises RequestProblem when the batch breaks a limit."""
     _check_batch(parcel, judge.limits)
-    arrival = _arrive(parcel, sender, received_at, judge.limits, importing)
+    arrival = _arrive(parcel, sender, received_at, judge.limits, suppressed, importing)
     judged = Judged()
     if parcel.calls is not None:
         judge.accept_all(parcel.calls, parcel.items, arrival, judged)
@@ -129,7 +130,7 @@ def _check_batch(parcel: Parcel, limits: Limits) -> None:
         raise RequestProblem(Problem.BATCH_TOO_LARGE)
 
 
-def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limits, importing: bool) -> Arrival:
+def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limits, suppressed: Suppressed, importing: bool) -> Arrival:
     """Work out once what all calls share. On /v1/import only keys of scope import make history: other SDKs send live calls there."""
     try:
         sent_at = read_time(parcel.sent_at)
@@ -153,7 +154,7 @@ def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limit
     return Arrival(
         sender.source, sender.scope, received_at, sent_at, skew(received_at, sent_at), history,
         parcel.historical and not may_import, group_id, key, received, head + b',"id":',
-        USAGE_HISTORY if history else USAGE_EVENTS,
+        USAGE_HISTORY if history else USAGE_EVENTS, suppressed,
     )  # fmt: skip
 
 

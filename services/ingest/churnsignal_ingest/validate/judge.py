@@ -16,6 +16,7 @@ from churnsignal_ingest.validate.calls import Call
 from churnsignal_ingest.validate.limits import Limits, check_shape
 from churnsignal_ingest.validate.reasons import REASONS, Reason, Refusal
 from churnsignal_ingest.validate.subjects import Subjects, message_id_of
+from churnsignal_ingest.validate.suppressed import Suppressed
 from churnsignal_ingest.validate.times import happened, read_time, skew
 
 # topic, partition, key, value. A plain tuple: one is made per event.
@@ -53,6 +54,7 @@ class Arrival(msgspec.Struct, frozen=True):
     received: bytes
     head: bytes
     topic: str
+    suppressed: Suppressed
 
 
 def as_history(arrival: Arrival) -> Arrival:
@@ -71,10 +73,11 @@ class Refused:
 
 @dataclass(slots=True)
 class Judged:
-    """All calls of a request: N in, N accounted for in `accepted` and `refused`. Records of refused ones are in `records` too."""
+    """All calls of a request: N in, N accounted for in `accepted`, `refused` and `suppressed`. Records of refused ones are in `records` too."""
 
     records: list[Record] = field(default_factory=list)
     accepted: int = 0
+    suppressed: int = 0
     clamped: int = 0
     refused: list[Refused] = field(default_factory=list)
 
@@ -100,6 +103,7 @@ class Judge:
         """Add each call to `judged`, as an envelope or as refused. `first` is the index of the first in its request."""
         limits, where, records = self.limits, self._where, judged.records
         known, learn, received_at = self._subjects.known, self._subjects.learn, arrival.received_at
+        listed = arrival.suppressed or None
         for index, (call, raw) in enumerate(zip(calls, raws, strict=True), first):
             try:
                 kind, here = call.type, arrival
@@ -115,6 +119,9 @@ class Judge:
                 owner = account if kind == "group" else user or anonymous
                 if owner is None:
                     raise Refusal(Reason.NO_GROUP_ID if kind == "group" else Reason.NO_IDS)  # noqa: TRY301 see above
+                if listed is not None and listed.covers(call, account, user, anonymous):
+                    judged.suppressed += 1
+                    continue
 
                 behind = here.behind
                 stamped_at = read_time(call.original_timestamp if call.timestamp is None else call.timestamp)
@@ -153,7 +160,10 @@ class Judge:
         judged.accepted = len(records) - len(judged.refused)
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
-        """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls."""
+        """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls; if suppressed, only count it."""
+        if arrival.suppressed and arrival.suppressed.named_in(raw, arrival.batch_group_id):
+            judged.suppressed += 1
+            return
         given = call.message_id if call is not None and isinstance(call.message_id, str) else None
         message_id = given[:255].replace("\x00", "") if given else None
         judged.refused.append(Refused(index, message_id, reason))

@@ -1,4 +1,4 @@
-"""Sources and their write keys. Pre: the new code needs them.
+"""Sources, their write keys, and who is suppressed. Pre: the new code needs them.
 
 Revision ID: 0001
 """
@@ -36,8 +36,18 @@ def upgrade() -> None:
         sa.Column("last_used_at", moment),
         schema="ingest",
     )
+    op.create_table(
+        "suppressions",
+        sa.Column("kind", sa.Text, sa.CheckConstraint("kind IN ('user', 'account')"), primary_key=True),
+        sa.Column("id", sa.Text, sa.CheckConstraint("octet_length(id) BETWEEN 1 AND 255"), primary_key=True),
+        sa.Column("listed_at", moment, nullable=False),
+        sa.Column("listed_by", sa.Text, nullable=False),
+        sa.Column("revision", sa.BigInteger, sa.Identity(always=True), nullable=False),
+        schema="ingest",
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("suppressions", schema="ingest")
     op.drop_table("write_keys", schema="ingest")
     op.drop_table("sources", schema="ingest")

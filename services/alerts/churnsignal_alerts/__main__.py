@@ -12,8 +12,10 @@ from churnsignal_common.runtime.settings import fail, read_settings
 
 from churnsignal_alerts.app import routing_text, run
 from churnsignal_alerts.commands_cli import explain_route, import_csms
+from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import BadPolicy, parse_policy
 from churnsignal_alerts.send.email import mailer_of
+from churnsignal_alerts.send.webhook import keys_of
 from churnsignal_alerts.settings import AlertsSettings
 
 app = cyclopts.App(name="churnsignal-alerts", help="Tells the right person, once.\n\nExample: churnsignal-alerts serve")
@@ -44,8 +46,8 @@ def check_config() -> None:
     settings = _checked()
     _, name = routing_text(settings)
     print(f"{name}: valid")
-    if not settings.slack_token and not settings.smtp:
-        print("warning: neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told", file=sys.stderr)
+    if not (settings.slack_token or settings.smtp or settings.webhook_secrets):
+        print("warning: none of SLACK_BOT_TOKEN, SMTP_URL, CHURNSIGNAL_WEBHOOK_SECRETS is set: nobody can be told", file=sys.stderr)
     if not settings.signing_keys:
         print("warning: CHURNSIGNAL_SIGNING_KEYS is not set: e-mails carry no links to act", file=sys.stderr)
 
@@ -72,6 +74,9 @@ def _checked() -> AlertsSettings:
         parse_policy(*routing_text(settings))
         if settings.smtp:
             mailer_of(settings.smtp.get_secret_value(), settings.sender)
+        if settings.webhook_secrets:
+            keys_of(settings.webhook_secrets.get_secret_value())
+        allowed_of(settings.webhook_allow.split(","))
     except BadPolicy as error:
         fail(str(error))
     except ValueError as error:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 import aiohttp
 import structlog
+from aiohttp import ThreadedResolver
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from churnsignal_common.clock import Clock, open_clock
@@ -30,10 +31,12 @@ from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import EPISODES, HELD, QUEUE_AGE, UNCONFIGURED
 from churnsignal_alerts.outcome import Sender
 from churnsignal_alerts.people import People
+from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.send.email import EmailSender, mailer_of
 from churnsignal_alerts.send.slack import SlackSender
+from churnsignal_alerts.send.webhook import WebhookSender, keys_of
 from churnsignal_alerts.settings import AlertsSettings
 from churnsignal_alerts.wake import Wake
 
@@ -64,6 +67,9 @@ async def open_senders(settings: AlertsSettings, clock: Clock, stack: AsyncExitS
         senders[Channel.SLACK] = SlackSender(settings.slack_token.get_secret_value(), settings.slack_api, session, settings.send_timeout_s)
     if settings.smtp:
         senders[Channel.EMAIL] = EmailSender(mailer_of(settings.smtp.get_secret_value(), settings.sender), clock, settings.send_timeout_s)
+    if settings.webhook_secrets:
+        keys, allowed = keys_of(settings.webhook_secrets.get_secret_value()), allowed_of(settings.webhook_allow.split(","))
+        senders[Channel.WEBHOOK] = WebhookSender(keys, allowed, ThreadedResolver(), clock, settings.send_timeout_s)
     UNCONFIGURED.set(0 if senders else 1)
     return senders
 
@@ -134,7 +140,13 @@ async def run(settings: AlertsSettings) -> int:
         consumer = Consumer(kafka, engine, people, clock, woken, Duty(owner, settings.topic(RISK_CHANGES)))
         deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s, settings.sends_per_s), clock, woken)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
-        nobody = () if senders else (Dependency("channels", False, "neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told"),)
+        nobody = (
+            ()
+            if senders
+            else (
+                Dependency("channels", False, "none of SLACK_BOT_TOKEN, SMTP_URL, CHURNSIGNAL_WEBHOOK_SECRETS is set: nobody can be told"),
+            )
+        )
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))
         app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file)), deliverer.channels)
 

@@ -48,7 +48,7 @@ def _csm(row: dict[str, Any]) -> Csm:
 
 
 def _configured(settings: AlertsSettings) -> frozenset[Channel]:
-    ways = ((Channel.SLACK, settings.slack_token), (Channel.EMAIL, settings.smtp))
+    ways = ((Channel.SLACK, settings.slack_token), (Channel.EMAIL, settings.smtp), (Channel.WEBHOOK, settings.webhook_secrets))
     return frozenset(channel for channel, given in ways if given)
 
 

@@ -19,6 +19,7 @@ from churnsignal_alerts.render.card import Card, Reader, card
 from churnsignal_alerts.render.mail import mail_body
 from churnsignal_alerts.render.slack import slack_body
 from churnsignal_alerts.render.summary import summary
+from churnsignal_alerts.render.webhook import webhook_body
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
     slack = slack_body(shown, reader.locale, note) if delivery.channel is Channel.SLACK else None
     urls = _links(shown, delivery, policy, links, now) if delivery.channel is Channel.EMAIL else {}
     mail = mail_body(shown, reader.locale, delivery.address, urls, note) if delivery.channel is Channel.EMAIL else None
+    told = [(content.kind, content.episode) for content in contents]
+    hook = webhook_body(told, shown.headline, reader.locale, now) if delivery.channel is Channel.WEBHOOK else None
     return Outgoing(
         f"{contents[0].episode.id}.{delivery.id}",
         delivery.address,
@@ -67,6 +70,7 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
         place.thread,
         place.edit,
         place.duplicate,
+        hook,
     )
 
 

@@ -16,6 +16,7 @@ class Channel(StrEnum):
 
     SLACK = "slack"
     EMAIL = "email"
+    WEBHOOK = "webhook"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Csm:
     active: bool = True
 
     def address(self, channel: Channel) -> str | None:
-        return self.slack if channel is Channel.SLACK else self.email
+        return {Channel.SLACK: self.slack, Channel.EMAIL: self.email}.get(channel)
 
     def away_on(self, day: date) -> bool:
         """Return whether they are on leave on `day`; without an end, until told otherwise."""

@@ -1,6 +1,8 @@
 """Pure. What became of handing a message over, and the port that every channel implements."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Protocol
 
 from churnsignal_alerts.render.mail import MailBody
@@ -57,6 +59,20 @@ class CannotSay:
 Sighting = Found | Absent | CannotSay
 
 
+# Nobody keeps an alert waiting for longer, whatever they answer.
+LONGEST_WAIT_S = 3600.0
+
+
+def asked_s(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds in Retry-After, within reason; None when there is no number in it."""
+    value = next((value for name, value in headers.items() if name.lower() == "retry-after"), "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        return None
+    return min(LONGEST_WAIT_S, max(0.0, seconds)) if isfinite(seconds) else None
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """One message to hand over. `key` is the same at every attempt; `thread` and `edit` are refs of earlier messages."""
@@ -70,6 +86,7 @@ class Outgoing:
     thread: str | None = None
     edit: str | None = None
     possible_duplicate: bool = False
+    webhook: bytes | None = None
 
 
 class Sender(Protocol):

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from churnsignal_common.catalog.locales import Locale
 
 from churnsignal_alerts.decide import Rules
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import Hours
 
@@ -19,7 +20,7 @@ LONGEST_URL = 3_000
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A shared place to tell: a Slack channel, an e-mail address or both. `hours` None means the deployment's."""
+    """A shared place to tell: a Slack channel, an e-mail address or a webhook. `hours` None means the deployment's."""
 
     name: str
     slack: str | None
@@ -28,6 +29,13 @@ class Pool:
     zone: ZoneInfo | None = None
     country: str | None = None
     hours: Hours | None = None
+    webhook: str | None = None
+
+    @property
+    def ways(self) -> tuple[tuple[Channel, str], ...]:
+        """Return the addresses, the preferred first."""
+        given = ((Channel.SLACK, self.slack), (Channel.EMAIL, self.email), (Channel.WEBHOOK, self.webhook))
+        return tuple((channel, address) for channel, address in given if address)
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,7 @@ class _Reader:
 
 def _advice(error: jsonschema.ValidationError) -> str:
     if error.validator == "anyOf":
-        return "needs a Slack channel (slack), an e-mail address (email), or both: otherwise an alert could have nobody to go to"
+        return "needs a Slack channel (slack), an e-mail address (email) or a webhook: otherwise an alert could have nobody to go to"
     if error.validator == "additionalProperties":
         return f"{error.message}; known here: {', '.join(error.schema.get('properties', {}))}"
     if error.validator == "pattern" and list(error.absolute_path) == ["account_url"]:
@@ -206,6 +206,7 @@ def _pool(name: str, data: Mapping[str, Any]) -> Pool:
         ZoneInfo(zone) if zone else None,
         data.get("country"),
         _hours(data),
+        data.get("webhook"),
     )
 
 

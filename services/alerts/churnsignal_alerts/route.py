@@ -161,8 +161,7 @@ def _pool(segment: str | None, policy: Policy, usable: frozenset[Channel], steps
 
 
 def _pool_ways(pool: Pool, usable: frozenset[Channel]) -> tuple[tuple[Channel, str], ...]:
-    ways = ((Channel.SLACK, pool.slack), (Channel.EMAIL, pool.email))
-    return tuple((channel, address) for channel, address in ways if address and channel in usable)[:1]
+    return tuple(way for way in pool.ways if way[0] in usable)[:1]
 
 
 def _recipient(pool: Pool, ways: tuple[tuple[Channel, str], ...], policy: Policy) -> Recipient:

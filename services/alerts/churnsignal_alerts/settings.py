@@ -33,6 +33,16 @@ class AlertsSettings(ServiceSettings):
     sender: str = Field(
         default="Churnsignal <churnsignal@localhost>", alias="ALERT_EMAIL_FROM", description="Sender of the mails: name <address>."
     )
+    webhook_secrets: SecretStr | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_WEBHOOK_SECRETS",
+        description="Signs webhooks: whsec_<base64 of 24 to 64 bytes>, comma-separated, newest first. None: no webhooks.",
+    )
+    webhook_allow: str = Field(
+        default="",
+        alias="CHURNSIGNAL_WEBHOOK_ALLOW",
+        description="Receivers beside public https addresses on port 443: host:port and networks (10.1.0.0/16), comma-separated.",
+    )
     send_timeout_s: int = Field(default=15, ge=1, le=45, alias="CHURNSIGNAL_SEND_TIMEOUT_S", description="Seconds to wait for a provider.")
     sends_per_s: float = Field(
         default=25.0,

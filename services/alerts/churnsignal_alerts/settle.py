@@ -22,8 +22,8 @@ def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: f
     catch_all = f"pool:{policy.catch_all.name}"
     if delivery.recipient == catch_all:
         return None
-    for channel, address in ((Channel.SLACK, policy.catch_all.slack), (Channel.EMAIL, policy.catch_all.email)):
-        if address and channel in usable:
+    for channel, address in policy.catch_all.ways:
+        if channel in usable:
             return Way(catch_all, policy.catch_all.name, channel, address)
     return None
 

@@ -42,5 +42,5 @@ async def test_without_slack_and_mail_it_is_not_ready_and_says_why(world: World,
 
     reasons = {dependency["name"]: dependency["reason"] for dependency in json.loads(body)["dependencies"]}
     assert status == 503
-    assert reasons["channels"] == "neither SLACK_BOT_TOKEN nor SMTP_URL is set: nobody can be told"
+    assert reasons["channels"] == "none of SLACK_BOT_TOKEN, SMTP_URL, CHURNSIGNAL_WEBHOOK_SECRETS is set: nobody can be told"
     assert "churnsignal_alerts_unconfigured_channels 1.0" in metrics

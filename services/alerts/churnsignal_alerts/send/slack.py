@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from churnsignal_alerts.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
 
 log = structlog.get_logger()
 
@@ -112,15 +112,7 @@ def _meaning(error: SlackApiError) -> Retry | Refused | Unknown:
     data = getattr(error.response, "data", None)
     code = str(data.get("error", "")) if isinstance(data, dict) else ""
     if status == 429 or code in _LATER:
-        return Retry(code or "ratelimited", _retry_after(getattr(error.response, "headers", {})))
+        return Retry(code or "ratelimited", asked_s({str(k): str(v) for k, v in dict(getattr(error.response, "headers", {})).items()}))
     if status >= 500 or code in _MAYBE or not code:
         return Unknown(code or f"status {status}")
     return Refused(code)
-
-
-def _retry_after(headers: Any) -> float | None:
-    value = next((v for k, v in dict(headers).items() if str(k).lower() == "retry-after"), None)
-    try:
-        return max(0.0, float(value)) if value is not None else None
-    except ValueError:
-        return None

@@ -63,7 +63,7 @@ def _effects(clock: Clock, zone: DayZone) -> Effects:
 
 def _memory(settings: ScoringSettings) -> Memory:
     links = Links()
-    parking = Parking(settings.parked_per_source, settings.partitions)
+    parking = Parking(settings.parked_per_source, settings.parked_bytes_per_source, settings.partitions)
     return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_accounts), links, Unresolved(links, parking))
 
 
@@ -105,7 +105,7 @@ async def run(settings: ScoringSettings) -> int:
         apply = Apply(engine, memory.residents, memory.ledger, conclude, settings.partitions)
         batch = Batch(doors, memory, apply, metrics, settings.partitions, effects)
         rules = CloseRules(timedelta(seconds=settings.close_grace_s), settings.close_patience_s, settings.partitions)
-        tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), store, load, memory)
+        tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), settings.partitions, store, load, memory)
         closes = Closes(doors, rules, memory, conclude, tidy, metrics, effects)
         takeover = Takeover(Fixed(zone, settings.partitions), clock, store, load, memory)
         brake = Brake(feed, metrics, settings.poison_brake)
@@ -134,7 +134,7 @@ async def run(settings: ScoringSettings) -> int:
                 "http": serve,
                 "consume": consume_then_release,
                 "relay": partial(relay.run, consumed),
-                "gauges": partial(Gauges(database, metrics, memory.ledger, feed).run, stop),
+                "gauges": partial(Gauges(database, metrics, memory, feed).run, stop),
                 "watchdog": partial(watchdog.run, stop),
             },
         )

@@ -18,7 +18,7 @@ from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.links import ties
 from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.residents import Resident, Residents
-from churnsignal_scoring.resolve import link_envelope
+from churnsignal_scoring.resolve import told
 
 BODY_BYTES = 64 * 1024
 _SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
@@ -91,10 +91,9 @@ class Apply:
         reject(poison, effects, self._partitions, envelope.source)
 
     def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
-        for subject in ties(envelope):
-            link = link_envelope(envelope, subject, envelope.account or "")
-            target = partition_of(subject, self._partitions)
-            effects.send(partition, USAGE_UNRESOLVED, target, subject, encoder.encode(link))
+        for command in ties(envelope):
+            target = partition_of(command.subject, self._partitions)
+            effects.send(partition, USAGE_UNRESOLVED, target, command.subject, encoder.encode(told(envelope, command)))
 
 
 def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", message: str = "") -> None:

@@ -143,7 +143,7 @@ class Batch:
         strangers = memory.links.missing(wanted.subjects)
         if strangers:
             memory.links.learn(await self._load.links(strangers))
-        waiting = await self._load.waiting(wanted.linked) if wanted.linked else {}
+        waiting = await self._load.waiting(wanted.spoken_of) if wanted.spoken_of else {}
         for span in spans:
             memory.resolver.span(span, judged.reading, judged.codes, wanted, effects, waiting.get(span.place.partition, []))
 

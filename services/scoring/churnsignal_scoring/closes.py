@@ -244,10 +244,10 @@ class Closes:
         effects.partitions.update(partitions)
         for name in names:
             self._conclude.close(self._residents.get(name), effects)
-        last = len(names) < CHUNK_ACCOUNTS
+        last = len(names) < CHUNK_ACCOUNTS and not await self._tidy.reject_expired(day, partitions, effects)
         if last:
             effects.closes.extend(CloseRow(day, partition, "done") for partition in partitions)
-            await self._tidy.at_close(day, partitions, effects)
+            self._tidy.at_close(day, partitions, effects)
         self._relay.publish(await self._store.save(effects))
         crash.point("scoring.close_after_chunk")
         self._written(effects)

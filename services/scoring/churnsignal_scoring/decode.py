@@ -12,6 +12,7 @@ from churnsignal_common.mapping.usage import Usage
 from xxhash import xxh3_64_digest
 
 from churnsignal_scoring.dedup import WINDOW_DAYS, Bodies, Bucket, Group, Ids
+from churnsignal_scoring.links import ACCOUNT, USER
 from churnsignal_scoring.outcomes import Place
 
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
@@ -92,6 +93,7 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
     decode, digest = envelope_decoder.decode, xxh3_64_digest
     envelopes, usages, kept, ids, bodies = reading.envelopes, reading.usages, reading.records, reading.ids, reading.bodies
     by_user, imported = place.topic == USAGE_UNRESOLVED, place.topic == USAGE_HISTORY
+    mark = USER if by_user else ACCOUNT
     prefixes: dict[str, str] = {}
     groups: dict[tuple[int, bool], list[int]] = {}
     rows: list[int] = []
@@ -119,7 +121,7 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
         prefix = prefixes.get(source)
         if prefix is None:
             prefix = prefixes[source] = f"{len(source)}:{source}"
-        ids.append(digest((prefix + envelope.id).encode()))
+        ids.append(digest((prefix + (_sent_on(envelope, mark) if envelope.via else envelope.id)).encode()))
         timed = b"A" in value and b'"sentAt"' in value
         bodies.append(digest(_without_sent_at(envelope.call) if timed else envelope.call))
         if day != rows_day or loose is not rows_loose:
@@ -138,6 +140,11 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
     for (day, loose), rows in groups.items():
         bucket = Bucket(place.partition, lane, day - _EPOCH_ORDINAL)
         reading.groups.append(Group(bucket, loose, np.array(rows, np.intp)))
+
+
+def _sent_on(envelope: Envelope, mark: str) -> str:
+    # What one user or account of a partition sent on to another of the same partition is another record of the same call.
+    return "\0".join((envelope.id, *(step for step in envelope.via if step.startswith(mark))))
 
 
 def _has_subject(envelope: Envelope) -> bool:

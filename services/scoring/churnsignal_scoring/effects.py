@@ -11,6 +11,7 @@ from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
 
 from churnsignal_scoring.health.assessment import Assessment, Settled
 from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.links import Known
 from churnsignal_scoring.outcomes import Place, Tally
 
 encoder = msgspec.json.Encoder()
@@ -26,18 +27,11 @@ class DedupRow(NamedTuple):
     bodies: bytes
 
 
-class Link(NamedTuple):
-    """The account of a user or anonymous id; the later one by (occurred_us, event_id) wins."""
-
-    account: str | None
-    occurred_us: int
-    event_id: str
-
-
 class ParkedRow(NamedTuple):
-    """A call whose user nobody knows yet."""
+    """A call whose user nobody knows yet; `offset` is where it lies on the topic."""
 
     partition: int
+    offset: int
     subject: str
     source: str
     received_day: int
@@ -45,11 +39,12 @@ class ParkedRow(NamedTuple):
 
 
 class Unparked(NamedTuple):
-    """Parked rows of one partition and source that leave with this transaction."""
+    """Parked rows of one partition and source that leave with this transaction, and their size."""
 
     partition: int
     source: str
     ids: list[int]
+    size: int
 
 
 class OutboxRow(NamedTuple):
@@ -106,7 +101,7 @@ class Effects:
     accounts: dict[str, AccountRow] = field(default_factory=dict)
     scores: list[ScoreRow] = field(default_factory=list)
     changes: list[RiskChanged] = field(default_factory=list)
-    links: dict[str, tuple[int, Link]] = field(default_factory=dict)
+    links: dict[str, tuple[int, Known]] = field(default_factory=dict)
     parked: list[ParkedRow] = field(default_factory=list)
     unparked: list[Unparked] = field(default_factory=list)
     closes: list[CloseRow] = field(default_factory=list)

@@ -9,9 +9,10 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.feed import Feed
-from churnsignal_scoring.ledger import Ledger
+from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.tables import accounts, outcomes, positions
+from churnsignal_scoring.unresolved import Filled
 
 log = structlog.get_logger()
 
@@ -21,11 +22,12 @@ EVERY_S = 5.0
 class Gauges:
     """Counts over all partitions; each replica shows the same. Asking the brokers tells whether they are there: polling does not."""
 
-    def __init__(self, engine: AsyncEngine, metrics: Metrics, ledger: Ledger, feed: Feed) -> None:
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, memory: Memory, feed: Feed) -> None:
         self._feed = feed
         self._engine = engine
         self._metrics = metrics
-        self._ledger = ledger
+        self._ledger = memory.ledger
+        self._resolver = memory.resolver
 
     async def run(self, stop: Stop) -> None:
         while not stop.is_set():
@@ -49,6 +51,14 @@ class Gauges:
         for band in Band:
             self._metrics.accounts.labels(band.value).set(bands.get(band.value, 0))
         self._metrics.unaccounted.set(float(missing))
+        parked: dict[str, Filled] = {}
+        for (_, source), filled in self._resolver.parked.items():
+            parked[source] = parked.get(source, Filled()).plus(*filled)
+        self._metrics.parked_events.clear()
+        self._metrics.parked_bytes.clear()
+        for source, filled in parked.items():
+            self._metrics.parked_events.labels(source).set(filled.calls)
+            self._metrics.parked_bytes.labels(source).set(filled.size)
         newest = max(self._ledger.records, default=None)
         if newest is not None:
             for source, verdict in self._ledger.records[newest].sources.items():

@@ -1,7 +1,7 @@
 """Door. Read what the owner of partitions needs in memory: positions, states, links, dedup buckets, closes and the unpublished."""
 
 import contextlib
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
@@ -11,12 +11,13 @@ from churnsignal_common.postgres.engine import RawConnection, raw
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
-from churnsignal_scoring.effects import Link, OutboxRow
+from churnsignal_scoring.effects import OutboxRow
 from churnsignal_scoring.health.rows import DayRow, FactRow, StateRow, UserRow
 from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.links import NOBODY, Known
 from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.residents import Resident
-from churnsignal_scoring.unresolved import Waiting
+from churnsignal_scoring.unresolved import Filled, Waiting
 
 CHUNK = 500
 _COLUMNS = "account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest, partition, closed_day"
@@ -41,15 +42,16 @@ DEDUP_BUCKETS = """-- the ids of some buckets
 SELECT d.partition, d.lane, d.bucket, d.ids, d.bodies FROM dedup d
 JOIN unnest($1::int[], $2::smallint[], $3::int[]) AS w(partition, lane, bucket) USING (partition, lane, bucket)"""
 
-LINKS = "SELECT subject, account, occurred_us, event_id FROM users WHERE subject = ANY($1::text[])"
+LINKS = "SELECT subject, known::text AS known FROM users WHERE subject = ANY($1::text[])"
 WAITING = """-- parked calls of users who are linked now, oldest first
-SELECT id, subject, source, envelope FROM parked WHERE partition = $1 AND subject = ANY($2::text[]) ORDER BY id"""
-PARKED = "SELECT partition, source, count(*)::int AS calls FROM parked WHERE partition = ANY($1::int[]) GROUP BY 1, 2"
+SELECT id, partition, "offset", subject, source, envelope FROM parked WHERE partition = $1 AND subject = ANY($2::text[]) ORDER BY id"""
+PARKED = """-- how much each source has parked
+SELECT partition, source, count(*)::int AS calls, sum(octet_length(envelope))::bigint AS size
+FROM parked WHERE partition = ANY($1::int[]) GROUP BY 1, 2"""
 
-EXPIRED = """-- calls parked for too long
-SELECT partition, source, array_agg(id) AS ids FROM (
-    SELECT id, partition, source FROM parked WHERE partition = ANY($1::int[]) AND received_day < $2 ORDER BY id LIMIT 5000) AS old
-GROUP BY 1, 2"""
+EXPIRED = """-- calls parked for too long, the oldest first
+SELECT id, partition, "offset", subject, source, envelope FROM parked
+WHERE partition = ANY($1::int[]) AND received_day < $2 ORDER BY id LIMIT $3"""
 
 POSITIONS = "SELECT topic, partition, next_offset FROM positions WHERE partition = ANY($1::int[])"
 FIRST_POSITIONS = """-- where the first owner begins
@@ -65,6 +67,7 @@ LEFTOVERS = "SELECT id, partition, topic, target, records FROM outbox WHERE part
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
 SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM closes WHERE day = $1"""
 
+_known = msgspec.json.Decoder(Known)
 _records = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 
 
@@ -125,11 +128,11 @@ class Load:
                 rows[Bucket(row["partition"], row["lane"], row["bucket"])].append((row["ids"], row["bodies"]))
         return {bucket: unpack(pairs) for bucket, pairs in rows.items()}
 
-    async def links(self, subjects: list[str]) -> dict[str, Link | None]:
-        found: dict[str, Link | None] = dict.fromkeys(subjects)
+    async def links(self, subjects: list[str]) -> dict[str, Known]:
+        """Return what is known of each subject; NOBODY of those never heard of."""
+        found = dict.fromkeys(subjects, NOBODY)
         async with self._connection() as pg:
-            for row in await pg.fetch(LINKS, subjects):
-                found[row["subject"]] = Link(row["account"], row["occurred_us"], row["event_id"])
+            found.update({row["subject"]: _known.decode(row["known"]) for row in await pg.fetch(LINKS, subjects)})
         return found
 
     async def waiting(self, linked: Mapping[int, set[str]]) -> dict[int, list[Waiting]]:
@@ -137,10 +140,10 @@ class Load:
         async with self._connection() as pg:
             return {p: [Waiting(*row) for row in await pg.fetch(WAITING, p, sorted(subjects))] for p, subjects in linked.items()}
 
-    async def expired(self, partitions: list[int], before: int) -> list[tuple[int, str, list[int]]]:
-        """Return some of the calls received before the day `before` that still wait, by partition and source."""
+    async def expired(self, partitions: list[int], before: int, limit: int) -> list[Waiting]:
+        """Return up to `limit` of the calls that were received before the day `before` and still wait."""
         async with self._connection() as pg:
-            return [(row["partition"], row["source"], row["ids"]) for row in await pg.fetch(EXPIRED, partitions, before)]
+            return [Waiting(*row) for row in await pg.fetch(EXPIRED, partitions, before, limit)]
 
     async def records_after(self, day: int) -> dict[int, DayRecord]:
         async with self._connection() as pg:
@@ -189,8 +192,8 @@ async def stored_buckets(pg: RawConnection, partitions: list[int]) -> dict[Bucke
     return {Bucket(*row[:3]): Stored(row["rows"], row["written"]) for row in await pg.fetch(DEDUP_STORED, partitions)}
 
 
-async def parked(pg: RawConnection, partitions: list[int]) -> Counter[tuple[int, str]]:
-    return Counter({(row["partition"], row["source"]): row["calls"] for row in await pg.fetch(PARKED, partitions)})
+async def parked(pg: RawConnection, partitions: list[int]) -> dict[tuple[int, str], Filled]:
+    return {(row["partition"], row["source"]): Filled(row["calls"], row["size"]) for row in await pg.fetch(PARKED, partitions)}
 
 
 async def close_marks(pg: RawConnection, partitions: list[int]) -> list[CloseMark]:

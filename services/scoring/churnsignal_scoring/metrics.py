@@ -36,6 +36,10 @@ class Metrics:
         self.braked = Gauge(
             "scoring_partition_braked", "1 while a partition is paused after too many unreadable records.", ["partition"], **own
         )
+        self.parked_events = Gauge(
+            "scoring_parked_events", "Calls that wait for their user's account, on this replica's partitions.", ["source"], **own
+        )
+        self.parked_bytes = Gauge("scoring_parked_bytes", "Bytes of the calls that wait for their user's account.", ["source"], **own)
         self.retries = Counter("scoring_transactions_retried", "Transactions that failed and were done again.", **own)
         self.residents = Gauge("scoring_resident_accounts", "Accounts whose state is in memory.", **own)
 

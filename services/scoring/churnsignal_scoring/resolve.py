@@ -2,23 +2,23 @@
 
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from churnsignal_common.contracts.envelope import Envelope, Format, UserLinked, encoder, subject
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
+from churnsignal_common.contracts.envelope import Envelope, Format, UserAliased, UserLinked, encoder
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 
-from churnsignal_scoring.effects import Link
-from churnsignal_scoring.health.days import to_us
+from churnsignal_scoring.links import USER, Known
 
 LINKS_KEPT = 200_000
 
 
 class Move(NamedTuple):
-    """The call goes to `topic` under `account`."""
+    """The call goes to `topic` under the key `to`: its account, or the newer id of its user."""
 
     topic: str
-    account: str
+    to: str
 
 
 class Park(NamedTuple):
@@ -27,29 +27,16 @@ class Park(NamedTuple):
     subject: str
 
 
-class Linked(NamedTuple):
-    """The link is the newest of its subject: remember it, and credit what was parked."""
-
-    subject: str
-    link: Link
-
-
-class Stale(NamedTuple):
-    """A link that a later one has overtaken."""
-
-    subject: str
-
-
 @dataclass(slots=True)
 class Links:
-    """Links by subject, as committed; `None` means that nobody has linked the subject. The least recently used leave first."""
+    """What is known of users by their ids, as committed. The least recently used leave first."""
 
-    known: OrderedDict[str, Link | None] = field(default_factory=OrderedDict)
+    known: OrderedDict[str, Known] = field(default_factory=OrderedDict)
 
     def missing(self, subjects: set[str]) -> list[str]:
         return sorted(subjects - self.known.keys())
 
-    def learn(self, links: dict[str, Link | None]) -> None:
+    def learn(self, links: dict[str, Known]) -> None:
         self.known.update(links)
 
     def trim(self) -> None:
@@ -57,18 +44,17 @@ class Links:
             self.known.popitem(last=False)
 
 
-def route(envelope: Envelope, known: Link | None) -> Move | Park:
-    """Decide where a call without an account goes, given its user's link as of now."""
-    if known is None or known.account is None:
-        return Park(subject(envelope) or "")
-    return Move(lane_topic(envelope), known.account)
+def route(envelope: Envelope, subject: str, known: Known) -> Move | Park:
+    """Decide where a call without an account goes, given what is known of its user as of now."""
+    if known.alias is not None:
+        return Move(USAGE_UNRESOLVED, known.alias.into)
+    account = known.account
+    return Park(subject) if account is None else Move(lane_topic(envelope), account)
 
 
-def link(envelope: Envelope, command: UserLinked, known: Link | None) -> Linked | Stale:
-    """Decide whether a link is news, whatever order links arrive in."""
-    fresh = Link(command.account, to_us(envelope.occurred_at), envelope.id)
-    newer = known is None or (fresh.occurred_us, fresh.event_id) > (known.occurred_us, known.event_id)
-    return Linked(command.subject, fresh) if newer else Stale(command.subject)
+def closes_a_circle(envelope: Envelope, known: Known) -> bool:
+    """Return whether the newer id has sent the record here: two ids were each said to be the older one. It stays with the last of them."""
+    return known.alias is not None and USER + known.alias.into in envelope.via
 
 
 def lane_topic(envelope: Envelope) -> str:
@@ -76,24 +62,32 @@ def lane_topic(envelope: Envelope) -> str:
     return USAGE_HISTORY if envelope.history else USAGE_EVENTS
 
 
-def moved(envelope: Envelope, value: bytes, account: str) -> bytes:
-    """Return the record `value`, which decodes to `envelope`, with its account filled in; every other byte stays as it was."""
-    if b'"account"' in value:
-        # It says `null`, or the call speaks of accounts itself: rare, so the slow way.
-        return encoder.encode(msgspec.structs.replace(envelope, account=account))
-    return b'{"account":' + encoder.encode(account) + b"," + value.lstrip()[1:]
+def moved(envelope: Envelope, value: bytes, subject: str, account: str) -> bytes:
+    """Return the record `value`, which decodes to `envelope`, with the account of its `subject`; every other byte stays as it was."""
+    step = USER + subject
+    if b'"account"' in value or b'"via"' in value:
+        # It says `null`, or came a long way, or the call speaks of accounts itself: rare, so the slow way.
+        return encoder.encode(msgspec.structs.replace(envelope, account=account, via=(*envelope.via, step)))
+    return b'{"account":' + encoder.encode(account) + b',"via":[' + encoder.encode(step) + b"]," + value.lstrip()[1:]
 
 
-def link_envelope(cause: Envelope, linked: str, account: str) -> Envelope:
-    """Return the `user.linked` command that follows from `cause`, a call that names both. A repeat has the same id."""
+def renamed(envelope: Envelope, subject: str, into: str) -> bytes:
+    """Return the record of `subject` as one of the user `into`."""
+    return encoder.encode(msgspec.structs.replace(envelope, user=into, via=(*envelope.via, USER + subject)))
+
+
+def told(cause: Envelope, command: UserLinked | UserAliased, occurred_at: datetime | None = None, via: tuple[str, ...] = ()) -> Envelope:
+    """Return the command that follows from `cause`, as it goes to the owner of its subject. A repeat has the same id."""
+    about = command.account if isinstance(command, UserLinked) else command.into
     return Envelope(
-        id=f"{cause.id}:link:{linked}",
+        id=f"{cause.id}:{command.__struct_config__.tag}:{command.subject}:{about}",
         source=cause.source,
-        user=linked,
-        occurred_at=cause.occurred_at,
+        user=command.subject,
+        occurred_at=occurred_at or cause.occurred_at,
         received_at=cause.received_at,
         stamped_at=cause.stamped_at,
         format=Format.COMMAND,
         history=cause.history,
-        call=msgspec.Raw(encoder.encode(UserLinked(subject=linked, account=account))),
+        via=via,
+        call=msgspec.Raw(encoder.encode(command)),
     )

@@ -60,9 +60,17 @@ class ScoringSettings(ServiceSettings):
         default=200_000,
         ge=0,
         alias="CHURNSIGNAL_PARKED_PER_SOURCE",
-        description="Calls of unknown users kept per source until a link to an account arrives; those beyond are counted and let go.",
+        description="Calls of unknown users kept per source until a link to an account arrives; those beyond are rejected as parking_full.",
     )
-    parked_days: int = Field(default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is let go.")
+    parked_bytes_per_source: int = Field(
+        default=256 * 1024 * 1024,
+        ge=0,
+        alias="CHURNSIGNAL_PARKED_BYTES_PER_SOURCE",
+        description="The same in bytes. Both are shared out evenly among the partitions.",
+    )
+    parked_days: int = Field(
+        default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is rejected as parked_too_long."
+    )
     score_history_months: int = Field(
         default=25, ge=2, alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS", description="Months of closed scores to keep."
     )

@@ -76,14 +76,13 @@ CHANGES = """-- changes of band, kept beside their publication
 INSERT INTO risk_changes (account, sequence, day, cause, from_band, to_band, body)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[])"""
 
-LINKS = """-- users' accounts; the later link wins
-INSERT INTO users AS u (subject, partition, account, occurred_us, event_id)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::bigint[], $5::text[])
-ON CONFLICT (subject) DO UPDATE SET account = EXCLUDED.account, occurred_us = EXCLUDED.occurred_us, event_id = EXCLUDED.event_id"""
+LINKS = """-- what is known of users, and their last known accounts
+INSERT INTO users AS u (subject, partition, account, known) SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::jsonb[])
+ON CONFLICT (subject) DO UPDATE SET account = EXCLUDED.account, known = EXCLUDED.known"""
 
 PARK = """-- calls of users that nobody knows yet
-INSERT INTO parked (partition, subject, source, received_day, envelope)
-SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::int[], $5::bytea[])"""
+INSERT INTO parked (partition, "offset", subject, source, received_day, envelope)
+SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::int[], $6::bytea[])"""
 UNPARK = """-- credited
 DELETE FROM parked WHERE id = ANY($1::bigint[])"""
 
@@ -204,7 +203,8 @@ async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
 
 
 async def _save_unresolved(pg: RawConnection, effects: Effects) -> None:
-    await _put(pg, LINKS, [(subject, partition, *link) for subject, (partition, link) in sorted(effects.links.items())])
+    links = sorted(effects.links.items())
+    await _put(pg, LINKS, [(subject, partition, known.account, encoder.encode(known).decode()) for subject, (partition, known) in links])
     await _put(pg, PARK, effects.parked)
     if effects.unparked:
         await pg.execute(UNPARK, [row for gone in effects.unparked for row in gone.ids])

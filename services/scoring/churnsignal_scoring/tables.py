@@ -52,6 +52,7 @@ parked = Table(
     metadata,
     Column("id", BigInteger, primary_key=True),
     Column("partition", Integer, nullable=False),
+    Column("offset", BigInteger, nullable=False),
     Column("subject", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("received_day", Integer, nullable=False),

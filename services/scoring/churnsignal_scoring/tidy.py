@@ -5,13 +5,18 @@ from datetime import date
 
 from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 
-from churnsignal_scoring.effects import Effects, Unparked
+from churnsignal_scoring.apply import reject
+from churnsignal_scoring.decode import Poison
+from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.months import make_months
 from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.store import Store
+from churnsignal_scoring.unresolved import TOO_LONG, TOO_LONG_WHY, unparked
+
+EXPIRED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,9 @@ class Keep:
 class Tidy:
     """What a close throws away, in its transaction."""
 
-    def __init__(self, keep: Keep, store: Store, load: Load, memory: Memory) -> None:
+    def __init__(self, keep: Keep, partitions: int, store: Store, load: Load, memory: Memory) -> None:
         self._keep = keep
+        self._partitions = partitions
         self._store = store
         self._load = load
         self._memory = memory
@@ -41,11 +47,17 @@ class Tidy:
             await make_months(pg, day, self._keep.score_months)
         self._month = month
 
-    async def at_close(self, day: int, partitions: list[int], effects: Effects) -> None:
-        """Let go of ids that no retry can repeat any more, and of calls whose users never turned up."""
+    def at_close(self, day: int, partitions: list[int], effects: Effects) -> None:
+        """Let go of ids that no retry can repeat any more."""
         effects.dropped.extend(self._memory.seen.prune(partitions, day))
-        for partition, source, ids in await self._load.expired(partitions, day - self._keep.parked_days):
-            effects.unparked.append(Unparked(partition, source, ids))
-            place = Place(USAGE_UNRESOLVED, partition)
-            effects.tally.add(place, Outcome.PARKED, count=-len(ids))
-            effects.tally.add(place, Outcome.IGNORED, "parked_too_long", len(ids))
+
+    async def reject_expired(self, day: int, partitions: list[int], effects: Effects) -> bool:
+        """Reject some of the calls whose users never turned up; return whether there were any."""
+        rows = await self._load.expired(partitions, day - self._keep.parked_days, EXPIRED_AT_ONCE)
+        for row in rows:
+            place = Place(USAGE_UNRESOLVED, row.partition)
+            effects.tally.add(place, Outcome.PARKED, count=-1)
+            effects.tally.add(place, Outcome.DEAD, TOO_LONG)
+            reject(Poison(place, row.offset, TOO_LONG, row.envelope), effects, self._partitions, row.source, TOO_LONG_WHY)
+        effects.unparked.extend(unparked(rows))
+        return bool(rows)

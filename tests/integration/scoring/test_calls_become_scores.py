@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from churnsignal_common.contracts.envelope import rejected_decoder
 
 from tests.support.plant import Hands, at, envelope, group, open_plant, track
 from tests.support.stack import service
@@ -169,3 +170,50 @@ async def test_a_profile_is_published_when_it_changes(scoring: dict[str, str]) -
         profiles = await plant.records("accounts.v1")
 
     assert [b'"owner":"kei@example.com"' in record.value for record in profiles] == [True]
+
+
+@pytest.mark.asyncio
+async def test_an_older_id_brings_its_account_and_its_waiting_calls_to_the_newer_one(scoring: dict[str, str]) -> None:
+    async with open_plant(scoring) as plant:
+        await plant.put([track(None, "Opened Report", at(DAY, 8), f"w{n}", user=f"new{n}") for n in range(4)])
+        await plant.put([track(None, "Opened Report", at(DAY, 8), f"o{n}", user=f"old{n}") for n in range(4)])
+        await plant.drained()
+        # Both waited; the older ones are known in two cases, the newer ones in the other two.
+        await plant.put([group("acme", f"{'old' if n < 2 else 'new'}{n}", at(DAY, 9), f"g{n}") for n in range(4)])
+        aliases = [{"type": "alias", "userId": f"new{n}", "previousId": f"old{n}"} for n in range(4)]
+        await plant.put([envelope(None, body, at(DAY, 10), f"a{n}", user=body["userId"]) for n, body in enumerate(aliases)])
+        await plant.drained()
+        await plant.put([track(None, "Opened Report", at(DAY, 11), f"l{n}", user=f"old{n}") for n in range(4)])
+        await plant.drained()
+
+        assert await plant.value("SELECT count(*) FROM scoring.parked") == 0
+        assert await plant.value("SELECT (counts->>'use')::int FROM scoring.day_counts WHERE account = 'acme'") == 12
+
+
+@pytest.mark.asyncio
+async def test_who_leaves_an_account_is_counted_there_no_more(scoring: dict[str, str]) -> None:
+    async with open_plant(scoring) as plant:
+        await plant.put([group("acme", "u1", at(DAY, 8), "g1")])
+        await plant.drained()
+        await plant.put([track(None, "Opened Report", at(DAY, 9), "t1", user="u1")])
+        await plant.drained()
+        await plant.put([group("acme", "u1", at(DAY, 10), "g2", left=True)])
+        await plant.drained()
+        await plant.put([track(None, "Opened Report", at(DAY, 11), "t2", user="u1")])
+        await plant.drained()
+
+        assert await plant.value("SELECT (counts->>'use')::int FROM scoring.day_counts WHERE account = 'acme'") == 1
+        assert await plant.value("SELECT count(*) FROM scoring.parked") == 1
+
+
+@pytest.mark.asyncio
+async def test_strangers_beyond_the_room_are_rejected_with_their_place_and_reason(world: dict[str, str], tmp_path: Path) -> None:
+    with service("scoring", world | {"CHURNSIGNAL_PARKED_PER_SOURCE": "16"}, tmp_path):
+        async with open_plant(world) as plant:
+            await plant.put([track(None, "Opened Report", at(DAY), f"t{n}", user="u1") for n in range(7)])
+            await plant.drained()
+            rejected = [rejected_decoder.decode(record.value) for record in await plant.records("usage.rejected.v1")]
+
+            assert await plant.outcomes() == {"parked": 2, "dead": 5}
+    assert {(one.reason, one.topic, one.source) for one in rejected} == {("parking_full", "usage.unresolved.v1", "web")}
+    assert len({one.offset for one in rejected}) == 5

@@ -46,7 +46,8 @@ async def test_calls_of_strangers_are_let_go_after_their_time_and_counted(told: 
 
         assert kept == 9
         assert await plant.value("SELECT count(*) FROM scoring.v_parked") == 0
-        assert await plant.outcomes() == {"ignored": 9}
+        assert await plant.outcomes() == {"dead": 9}
+        assert len(await plant.records("usage.rejected.v1")) == 9
         assert await plant.value("SELECT DISTINCT reason FROM scoring.v_outcomes WHERE count > 0") == "parked_too_long"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from churnsignal_devstack.services import ServiceProcess
 
-from tests.support.plant import Plant, at, open_plant, readiness, ticks, track
+from tests.support.plant import Plant, at, group, open_plant, readiness, ticks, track
 from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 DAY = 20_000
@@ -145,3 +145,35 @@ async def test_other_settings_than_the_data_was_begun_with_are_refused(told: dic
     assert "begun with UTC" in process.log.read_text()
     assert process.child is not None
     assert process.child.poll() == 1
+
+
+@pytest.mark.asyncio
+async def test_strangers_are_credited_once_though_processes_come_and_go_and_the_user_moves_meanwhile(
+    told: dict[str, str], tmp_path: Path
+) -> None:
+    def strangers(name: str) -> list[Any]:
+        return [track(None, "Opened Report", at(DAY), f"{name}{n}", user=f"u{n % 9}") for n in range(90)]
+
+    async with open_plant(told) as plant:
+        with service("scoring", told, tmp_path):
+            await plant.put(strangers("a"))
+            await plant.drained()
+        parked = await plant.outcomes()
+        with service("scoring", told, tmp_path):
+            await plant.put([group("first", f"u{n}", at(DAY, 13), f"f{n}") for n in range(9)])
+            await plant.put(strangers("b"))
+            # A second replica takes partitions over while links are on their way, and the users move on.
+            with service("scoring", stack_ports(told), tmp_path):
+                await plant.put([group("second", f"u{n}", at(DAY, 14), f"s{n}") for n in range(9)])
+                await plant.put(strangers("c"))
+                await plant.drained(60)
+            await plant.put(strangers("d"))
+            await plant.drained(60)
+
+        used = await plant.rows("SELECT account, sum((counts->>'use')::int)::int AS use FROM scoring.day_counts GROUP BY 1")
+        assert parked == {"parked": 90}
+        assert await plant.value("SELECT count(*) FROM scoring.parked") == 0
+        assert sum(row["use"] for row in used) == 360
+        # Whatever comes after both links counts for the later account.
+        assert {row["account"]: row["use"] for row in used}["second"] >= 90
+        assert (await plant.outcomes()).keys() == {"moved", "applied"}

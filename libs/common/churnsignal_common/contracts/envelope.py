@@ -1,6 +1,7 @@
 """Pure. The record on the usage topics: what ingest decided about a call, around the call's original bytes."""
 
 import itertools
+import unicodedata
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -26,7 +27,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
     timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
     `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic.
-    `batch_context` is the `context` that the SDK put on the batch beside items without one.
+    `batch_context` is the `context` that the SDK put on the batch beside items without one. `via` names, oldest first, the users
+    (`user:...`) and accounts (`account:...`) under which the call lay before scoring sent it on.
     """
 
     v: int = 1
@@ -41,6 +43,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     format: Format = Format.SEGMENT
     history: bool = False
+    via: tuple[str, ...] = ()
     # Not `Raw | None`: msgspec reads only null for that. A factory, because a schema cannot show a Raw as default; and one
     # without Python code, because it is called for almost every record that is read.
     batch_context: msgspec.Raw = msgspec.field(default_factory=itertools.repeat(NULL).__next__)
@@ -48,10 +51,18 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UserLinked(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="user.linked"):
-    """Command on usage.unresolved.v1: `subject` (a user or anonymous id) belongs to `account` since the envelope's occurred_at."""
+    """Command on usage.unresolved.v1: `subject` (a user or anonymous id) belongs to `account` since the envelope's occurred_at, or has `left` it."""
 
     subject: str
-    account: str | None
+    account: str
+    left: bool = False
+
+
+class UserAliased(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="user.aliased"):
+    """Command on usage.unresolved.v1: `subject` is an older id of the user `into`."""
+
+    subject: str
+    into: str
 
 
 class OverrideSet(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="override.set"):
@@ -84,7 +95,7 @@ class ProfileEdited(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     author: str
 
 
-Command = UserLinked | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited
+Command = UserLinked | UserAliased | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +118,19 @@ envelope_decoder = msgspec.json.Decoder(Envelope)
 command_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 rejected_decoder = msgspec.json.Decoder(Rejected)
 encoder = msgspec.json.Encoder()
+
+
+def id_text(value: str | float) -> str | None:
+    """Return an id in the one spelling that all services compare: composed (NFC), without blanks around; whole numbers as text.
+
+    None when nothing is left of it; raises ValueError for a number that is not whole.
+    """
+    if isinstance(value, str):
+        return unicodedata.normalize("NFC", value).strip() or None
+    if not isinstance(value, int) and not value.is_integer():
+        raise ValueError("an id that is a number must be whole")
+    # 1001 and 1001.0 are one id, as they are for the SDKs that send strings.
+    return str(int(value))
 
 
 def subject(envelope: Envelope) -> str | None:

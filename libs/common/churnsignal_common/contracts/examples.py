@@ -14,6 +14,7 @@ from churnsignal_common.contracts.envelope import (
     OverrideSet,
     ProfileEdited,
     Rejected,
+    UserAliased,
     UserLinked,
     encoder,
 )
@@ -57,6 +58,7 @@ CHANGE = RiskChanged(
 
 _COMMANDS: tuple[Command, ...] = (
     UserLinked(subject="u-7", account="acme"),
+    UserAliased(subject="9f0c", into="u-7"),
     OverrideSet(band="green", reason="migration weekend agreed with the customer", author="hanako", expires_at=_NOON),
     OverrideCleared(author="hanako"),
     OutcomeRecorded(outcome="churned", author="hanako", note="moved to a competitor"),

@@ -1,9 +1,9 @@
 """Pure. Accounts and users by one normalisation: JSON numbers become text, blanks around are cut, Unicode is composed (NFC)."""
 
-import unicodedata
 from typing import Any
 
 import msgspec
+from churnsignal_common.contracts.envelope import id_text
 from churnsignal_common.contracts.partitions import partition_of
 
 from churnsignal_ingest.validate.reasons import Reason, Refusal
@@ -17,12 +17,17 @@ def normal_id(value: Any, limit: int) -> str | None:
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Refusal(Reason.BAD_ID)
-    text = unicodedata.normalize("NFC", value).strip() if isinstance(value, str) else _number_text(value)
+    try:
+        text = id_text(value)
+    except ValueError:
+        raise Refusal(Reason.BAD_ID) from None
+    if text is None:
+        return None
     if len(text) * 4 > limit and len(text.encode()) > limit:
         raise Refusal(Reason.ID_TOO_LONG)
     if "\x00" in text:
         raise Refusal(Reason.NUL)
-    return text or None
+    return text
 
 
 def message_id_of(value: Any, limit: int) -> str | None:
@@ -32,13 +37,6 @@ def message_id_of(value: Any, limit: int) -> str | None:
             raise Refusal(Reason.ID_TOO_LONG)
         return value or None
     return normal_id(value, limit)
-
-
-def _number_text(value: float) -> str:
-    """Spell 1001 and 1001.0 alike, as the SDKs that send strings do."""
-    if not isinstance(value, int) and not value.is_integer():
-        raise Refusal(Reason.BAD_ID)
-    return str(int(value))
 
 
 class Subject:

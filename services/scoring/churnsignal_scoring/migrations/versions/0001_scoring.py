@@ -42,13 +42,14 @@ CREATE TABLE scoring.user_days (
 -- `versions` are the fact's values, newest first: a close sees what was true at the end of its day.
 CREATE TABLE scoring.facts (account text NOT NULL, name text NOT NULL, versions jsonb NOT NULL, PRIMARY KEY (account, name));
 
-CREATE TABLE scoring.users (
-    subject text PRIMARY KEY, partition int NOT NULL, account text, occurred_us bigint NOT NULL, event_id text NOT NULL);
+-- `known` is JSON of links.Known: accounts joined and left, and the newer id. `account` is the last known one, for people who look.
+CREATE TABLE scoring.users (subject text PRIMARY KEY, partition int NOT NULL, account text, known jsonb NOT NULL);
 
 CREATE TABLE scoring.parked (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, partition int NOT NULL, subject text NOT NULL, source text NOT NULL,
-    received_day int NOT NULL, envelope bytea NOT NULL);
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, partition int NOT NULL, "offset" bigint NOT NULL, subject text NOT NULL,
+    source text NOT NULL, received_day int NOT NULL, envelope bytea NOT NULL);
 CREATE INDEX parked_of_subject ON scoring.parked (partition, subject);
+CREATE INDEX parked_of_source ON scoring.parked (source, subject);
 
 -- A day's close of one partition goes resolved -> recorded -> done; `positions` (topic -> offset) is where a rebuild closes.
 CREATE TABLE scoring.closes (
@@ -77,7 +78,7 @@ CREATE VIEW scoring.v_positions AS SELECT topic, partition, next_offset, first_o
 CREATE VIEW scoring.v_outcomes AS SELECT topic, partition, outcome, reason, count FROM scoring.outcomes;
 CREATE VIEW scoring.v_closes AS SELECT partition, day, stage = 'done' AS done FROM scoring.closes;
 CREATE VIEW scoring.v_outbox AS SELECT coalesce(sum(count), 0)::bigint AS pending FROM scoring.outbox;
-CREATE VIEW scoring.v_parked AS SELECT source, count(*) AS count FROM scoring.parked GROUP BY source;
+CREATE VIEW scoring.v_parked AS SELECT source, count(*) AS count, sum(octet_length(envelope))::bigint AS bytes FROM scoring.parked GROUP BY source;
 """
 
 

@@ -14,7 +14,7 @@ from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanatio
 from churnsignal_scoring.health.bands import Standing, is_worse, step
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
-from churnsignal_scoring.health.knockouts import knocked_out, overridden
+from churnsignal_scoring.health.knockouts import knocked_out, opportunities, overridden
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
@@ -50,8 +50,9 @@ class AccountEngine:
         if new_facts or not state.segment:
             state.segment = look.segment
         if history:
-            self._mark(state, Cause.HISTORY)
-            state.memory.known_knockout = None if look.knockout is None else look.knockout.fact.event_id
+            self._mark(state, look.card, Cause.HISTORY)
+            known = look.knockout(state.memory.own)
+            state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
         change = None if history else self._worsen(state, look, as_of, now)
         profile = read_profile(look.view, look.segment, look.life) if new_facts else None
         return Settled(self._assessment(state, look), change, profile)
@@ -71,13 +72,13 @@ class AccountEngine:
             return Settled(self._assessment(state, look), None, None)
         self._mark_close(state, look, cause)
         change = None if look.life.holds else self._move(state, look, cause)
-        self._settle_mark(state, moved=change is not None)
+        self._settle_mark(state, look.card, moved=change is not None)
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
         memory.trend = (*memory.trend, memory.score)[-TREND_CLOSES:]
-        for row in self.scorecard.measures:
-            if row.measure.reports is not None and row.measure.reports(look.view):
-                state.reported[row.measure.name] = day
+        for family, row in self.scorecard.reporting.items():
+            if row.measure.reports is not None and row.measure.reports(look.view, row.options):
+                state.reported[family] = day
         state.segment = state.segment or look.segment
         state.prune(day)
         return Settled(self._assessment(state, look), change, None)
@@ -87,9 +88,12 @@ class AccountEngine:
         look = self._look(state, record, as_of, live=True)
         return Explanation(
             self._assessment(state, look),
-            explain.drivers(look.view, self.scorecard, look.found, state.memory.entered),
+            explain.drivers(look.view, look.card, look.found, state.memory.entered),
             self._better(look, state.memory),
             read_profile(look.view, look.segment, look.life),
+            explain.missing(look.card, look.found),
+            opportunities(look.view, look.card.opportunities, state.memory.own),
+            look.card.name,
         )
 
     def partial(self, states: Iterable[AccountState], day: int) -> Partial:
@@ -138,24 +142,21 @@ class AccountEngine:
         view = View(state, as_of, None, live=live)
         name = segment(view, self.scorecard.segment_by)
         view.norms = self._norms(record).get(name)
-        found = evaluate(view, self.scorecard)
-        enough = found.coverage >= self.scorecard.coverage_floor and view.age >= self.scorecard.least_age_days
-        return Look(
-            view,
-            found,
-            found.score if enough else None,
-            name,
-            lifecycle(view),
-            knocked_out(view, self.scorecard.knockouts),
-            overridden(view, self.zone),
-            record,
-        )
+        if self.scorecard.calendars is not None:
+            view.calendar = self.scorecard.calendars.of(view.fact(self.scorecard.calendars.by))
+        life = lifecycle(view)
+        card = self.scorecard.of(name, life, view.tenure) if self.scorecard.variants else self.scorecard
+        found = evaluate(view, card)
+        enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
+        score, forced = found.score if enough else None, knocked_out(view, card.knockouts)
+        return Look(view, found, score, name, life, card, forced, overridden(view, self.zone), record)
 
     def _worsen(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         memory = state.memory
         shown = look.shown(memory.own)
-        reason = look.override or look.knockout
-        if look.life.holds or reason is None or not is_worse(shown, memory.band):
+        reason = look.override or look.knockout(memory.own)
+        # What no call says moves at closes only: the clock is no news.
+        if look.life.holds or reason is None or reason.fact is None or not is_worse(shown, memory.band):
             return None
         # What is older than the day closed last, or came by import, waits for the next close: it is no news.
         if reason.fact.day < last_closed or reason.fact.event_id == memory.known_knockout:
@@ -163,7 +164,7 @@ class AccountEngine:
         return self._change(state, look, shown, Cause.EVENT, now)
 
     def _move(self, state: AccountState, look: Look, cause: Cause) -> RiskChanged | None:
-        memory, policy = state.memory, self.scorecard.bands
+        memory, policy = state.memory, look.card.bands
         if not memory.frozen:
             recovered = look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
             low = look.score is not None and look.score < policy.red_enter
@@ -177,13 +178,13 @@ class AccountEngine:
 
     def _better(self, look: Look, memory: BandMemory) -> Counterfactual | None:
         """Return what would help. Where a fact forces the band, no measure would."""
-        if look.score is None or look.knockout is not None or look.override is not None:
+        if look.score is None or look.knockout(memory.own) is not None or look.override is not None:
             return None
-        return explain.counterfactual(self.scorecard, look.found, memory.own)
+        return explain.counterfactual(look.view, look.card, look.found, memory.own)
 
     def _change(self, state: AccountState, look: Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
         memory, found = state.memory, look.found
-        parts = explain.drivers(look.view, self.scorecard, found, memory.entered)
+        parts = explain.drivers(look.view, look.card, found, memory.entered)
         change = RiskChanged(
             account=read_profile(look.view, look.segment, look.life),
             sequence=memory.sequence + 1,
@@ -193,7 +194,7 @@ class AccountEngine:
             score_after=look.score,
             coverage=found.coverage,
             drivers=parts,
-            knockout=forced_by(look, band),
+            knockout=forced_by(look, memory.own, band),
             counterfactual=self._better(look, memory),
             previous_band_since=None if memory.since is None else to_date(memory.since),
             scorecard=self.scorecard.version,
@@ -211,25 +212,25 @@ class AccountEngine:
     def _mark_close(self, state: AccountState, look: Look, cause: Cause) -> None:
         memory = state.memory
         if not memory.trend:
-            self._mark(state, Cause.FIRST)
+            self._mark(state, look.card, Cause.FIRST)
         if cause.silent:
-            self._mark(state, cause)
+            self._mark(state, look.card, cause)
         frozen = is_frozen(look.view, look.record)
         if memory.frozen and not frozen:
-            self._mark(state, Cause.THAW)
+            self._mark(state, look.card, Cause.THAW)
         memory.frozen = frozen
 
-    def _mark(self, state: AccountState, cause: Cause) -> None:
+    def _mark(self, state: AccountState, card: Scorecard, cause: Cause) -> None:
         memory = state.memory
         memory.mark = memory.mark or cause
-        memory.mark_left = self.scorecard.bands.settle_closes
+        memory.mark_left = card.bands.settle_closes
 
-    def _settle_mark(self, state: AccountState, *, moved: bool) -> None:
+    def _settle_mark(self, state: AccountState, card: Scorecard, *, moved: bool) -> None:
         memory = state.memory
         if memory.mark is None:
             return
         if moved or memory.pending:
-            memory.mark_left = self.scorecard.bands.settle_closes
+            memory.mark_left = card.bands.settle_closes
             return
         memory.mark_left -= 1
         if memory.mark_left <= 0:
@@ -246,7 +247,7 @@ class AccountEngine:
             band=memory.band,
             segment=look.segment,
             lifecycle=look.life.value,
-            knockout=forced_by(look, memory.band),
+            knockout=forced_by(look, memory.own, memory.band),
             held=held,
             record_day=None if look.record is None else from_date(look.record.day),
         )

@@ -66,7 +66,7 @@ ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
 DELETE FROM day_counts WHERE account = ANY($1::text[]) AND day < $2"""
 PRUNE_USERS = """-- users' days that no evaluation can see any more
-DELETE FROM user_days WHERE account = ANY($1::text[]) AND block < $2"""
+DELETE FROM user_days WHERE account = ANY($1::text[]) AND block % 1048576 < $2"""
 
 SCORES = """-- what closes concluded
 INSERT INTO score_history (account, day, band, score, coverage)

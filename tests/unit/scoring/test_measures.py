@@ -180,9 +180,9 @@ def failing(count: int) -> list[Envelope]:
 
 def test_errors_are_a_share_of_all_use_where_errors_are_reported_at_all() -> None:
     assert value("error_share", failing(14), 29) == 2_000
-    assert value("error_share", using(range(30)), 29, norms(reporting={"error_share": 1})) == 0
+    assert value("error_share", using(range(30)), 29, norms(reporting={"error_share:error": 1})) == 0
     assert read("error_share", using(range(30)), 29) is Missing.NOT_APPLICABLE
-    assert read("error_share", using(range(3)), 29, norms(reporting={"error_share": 1})) is Missing.NO_DATA
+    assert read("error_share", using(range(3)), 29, norms(reporting={"error_share:error": 1})) is Missing.NO_DATA
 
 
 def test_errors_do_not_fade_while_an_account_is_silent_and_absence_earns_nothing() -> None:

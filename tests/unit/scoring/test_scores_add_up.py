@@ -91,7 +91,7 @@ def two_measures(reason: Missing, policy: MissingPolicy) -> Scorecard:
         return reason
 
     silent = next(row for row in SCORECARD.measures if row.measure.name == "silence")
-    absent = Measure("absent", "absent", "points", None, more_is_better=True, about="never there", read=read)
+    absent = Measure("absent", "absent", "points", more_is_better=True, about="never there", read=read)
     rows = (replace(silent, share=100, weight=50, group=0), replace(silent, measure=absent, share=100, weight=50, group=1, missing=policy))
     return replace(SCORECARD, measures=rows, _shares={})
 

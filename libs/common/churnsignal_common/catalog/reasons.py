@@ -150,6 +150,106 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Onboarding is stuck.", "オンボーディングが停滞しています。"),
         Both("Book a working session for the next milestone.", "次の段階に進むための作業会を設定してください。"),
     ),
+    "slope": _reason(
+        Both("Trend", "利用の傾向"),
+        Both("Use changes by {value} a week; usually {baseline}.", "利用は週あたり{value}変化しています(普段は{baseline})。"),
+        Both("Use changes by {value} a week.", "利用は週あたり{value}変化しています。"),
+        Both("Use falls from week to week.", "利用が週ごとに減っています。"),
+        Both(
+            "Ask what has changed in their team or their process, before the habit is gone.",
+            "習慣がなくなる前に、体制や業務の変化を伺ってください。",
+        ),
+    ),
+    "single_user": _reason(
+        Both("One person only", "利用者の偏り"),
+        Both("One person stands for {value} of the use; usually {baseline}.", "利用の{value}が一名に偏っています(普段は{baseline})。"),
+        Both("One person stands for {value} of the use.", "利用の{value}が一名に偏っています。"),
+        Both("Use hangs on one person.", "利用が一名に偏っています。"),
+        Both(
+            "Ask that person to bring in a colleague, and offer an introduction.", "同僚の方をご紹介いただき、導入説明を提案してください。"
+        ),
+    ),
+    "champion": _reason(
+        Both("Champion", "推進役のご担当者"),
+        Both(
+            "Their champion has not been seen for {value}; usually {baseline}.", "推進役の方のご利用が{value}ありません(普段は{baseline})。"
+        ),
+        Both("Their champion has not been seen for {value}.", "推進役の方のご利用が{value}ありません。"),
+        Both("Their champion is silent.", "推進役の方のご利用がありません。"),
+        Both("Find out whether the champion has left, and who takes over.", "推進役の方の異動・退職の有無と、後任の方を確認してください。"),
+    ),
+    "urgent_tickets": _reason(
+        Both("Urgent tickets", "緊急のお問い合わせ"),
+        Both("{value} still open; usually {baseline}.", "未解決の緊急のお問い合わせは{value}(普段は{baseline})。"),
+        Both("{value} urgent and still open.", "未解決の緊急のお問い合わせは{value}。"),
+        Both("Urgent tickets are open.", "緊急のお問い合わせが未解決です。"),
+        Both(
+            "Agree with support on who answers today, and tell the customer.", "本日の対応者をサポートと決め、お客様にお伝えしてください。"
+        ),
+    ),
+    "count": _reason(
+        Both("Occurrences", "発生回数"),
+        Both("{value} in {window}; usually {baseline}.", "{window}に{value}(普段は{baseline})。"),
+        Both("{value} in {window}.", "{window}に{value}。"),
+        Both("Happened too often or too seldom.", "発生回数が目安から外れています。"),
+        _CALL,
+    ),
+    "number": _reason(
+        Both("Recorded value", "記録された値"),
+        Both("{value}; {baseline} is the whole.", "{value}(全体は{baseline})。"),
+        Both("{value} on record.", "記録された値は{value}。"),
+        Both("A recorded value is off its aim.", "記録された値が目安から外れています。"),
+        _CALL,
+    ),
+    "days_since": _reason(
+        Both("Time since the last contact", "最後の接点からの日数"),
+        Both("{value} since it last happened; usually {baseline}.", "前回から{value}(普段は{baseline})。"),
+        Both("{value} since it last happened.", "前回から{value}。"),
+        Both("It has not happened for long.", "しばらく行われていません。"),
+        Both("Propose a date for the next meeting.", "次回のお打ち合わせの日程をご提案してください。"),
+    ),
+    "days_until": _reason(
+        Both("Date ahead", "期日"),
+        Both("{value} are left; usually {baseline}.", "残り{value}(普段は{baseline})。"),
+        Both("{value} are left.", "残り{value}。"),
+        Both("A date is near.", "期日が近づいています。"),
+        Both("Agree on what happens on that day.", "期日の対応について合意してください。"),
+    ),
+    "invoice": _reason(
+        Both("Unpaid invoice", "未払いの請求"),
+        Both("Unpaid for {value}; usually {baseline}.", "{value}間お支払いがありません(普段は{baseline})。"),
+        Both("Unpaid for {value}.", "{value}間お支払いがありません。"),
+        Both("An invoice is unpaid.", "お支払いが済んでいない請求があります。"),
+        Both("Ask their billing contact what holds the payment up.", "経理ご担当者にお支払いの状況を確認してください。"),
+    ),
+    "time_to_value": _reason(
+        Both("Time to first value", "最初の成果までの日数"),
+        Both("{value} to the first result; {baseline} is the aim.", "最初の成果まで{value}(目標は{baseline})。"),
+        Both("{value} to the first result so far.", "最初の成果まで{value}。"),
+        Both("The first result is late.", "最初の成果が遅れています。"),
+        Both("Take the first step together with them this week.", "今週中に最初の一歩を一緒に進めてください。"),
+    ),
+    "qbr": _reason(
+        Both("Business review", "定例レビュー"),
+        Both("The last business review was rated {value}; {baseline} is the aim.", "前回の定例レビューの評価は{value}(目標は{baseline})。"),
+        Both("The last business review was rated {value}.", "前回の定例レビューの評価は{value}。"),
+        Both("The last business review went badly.", "前回の定例レビューの評価が低い状態です。"),
+        Both("Go through the open points of the review with them.", "レビューの未解決の論点を一緒に確認してください。"),
+    ),
+    "csm_view": _reason(
+        Both("The CSM’s own view", "担当CSMの所見"),
+        Both("Their CSM gives {value}; {baseline} is the aim.", "担当CSMの評価は{value}(目標は{baseline})。"),
+        Both("Their CSM gives {value}.", "担当CSMの評価は{value}。"),
+        Both("Their CSM is worried.", "担当CSMが懸念しています。"),
+        Both("Ask the CSM what they have seen that the numbers have not.", "数値に表れていない懸念を担当CSMに確認してください。"),
+    ),
+    "score_fall": _reason(
+        Both("Fall of the score", "スコアの低下"),
+        Both("The score is {value}, down from {baseline}.", "スコアは{value}({baseline}から低下)。"),
+        Both("The score is {value}.", "スコアは{value}。"),
+        Both("The score has fallen.", "スコアが低下しています。"),
+        _CALL,
+    ),
     "payment_failed": _reason(
         Both("Payment failed", "支払いの失敗"),
         Both("A payment failed.", "お支払いが失敗しました。"),

@@ -16,6 +16,7 @@ FEATURE_PREFIX = "feature_used:"
 class Usage:
     """`active` calls count as use; `signals` are what to count; `facts` are what to remember (None clears); `command` came from our own API.
 
+    `by_user` are the signals whose distinct users are kept; `amounts` are signals that one call counts more or less than once.
     `ignored` is the reason why the call changes nothing; everything else is empty then.
     """
 
@@ -24,3 +25,5 @@ class Usage:
     facts: tuple[tuple[str, Any], ...] = ()
     command: Command | None = None
     ignored: str | None = None
+    by_user: tuple[str, ...] = ()
+    amounts: tuple[tuple[str, int], ...] = ()

@@ -10,7 +10,9 @@ from churnsignal_common.mapping.usage import SOURCE_PREFIX
 from churnsignal_scoring.health.bands import at_least
 from churnsignal_scoring.health.evaluate import Evaluation
 from churnsignal_scoring.health.knockouts import Forced
+from churnsignal_scoring.health.measures.measure import Missing
 from churnsignal_scoring.health.profile import Lifecycle
+from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.view import WINDOW, View
 
 FROZEN = "frozen"
@@ -43,12 +45,19 @@ class Settled(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why the score is what it is: contributions of `drivers` sum exactly to the score."""
+    """Why the score is what it is: contributions of `drivers` sum exactly to the score.
+
+    `missing` are the measures without a value, and why; `opportunities` what the scorecard points out besides; `variant` the scorecard's
+    part that counts for the account.
+    """
 
     assessment: Assessment
     drivers: tuple[Driver, ...]
     counterfactual: Counterfactual | None
     profile: AccountProfile
+    missing: dict[str, Missing]
+    opportunities: tuple[str, ...]
+    variant: str
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -59,20 +68,26 @@ class Look(msgspec.Struct, frozen=True):
     score: int | None
     segment: str
     life: Lifecycle
-    knockout: Forced | None
+    card: Scorecard
+    knockouts: tuple[Forced, ...]
     override: Forced | None
     record: DayRecord | None
+
+    def knockout(self, own: Band) -> Forced | None:
+        """Return the first knock-out in force while the score's own band is `own`."""
+        return next((one for one in self.knockouts if one.only_from is None or own in one.only_from), None)
 
     def shown(self, own: Band) -> Band:
         """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
         if self.override is not None:
             return self.override.band
-        return own if self.knockout is None else at_least(own, self.knockout.band)
+        knockout = self.knockout(own)
+        return own if knockout is None else at_least(own, knockout.band)
 
 
-def forced_by(look: Look, band: Band) -> str | None:
-    """Return the reason code of what forced `band`, if the score did not."""
-    forced = look.override or look.knockout
+def forced_by(look: Look, own: Band, band: Band) -> str | None:
+    """Return the reason code of what forced `band`, if the score's `own` did not."""
+    forced = look.override or look.knockout(own)
     return forced.code if forced is not None and forced.band is band else None
 
 

@@ -9,9 +9,10 @@ FULL = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Knots in hundredths of the measure's unit (x, rising) and hundredths of points (y, one direction only).
+    """Knots in hundredths of the measure's unit (x, not falling) and hundredths of points (y, one direction only).
 
-    At a knot the value is exactly its y. Left of the first and right of the last knot the curve stays flat.
+    At a knot the value is exactly its y. Left of the first and right of the last knot the curve stays flat. Two knots with the same x are a
+    step: from that x on the second y counts.
     """
 
     xs: tuple[int, ...]
@@ -25,7 +26,7 @@ class Curve:
     def points(self, value: int) -> int:
         """Return the points of `value`, rounded down; monotone because rounding down is."""
         xs, ys = self.xs, self.ys
-        if value <= xs[0]:
+        if value < xs[0]:
             return ys[0]
         if value >= xs[-1]:
             return ys[-1]

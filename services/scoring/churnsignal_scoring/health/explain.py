@@ -4,7 +4,7 @@ from churnsignal_common.contracts.risk import Band, Counterfactual, Driver, Evid
 
 from churnsignal_scoring.health.curves import FULL
 from churnsignal_scoring.health.evaluate import Evaluation
-from churnsignal_scoring.health.measures.measure import Reading
+from churnsignal_scoring.health.measures.measure import Missing, Reading
 from churnsignal_scoring.health.scorecard import MILLION, BandPolicy, Scorecard, Weighted
 from churnsignal_scoring.health.view import View
 
@@ -17,11 +17,9 @@ def drivers(view: View, scorecard: Scorecard, found: Evaluation, entered: dict[s
 
 def _driver(view: View, row: Weighted, found: Evaluation, place: int, entered: dict[str, int]) -> Driver:
     reading, contribution = found.readings[place], found.contributions[place]
-    name = row.measure.name
-    call = view.last_call()
-    known = isinstance(reading, Reading)
+    name = row.name
     return Driver(
-        code=row.measure.code,
+        code=row.code,
         measure=name,
         contribution=contribution,
         # Rounding may give a measure one hundredth more than its weight.
@@ -29,18 +27,29 @@ def _driver(view: View, row: Weighted, found: Evaluation, place: int, entered: d
         value=reading.value / 100 if isinstance(reading, Reading) else None,
         baseline=reading.baseline / 100 if isinstance(reading, Reading) and reading.baseline is not None else None,
         unit=row.measure.unit,
-        window_days=row.measure.window_days,
+        window_days=row.window_days,
         moved=contribution - entered[name] if name in entered else None,
-        evidence=Evidence(
-            events=reading.events if isinstance(reading, Reading) else None,
-            users=reading.users if isinstance(reading, Reading) else None,
-            last_seen=view.last_seen(),
-            event_ids=(call[1],) if known and call is not None else (),
-        ),
+        evidence=_evidence(view, reading),
     )
 
 
-def counterfactual(scorecard: Scorecard, found: Evaluation, own: Band) -> Counterfactual | None:
+def _evidence(view: View, reading: Reading | Missing) -> Evidence:
+    if isinstance(reading, Missing):
+        return Evidence(last_seen=view.last_seen())
+    call = view.last_call()
+    # What said it, else the last use.
+    sample = reading.event_id or (None if call is None else call[1])
+    ids = () if sample is None else (sample,)
+    return Evidence(events=reading.events, users=reading.users, last_seen=view.last_seen(), event_ids=ids)
+
+
+def missing(scorecard: Scorecard, found: Evaluation) -> dict[str, Missing]:
+    """Return which measures have no value, and why: what coverage lacks."""
+    read = zip(scorecard.measures, found.readings, strict=True)
+    return {row.name: reading for row, reading in read if isinstance(reading, Missing)}
+
+
+def counterfactual(view: View, scorecard: Scorecard, found: Evaluation, own: Band) -> Counterfactual | None:
     """Return the single measure that has to move the least for the next better band, and where to; None when no single one suffices."""
     target = next_better(scorecard.bands, own)
     if target is None:
@@ -52,10 +61,11 @@ def counterfactual(scorecard: Scorecard, found: Evaluation, own: Band) -> Counte
         if points is None or not isinstance(reading, Reading) or share == 0:
             continue
         needed = points + -(-(threshold - found.score + 1) * MILLION // share)
-        value = row.curve.value_for(needed) if needed <= FULL else None
+        curve = row.curve(view.tenure)
+        value = curve.value_for(needed) if needed <= FULL else None
         if value is not None and (best is None or needed - points < best[0]):
-            told = _told(row, reading, value)
-            best = (needed - points, place, Counterfactual(code=row.measure.code, measure=row.measure.name, value=told, band=band))
+            told = _told(row, reading, value, rising=curve.rising)
+            best = (needed - points, place, Counterfactual(code=row.code, measure=row.name, value=told, band=band))
     return None if best is None else best[2]
 
 
@@ -66,9 +76,9 @@ def next_better(policy: BandPolicy, own: Band) -> tuple[Band, int] | None:
     return (Band.GREEN, policy.green_enter) if own is Band.YELLOW else None
 
 
-def _told(row: Weighted, reading: Reading, value: int) -> float:
+def _told(row: Weighted, reading: Reading, value: int, *, rising: bool) -> float:
     """Return the curve's value in the unit people are told: days, users and events come whole, rounded to the safe side."""
     told = row.measure.tell(reading, value)
     if row.measure.unit == "percent":
         return told / 100
-    return float(-(-told // 100) if row.curve.rising else told // 100)
+    return float(-(-told // 100) if rising else told // 100)

@@ -1,37 +1,79 @@
-"""Pure. Facts that force a band, and the hand that overrides it."""
+"""Pure. What speaks louder than the score: facts and readings that force a band, opportunities, and the hand that overrides."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import assert_never
 
 from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health.days import DayZone
+from churnsignal_scoring.health.measures.measure import Reading
 from churnsignal_scoring.health.rows import Fact
-from churnsignal_scoring.health.scorecard import Knockout
+from churnsignal_scoring.health.scorecard import BandIs, Condition, FactHolds, Flag, MeasureHolds
 from churnsignal_scoring.health.view import View
 
 
 @dataclass(frozen=True, slots=True)
 class Forced:
-    """A band that something other than the score asks for, under a reason code; `fact` is what said so."""
+    """A band that something other than the score asks for, under a reason code.
+
+    `fact` is what said so: only then it is news between closes. `only_from` are the score's own bands from which it forces (None: any).
+    """
 
     code: str
     band: Band
-    fact: Fact
+    fact: Fact | None
+    only_from: tuple[Band, ...] | None = None
 
 
-def knocked_out(view: View, knockouts: tuple[Knockout, ...]) -> Forced | None:
-    """Return the first knock-out in force; the scorecard's order is its order of importance."""
-    for rule in knockouts:
-        fact = view.version(rule.fact)
-        if fact is None or fact.value is None or view.as_of - fact.day >= rule.days:
+def knocked_out(view: View, rules: tuple[Flag, ...]) -> tuple[Forced, ...]:
+    """Return the knock-outs in force, whatever the score's own band is; the scorecard's order is their order of importance."""
+    return tuple(_forced(view, rules))
+
+
+def _forced(view: View, rules: tuple[Flag, ...]) -> Iterator[Forced]:
+    for rule in rules:
+        if rule.band is None or not all(_holds(view, condition, None) for condition in rule.conditions):
             continue
-        if rule.values and str(fact.value).casefold() not in rule.values:
-            continue
-        cleared = None if rule.cleared_by is None else view.version(rule.cleared_by)
-        if cleared is None or cleared.stamp < fact.stamp:
-            return Forced(rule.code, rule.band, fact)
-    return None
+        named = [condition.fact for condition in rule.conditions if isinstance(condition, FactHolds)]
+        own = next((condition.bands for condition in rule.conditions if isinstance(condition, BandIs)), None)
+        yield Forced(rule.code, rule.band, view.version(named[0]) if named else None, own)
+
+
+def opportunities(view: View, rules: tuple[Flag, ...], own: Band) -> tuple[str, ...]:
+    """Return the codes of the opportunities that are there."""
+    return tuple(rule.code for rule in rules if all(_holds(view, condition, own) for condition in rule.conditions))
+
+
+def _holds(view: View, condition: Condition, own: Band | None) -> bool:
+    match condition:
+        case FactHolds():
+            return _fact_holds(view, condition)
+        case MeasureHolds():
+            return _measure_holds(view, condition)
+        case BandIs():
+            return own is None or own in condition.bands
+        case _:
+            assert_never(condition)
+
+
+def _fact_holds(view: View, rule: FactHolds) -> bool:
+    fact = view.version(rule.fact)
+    if fact is None or fact.value is None or (rule.days is not None and view.as_of - fact.day >= rule.days):
+        return False
+    if rule.values and str(fact.value).strip().casefold() not in rule.values:
+        return False
+    cleared = None if rule.cleared_by is None else view.version(rule.cleared_by)
+    return cleared is None or cleared.stamp < fact.stamp
+
+
+def _measure_holds(view: View, rule: MeasureHolds) -> bool:
+    reading = rule.measure.read(view, rule.options)
+    if not isinstance(reading, Reading):
+        return False
+    low, high = rule.at_least, rule.at_most
+    return (low is None or reading.measured >= low) and (high is None or reading.measured <= high)
 
 
 def overridden(view: View, zone: DayZone) -> Forced | None:

@@ -1,12 +1,12 @@
 """Pure. What is known of an account beside its use: profile, segment and place in its life, from facts as they came."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
 from churnsignal_common.contracts.risk import AccountProfile
 
 from churnsignal_scoring.health.days import from_date
+from churnsignal_scoring.health.values import as_date, as_number, as_text
 from churnsignal_scoring.health.view import View
 
 _TEXTS = ("name", "plan", "currency", "owner", "tier", "timezone", "country", "parent")
@@ -48,7 +48,7 @@ def lifecycle(view: View) -> Lifecycle:
         return Lifecycle.CHURNED if outcome.value == "churned" else Lifecycle.ACTIVE
     found = Lifecycle.ACTIVE if said is None else _SAID.get(str(said.value).casefold(), Lifecycle.ACTIVE)
     if found is Lifecycle.PAUSED:
-        until = _day(view.fact("paused_until"))
+        until = as_date(view.fact("paused_until"))
         if until is not None and from_date(until) <= view.as_of:
             return Lifecycle.ACTIVE
     return found
@@ -65,9 +65,9 @@ def segment(view: View, by: tuple[str, ...]) -> str:
 
 def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfile:
     """Return the profile; what cannot be read as what it should be is left out, never guessed."""
-    texts = {name: _text(view.fact(name)) for name in _TEXTS}
-    numbers = {name: _number(view.fact(name)) for name in _NUMBERS}
-    days = {name: _day(view.fact(name)) for name in _DAYS}
+    texts = {name: as_text(view.fact(name)) for name in _TEXTS}
+    numbers = {name: _amount(view.fact(name)) for name in _NUMBERS}
+    days = {name: as_date(view.fact(name)) for name in _DAYS}
     changed = max((version.occurred_us for name in PROFILE_FACTS if (version := view.version(name))), default=None)
     return AccountProfile(
         account=view.state.account,
@@ -94,26 +94,6 @@ def _whole(value: float | None) -> int | None:
     return None if value is None else int(value)
 
 
-def _text(value: Any) -> str | None:
-    return None if value is None or not str(value).strip() else str(value).strip()
-
-
-def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or value is None:
-        return None
-    try:
-        number = float(str(value).replace(",", ""))
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e15 else None
-
-
-def _day(value: Any) -> date | None:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        # CRMs send dates as epoch seconds or milliseconds, too.
-        seconds = value / 1000 if value > 1e11 else value
-        return (_EPOCH + timedelta(seconds=seconds)).date() if 0 < seconds < 1e11 else None
-    try:
-        return date.fromisoformat(str(value).strip()[:10])
-    except ValueError:
-        return None
+def _amount(value: object) -> float | None:
+    number = as_number(value)
+    return None if number is None or number < 0 else number

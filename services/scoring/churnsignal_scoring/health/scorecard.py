@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
+from typing import Any
 
 from churnsignal_common.contracts.risk import Band
 
+from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.curves import FULL, Curve
 from churnsignal_scoring.health.measures.measure import Measure
+from churnsignal_scoring.health.profile import Lifecycle
 
 MILLION = 1_000_000
 
@@ -29,27 +33,104 @@ class MissingPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """A measure in a scorecard. `share` is its part of its group, `group` that group's place and `weight` the group's part of the score, in per cent."""
+    """A measure in a scorecard, called `name` there. `share` is its part of its group, `group` that group's place, `weight` its part of the score.
 
+    `curves` are (day of tenure, curve): the last one that began counts, so that an older account may be held to more.
+    """
+
+    name: str
+    code: str
     measure: Measure
-    curve: Curve
+    curves: tuple[tuple[int, Curve], ...]
     share: int
     group: int
     weight: int
     missing: MissingPolicy
-    options: Mapping[str, int]
+    options: Mapping[str, Any]
+
+    def curve(self, tenure: int) -> Curve:
+        """Return the curve for an account that is `tenure` days old."""
+        if len(self.curves) == 1:
+            return self.curves[0][1]
+        return next((curve for day, curve in reversed(self.curves) if tenure >= day), self.curves[0][1])
+
+    @property
+    def family(self) -> str:
+        """Return the name under which accounts report what this measure watches."""
+        return self.measure.family(self.options)
+
+    @property
+    def window_days(self) -> int | None:
+        """Return the window that people are told."""
+        days: int | None = self.options.get("window_days", self.measure.window_days)
+        return days
 
 
 @dataclass(frozen=True, slots=True)
-class Knockout:
-    """One fact forces a band: `fact` happened within `days` and `cleared_by` has not happened since. `values`: only with one of these values."""
+class FactHolds:
+    """`fact` happened within `days` (None: ever), with one of `values` if there are any, and `cleared_by` has not happened since."""
 
-    code: str
     fact: str
-    band: Band
-    days: int
+    days: int | None = None
     cleared_by: str | None = None
     values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureHolds:
+    """The measure reads at least or at most so much, in hundredths of what its curve would be drawn over."""
+
+    measure: Measure
+    options: Mapping[str, Any]
+    at_least: int | None = None
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BandIs:
+    """The score's own band is one of these."""
+
+    bands: tuple[Band, ...]
+
+
+Condition = FactHolds | MeasureHolds | BandIs
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """All `conditions` hold: a knock-out forces `band`; without a band it is an opportunity, told and nothing more."""
+
+    code: str
+    band: Band | None
+    conditions: tuple[Condition, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Whom:
+    """Which accounts a variant is for: all that is given must hold."""
+
+    segments: tuple[str, ...] = ()
+    lifecycles: tuple[Lifecycle, ...] = ()
+    tenure_below: int | None = None
+
+    def fits(self, segment: str, life: Lifecycle, tenure: int) -> bool:
+        return (
+            (not self.segments or segment in self.segments)
+            and (not self.lifecycles or life in self.lifecycles)
+            and (self.tenure_below is None or tenure < self.tenure_below)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Calendars:
+    """The fact `by` names an account's calendar; one that is not listed has `default`."""
+
+    by: str = "country"
+    default: Calendar = EVERY_DAY
+    known: Mapping[str, Calendar] = field(default_factory=dict)
+
+    def of(self, name: object) -> Calendar:
+        return self.default if name is None else self.known.get(str(name).strip().casefold(), self.default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +161,10 @@ class BandPolicy:
 
 @dataclass(frozen=True)
 class Scorecard:
-    """`version` names the content. `segment_by` are the facts of which the first known one is the account's segment."""
+    """`coverage_floor` and shares are hundredths of a per cent of the weight. `segment_by` are the facts of which the first known one is the segment.
+
+    Of `variants` the first one that fits an account counts for it; where none does, this is the default.
+    """
 
     version: str
     measures: tuple[Weighted, ...]
@@ -88,8 +172,22 @@ class Scorecard:
     coverage_floor: int
     least_age_days: int
     segment_by: tuple[str, ...] = ()
-    knockouts: tuple[Knockout, ...] = ()
+    knockouts: tuple[Flag, ...] = ()
+    opportunities: tuple[Flag, ...] = ()
+    calendars: Calendars | None = None
+    name: str = "default"
+    variants: tuple[tuple[Whom, "Scorecard"], ...] = ()
     _shares: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+
+    def of(self, segment: str, life: Lifecycle, tenure: int) -> "Scorecard":
+        """Return the variant for an account."""
+        return next((card for whom, card in self.variants if whom.fits(segment, life, tenure)), self)
+
+    @cached_property
+    def reporting(self) -> dict[str, Weighted]:
+        """The measures, of all variants, whose absence means something where others report them."""
+        rows = (row for card in (self, *(card for _, card in self.variants)) for row in card.measures)
+        return {row.family: row for row in rows if row.measure.reports is not None}
 
     def shares(self, present: int) -> tuple[int, ...]:
         """Return each measure's part of the score in millionths when only the measures in the bit mask `present` have points; they total a million."""

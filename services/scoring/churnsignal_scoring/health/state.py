@@ -24,6 +24,8 @@ HABIT_DAYS = 728
 """Which days were active is kept for two years: the account's own habit, and the same season a year ago."""
 BLOCK_DAYS = 28
 """A user's active days are kept in masks of one block: 28 bits fit Postgres's int4."""
+TEAM_BLOCKS = 1 << 20
+"""Rows of a signal's users have this added to their block, and the signal before the user."""
 BUCKET_FEATURES = 64
 """Distinct features kept of an account's day: those with the smallest hash stay, so the order of arrival does not matter."""
 
@@ -50,11 +52,11 @@ _COUNTED: dict[str, str] = {}
 
 @dataclass(slots=True)
 class AccountState:
-    """Mutable. `active` is the mask of active days since `origin` (its oldest bit). `blocks` are the users' masks by block of days.
+    """Mutable. `active` is the mask of active days since `origin` (its oldest bit). `blocks` are the users' masks by block of days, `teams` the same for each signal whose users are kept.
 
     `lasts` is the latest call of a day: (time, id), for evidence. `reported` is the last day a family of signals was seen.
     `held` says that the account is out of the game (churned, paused, ignored) and counts in no norm.
-    `memo` keeps what was worked out from the days before the last, and `past` counts the calls that may have changed it: neither is written.
+    `memo` keeps what was worked out from the days before the last, until a call touches one of them; it is not written.
     The `dirty_*` sets name what changed since `clean()`.
     """
 
@@ -69,15 +71,15 @@ class AccountState:
     held: bool = False
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
+    teams: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     lasts: dict[int, tuple[datetime, str]] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
     memory: BandMemory = field(default_factory=BandMemory)
     memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
-    past: int = field(default=0, compare=False)
     dirty: bool = False
     dirty_days: set[int] = field(default_factory=set)
-    dirty_users: set[tuple[str, int]] = field(default_factory=set)
+    dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
 
     def apply(self, usage: Usage, envelope: Envelope, day: int, received_day: int) -> None:  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
@@ -98,7 +100,7 @@ class AccountState:
         if self.last_event is None or at > self.last_event:
             self.last_event = at
         if day != self.last_active:
-            self.past += 1
+            self.memo.clear()
         if usage.active:
             offset = day - self.origin
             # Asked of the mask, not of `lasts`: the day's first call may have come too late to count for the habit.
@@ -122,8 +124,13 @@ class AccountState:
             bucket[signal] = 1 if count is None else count + 1
             if count is None and len(bucket) > BUCKET_FEATURES:
                 _keep_smallest(bucket)
-        if usage.active and envelope.user is not None:
-            self._note_user(day, envelope.user)
+        for signal, amount in usage.amounts:
+            bucket[signal] = bucket.get(signal, 0) + amount
+        if envelope.user is not None:
+            if usage.active:
+                self._note_user(self.blocks, day, envelope.user)
+            for signal in usage.by_user:
+                self._note_user(self.teams.setdefault(signal, {}), day, envelope.user, signal)
 
     def _note_active(self, day: int, received_day: int) -> None:
         if self.last_active is None or day > self.last_active:
@@ -137,15 +144,15 @@ class AccountState:
         else:
             self.active |= 1 << offset
 
-    def _note_user(self, day: int, user: str) -> None:
+    def _note_user(self, blocks: dict[int, dict[str, int]], day: int, user: str, signal: str = "") -> None:
         block, offset = divmod(day, BLOCK_DAYS)
-        users = self.blocks.get(block)
+        users = blocks.get(block)
         if users is None:
-            users = self.blocks[block] = {}
+            users = blocks[block] = {}
         mask = users.get(user, 0)
         if not mask >> offset & 1:
             users[user] = mask | 1 << offset
-            self.dirty_users.add((user, block))
+            self.dirty_users.add((signal, user, block))
 
     def learn(self, name: str, fact: Fact) -> None:
         """Keep `fact` if it is the latest of its day; the last version of each day stays until a close has passed it."""
@@ -162,8 +169,9 @@ class AccountState:
         oldest = day - RETENTION_DAYS
         for past in [past for past in self.days if past <= oldest]:
             del self.days[past]
-        for block in [block for block in self.blocks if block * BLOCK_DAYS + BLOCK_DAYS - 1 <= oldest]:
-            del self.blocks[block]
+        for blocks in (self.blocks, *self.teams.values()):
+            for block in [block for block in blocks if block * BLOCK_DAYS + BLOCK_DAYS - 1 <= oldest]:
+                del blocks[block]
         for name, versions in self.facts.items():
             if len(versions) > 1 and versions[-2].day <= day:
                 self.facts[name] = _visible_after(versions, day)
@@ -187,13 +195,16 @@ class AccountState:
         return StateRows(
             self._row(),
             [DayRow(self.account, day, _encode(self.days[day])) for day in sorted(self.dirty_days) if day in self.days],
-            [
-                UserRow(self.account, user, block, self.blocks[block][user])
-                for user, block in sorted(self.dirty_users)
-                if block in self.blocks
-            ],
+            [self._user_row(*dirty) for dirty in sorted(self.dirty_users) if dirty[2] in self._blocks_of(dirty[0])],
             [FactRow(self.account, name, _encode(self.facts[name])) for name in sorted(self.dirty_facts)],
         )
+
+    def _blocks_of(self, signal: str) -> dict[int, dict[str, int]]:
+        return self.teams.get(signal, {}) if signal else self.blocks
+
+    def _user_row(self, signal: str, user: str, block: int) -> UserRow:
+        mask = self._blocks_of(signal)[block][user]
+        return UserRow(self.account, f"{signal} {user}" if signal else user, block + TEAM_BLOCKS if signal else block, mask)
 
     def _row(self) -> StateRow:
         rest = _encode(
@@ -208,7 +219,9 @@ class AccountState:
         """Make `rows()` return everything: for digests, and for copies."""
         self.dirty = True
         self.dirty_days = set(self.days)
-        self.dirty_users = {(user, block) for block, users in self.blocks.items() for user in users}
+        self.dirty_users = {
+            (signal, user, block) for signal in ("", *self.teams) for block, users in self._blocks_of(signal).items() for user in users
+        }
         self.dirty_facts = set(self.facts)
 
     def clean(self) -> None:
@@ -230,8 +243,10 @@ class AccountState:
         state.segment, state.held, state.memory = row.segment, rest.held, rest.memory
         state.lasts, state.reported = {day: (from_us(stamp), call) for day, stamp, call in rest.lasts}, rest.reported
         state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
-        for user in users:
-            state.blocks.setdefault(user.block, {})[user.user] = user.mask
+        for stored in users:
+            signal, user = stored.user.split(" ", 1) if stored.block >= TEAM_BLOCKS else ("", stored.user)
+            blocks = state.teams.setdefault(signal, {}) if signal else state.blocks
+            blocks.setdefault(stored.block % TEAM_BLOCKS, {})[user] = stored.mask
         state.facts = {fact.name: _versions_decoder.decode(fact.versions) for fact in facts}
         return state
 

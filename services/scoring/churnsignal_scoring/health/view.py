@@ -1,15 +1,17 @@
 """Pure. What an evaluation may see of an account: nothing after the day it asks about, unless it asks for what came in since."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
 from churnsignal_common.mapping.usage import USE
 
-from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
+from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState
+from churnsignal_scoring.health.values import as_date
 
 WINDOW = 28
 """The window of most measures: four whole weeks, so that weekends weigh the same at every evaluation."""
@@ -25,10 +27,11 @@ class View:
     silence is: until the next close nothing gets worse by the clock.
 
     `first` is the first day the account was seen, `last` the last day of use; `age` counts the days since `first`, both included (0: never
-    seen), `silent_days` the complete days since the last use, or since `first` when there was none.
+    seen), `silent_days` the complete days since the last use, or since `first` when there was none. `lived` is the last day that says
+    something of habits: that of the last use, so that they stay what they were while an account is silent.
     """
 
-    __slots__ = ("_users", "active", "age", "as_of", "end", "first", "last", "norms", "origin", "silent_days", "state")
+    __slots__ = ("_users", "active", "age", "as_of", "calendar", "end", "first", "last", "lived", "norms", "origin", "silent_days", "state")
 
     def __init__(self, state: AccountState, as_of: int, norms: Norms | None, *, live: bool) -> None:
         self.state = state
@@ -43,6 +46,8 @@ class View:
         self.age = 0 if self.first is None else max(1, as_of - self.first + 1)
         since = self.first if self.last is None else self.last
         self.silent_days = 0 if since is None else max(0, as_of - since)
+        self.lived = as_of if self.last is None else self.last
+        self.calendar: Calendar = EVERY_DAY
         self._users: dict[int, int] = {}
 
     def _last_active(self) -> int | None:
@@ -56,6 +61,12 @@ class View:
         """Return whether the last four weeks saw no use at all."""
         return self.silent_days >= 28
 
+    @property
+    def tenure(self) -> int:
+        """Return the days since the account began: as its profile says, else since it was first seen."""
+        created = as_date(self.fact("created_on"))
+        return self.age if created is None else max(self.age, self.as_of - from_date(created) + 1)
+
     def active_days(self, days: int) -> int:
         """Return how many of the last `days` days saw use."""
         start = self.as_of - days + 1 - self.origin
@@ -67,7 +78,7 @@ class View:
 
         Silence lowers what is compared and leaves what it is compared with. Too young an account has an empty range.
         """
-        end = (self.as_of if self.last is None else self.last) - WINDOW
+        end = self.lived - WINDOW
         weeks = max(0, min(BASE_WEEKS, (end - self.origin + 1) // 7)) if self.active else 0
         return end - weeks * 7 + 1, end
 
@@ -81,7 +92,7 @@ class View:
 
     def remembered(self, name: Hashable, work_out: Callable[[], T], *also: int) -> T:
         """Return what `work_out` says of the days before the last one of use; asked again only when one of them, or `also`, has changed."""
-        key = (self.last, self.state.past, *also)
+        key = (self.last, *also)
         found = self.state.memo.get(name)
         if found is None or found[0] != key:
             found = self.state.memo[name] = (key, work_out())
@@ -112,22 +123,42 @@ class View:
         """Return the distinct users of the last `days` days."""
         known = self._users.get(days)
         if known is None:
-            known = self._users[days] = len(self._users_since(self.as_of - days + 1))
+            known = self._users[days] = len(self.users_between(self.as_of - days + 1, self.end))
         return known
 
-    def _users_since(self, start: int) -> set[str]:
+    def users_between(self, first: int, last: int, signal: str | None = None) -> set[str]:
+        """Return the distinct users from day `first` to day `last`: of the product, or of a signal whose users are kept."""
         found: set[str] = set()
-        for block, users in self.state.blocks.items():
-            base = block * BLOCK_DAYS
-            if base > self.end or base + BLOCK_DAYS <= start:
-                continue
-            if base >= start and base + BLOCK_DAYS - 1 <= self.end:
-                found.update(users)
-                continue
-            top = 1 << min(BLOCK_DAYS, self.end - base + 1)
-            window = top - (1 << max(0, start - base))
-            found.update([user for user, mask in users.items() if mask & window])
+        for users, window in self._blocks(first, last, signal):
+            found.update(users if window is None else [user for user, mask in users.items() if mask & window])
         return found
+
+    def days_of_users(self, first: int, last: int) -> dict[str, int]:
+        """Return on how many days each user was active from day `first` to day `last`."""
+        found: dict[str, int] = {}
+        for users, window in self._blocks(first, last, None):
+            for user, mask in users.items():
+                days = (mask if window is None else mask & window).bit_count()
+                if days:
+                    found[user] = found.get(user, 0) + days
+        return found
+
+    def last_day_of(self, user: str) -> int | None:
+        """Return the last day the user was active on, as far back as users are known."""
+        seen = [(block * BLOCK_DAYS, users[user]) for block, users in self.state.blocks.items() if user in users]
+        days = [base + mask.bit_length() - 1 for base, whole in seen if (mask := _bits_until(whole, self.end - base))]
+        return max(days, default=None)
+
+    def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
+        """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
+        last = min(last, self.end)
+        blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
+        for block, users in blocks.items():
+            base = block * BLOCK_DAYS
+            if base > last or base + BLOCK_DAYS <= first:
+                continue
+            whole = base >= first and base + BLOCK_DAYS - 1 <= last
+            yield users, None if whole else (1 << min(BLOCK_DAYS, last - base + 1)) - (1 << max(0, first - base))
 
     def has_users(self) -> bool:
         """Return whether calls name their users at all."""

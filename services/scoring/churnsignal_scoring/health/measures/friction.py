@@ -1,41 +1,42 @@
-"""Pure. How much of what people tried went wrong."""
+"""Pure. How much of what people tried went wrong, and how often they had to ask for help."""
+
+from churnsignal_common.mapping.usage import USE
 
 from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading
-from churnsignal_scoring.health.view import View
+from churnsignal_scoring.health.view import WINDOW, View
 
-WINDOW = 28
-ERROR = "error"
-
-
-def _last(view: View) -> int:
-    # The four weeks up to the last use: while an account is silent, its errors do not fade.
-    return view.as_of if view.last is None else view.last
+PERCENT = 10_000
 
 
-def _has_errors(view: View) -> bool:
-    if view.last is None:
-        return False  # an error is use: without use there was none
-    return view.count(ERROR, _last(view) - WINDOW + 1, _last(view)) > 0
+def _in_last_use(view: View, options: Options) -> int:
+    # From the four weeks up to the last use on: while an account is silent, its troubles do not fade.
+    return view.count(options["signal"], view.lived - options["window_days"] + 1, view.end)
 
 
-def _measured_here(view: View) -> bool:
-    """Return whether errors are reported at all: by similar accounts, or by this one around its last use."""
-    if view.norms is not None and view.norms.reported_by_some("error_share", per_mille=0):
+def _shows(view: View, options: Options) -> bool:
+    return view.last is not None and _in_last_use(view, options) > 0
+
+
+def _reported_here(view: View, options: Options, measure: Measure) -> bool:
+    """Return whether the signal is reported at all: by similar accounts, or by this one around its last use.
+
+    No news is not good news: where nobody ever reports it, it is not measured here.
+    """
+    family = measure.family(options)
+    if view.norms is not None and view.norms.reported_by_some(family, per_mille=0):
         return True
-    return view.state.reported.get("error_share", 0) >= _last(view) or _has_errors(view)
+    return view.state.reported.get(family, 0) >= view.lived or _shows(view, options)
 
 
 def _error_share(view: View, options: Options) -> Reading | Missing:
-    # No news is not good news: without one error among similar accounts, errors are not measured here.
-    if not _measured_here(view):
+    if not _reported_here(view, options, ERROR_SHARE):
         return Missing.NOT_APPLICABLE
     if view.silent:
-        return Reading(100 * 100, 0)  # nobody is there to meet an error; that earns nothing
-    start = _last(view) - WINDOW + 1
-    uses, errors = view.uses(start, view.end), view.count(ERROR, start, view.end)
-    if uses < options["least_events"]:
+        return Reading(PERCENT, 0)  # nobody is there to meet an error; that earns nothing
+    tries, errors = _in_last_use(view, {**options, "signal": options["of"]}), _in_last_use(view, options)
+    if tries < options["least_events"]:
         return Missing.NO_DATA
-    share = min(10_000, errors * 10_000 // uses)
+    share = min(PERCENT, errors * PERCENT // tries)
     return Reading(share, share, events=errors)
 
 
@@ -43,10 +44,66 @@ ERROR_SHARE = Measure(
     name="error_share",
     code="error_share",
     unit="percent",
-    window_days=WINDOW,
     more_is_better=False,
-    about="Errors in per cent of all use in the last 28 days of use.",
+    about="Errors in per cent of all use (or one signal in per cent of another) in the last 28 days of use.",
     read=_error_share,
-    options={"least_events": 20},
-    reports=_has_errors,
+    options={"signal": "error", "of": USE, "window_days": WINDOW, "least_events": 20},
+    reports=_shows,
+)
+
+
+def _count(view: View, options: Options) -> Reading | Missing:
+    if view.first is None:
+        return Missing.NO_DATA
+    events = view.count(options["signal"], view.as_of - options["window_days"] + 1, view.end)
+    return Reading(events * 100, events * 100, events=events)
+
+
+COUNT = Measure(
+    name="count",
+    code="count",
+    unit="times",
+    more_is_better=None,
+    about="How often a signal came in the last days; never is none.",
+    read=_count,
+    options={"signal": "login", "window_days": WINDOW},
+)
+
+
+def _tickets(view: View, options: Options) -> Reading | Missing:
+    if not _reported_here(view, options, TICKETS):
+        return Missing.NOT_APPLICABLE
+    events = _in_last_use(view, options)
+    return Reading(events * 100, events * 100, events=events)
+
+
+TICKETS = Measure(
+    name="tickets",
+    code="tickets",
+    unit="tickets",
+    more_is_better=False,
+    about="Support tickets opened in 28 days, where similar accounts report any; those of a silent account do not fade.",
+    read=_tickets,
+    options={"signal": "ticket_opened", "window_days": WINDOW},
+    reports=_shows,
+)
+
+
+def _open_tickets(view: View, options: Options) -> Reading | Missing:
+    if view.first is None:
+        return Missing.NO_DATA
+    start = view.lived - options["window_days"] + 1
+    opened, closed = (view.count(options[name], start, view.end) for name in ("signal", "closed"))
+    still = max(0, opened - closed)
+    return Reading(still * 100, still * 100, events=opened)
+
+
+URGENT_TICKETS = Measure(
+    name="urgent_tickets",
+    code="urgent_tickets",
+    unit="tickets",
+    more_is_better=False,
+    about="Urgent tickets of the last 91 days that are still open: opened less closed.",
+    read=_open_tickets,
+    options={"signal": "urgent_ticket_opened", "closed": "urgent_ticket_closed", "window_days": 91},
 )

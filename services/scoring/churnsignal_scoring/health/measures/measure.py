@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -14,12 +15,13 @@ class Missing(StrEnum):
 
     NOT_APPLICABLE = "means nothing for this account"
     NO_DATA = "not enough evidence yet"
+    STALE = "what was known is too old"
 
 
 class Reading(msgspec.Struct, frozen=True):
     """`measured` goes through the curve (hundredths of the unit). `value` and `baseline` are what people are told, in hundredths of it.
 
-    `allowed` is what `measured` leaves out of `value`. `events` and `users` are the evidence behind it.
+    `allowed` is what `measured` leaves out of `value`. `events` and `users` are the evidence behind it, `event_id` the call that said it.
     """
 
     measured: int
@@ -28,6 +30,7 @@ class Reading(msgspec.Struct, frozen=True):
     events: int | None = None
     users: int | None = None
     allowed: int = 0
+    event_id: str | None = None
 
 
 def as_measured(_: Reading, measured: int) -> int:
@@ -40,26 +43,32 @@ def of_baseline(reading: Reading, measured: int) -> int:
     return measured * (reading.baseline or 0) // 10_000
 
 
-Options = Mapping[str, int]
+Options = Mapping[str, Any]
+"""Numbers, names, lists of names, or lists of names by name; the measure's defaults say which."""
 Tell = Callable[[Reading, int], int]
 Read = Callable[[View, Options], Reading | Missing]
-Reports = Callable[[View], bool]
+Reports = Callable[[View, Options], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """`code` is the stable reason code that messages know. `options` are what a scorecard may set, with their defaults.
 
-    `reports` says whether the account shows that this family of signals is measured at all: where some similar account does, its absence means something.
+    `more_is_better` is None where only the scorecard's curve can say. `reports` says whether the account shows that this family of signals
+    is measured at all: where some similar account does, its absence means something. `window_days` is what people are told when no option says it.
     """
 
     name: str
     code: str
     unit: str
-    window_days: int | None
-    more_is_better: bool
+    more_is_better: bool | None
     about: str
     read: Read
     options: Options = field(default_factory=dict)
     reports: Reports | None = None
     tell: Tell = as_measured
+    window_days: int | None = None
+
+    def family(self, options: Options) -> str:
+        """Return the name under which accounts report it: one measure may watch several signals."""
+        return f"{self.name}:{options['signal']}" if "signal" in options else self.name

@@ -1,7 +1,12 @@
-"""Pure. Silence: how long an account has not been used, beyond what is usual for itself and for its peers."""
+"""Pure. Silence: how long an account has not been used, as such, and beyond what is usual for itself and for its peers."""
+
+from itertools import pairwise
+
+from churnsignal_common.mapping.usage import USE
 
 from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading
 from churnsignal_scoring.health.norms import FULL_DAY
+from churnsignal_scoring.health.state import RETENTION_DAYS
 from churnsignal_scoring.health.view import View
 
 HABIT_WINDOW = 364
@@ -36,12 +41,6 @@ def usual_pause(active: int, least: int) -> int | None:
     return sorted(len(zeros) for zeros in f"{mask:b}".strip("0").split("1")[1:-1])[-2] + 1
 
 
-def worth_of_silence(view: View) -> int:
-    """Return the days without use in hundredths; days when the account's peers were away count less."""
-    silent = view.silent_days
-    return silent * FULL_DAY if view.norms is None else view.norms.worth(silent)
-
-
 def is_quiet(view: View, pause_percent: int, unknown_pause_days: int) -> bool:
     """Return whether the silence has outlasted the pauses that the account came back from."""
     if pause_percent == 0:
@@ -51,19 +50,44 @@ def is_quiet(view: View, pause_percent: int, unknown_pause_days: int) -> bool:
     return view.silent_days * 100 > pause_percent * (unknown_pause_days if usual is None else usual)
 
 
-def _read(view: View, options: Options) -> Reading | Missing:
+def _usual(view: View, options: Options) -> int | None:
+    quantile, limit, least = options["habit_percent"], options["longest_habit_days"], options["least_gaps"]
+    if view.calendar.rests:
+        return _usual_in_working_days(view, quantile, limit, least)
+    return usual_gap(view.active, quantile, limit, least)
+
+
+def _usual_in_working_days(view: View, quantile: int, limit: int, least: int) -> int | None:
+    mask = view.active >> max(0, view.active.bit_length() - HABIT_WINDOW)
+    start = view.lived - mask.bit_length() + 1
+    days = [start + place for place, bit in enumerate(reversed(f"{mask:b}")) if bit == "1"] if mask else []
+    gaps = sorted(max(1, view.calendar.working_days(before + 1, after)) for before, after in pairwise(days))
+    if len(gaps) < least:
+        return None
+    return min(limit, gaps[max(0, -(-quantile * len(gaps) // 100) - 1)])
+
+
+def worth_of_silence(view: View) -> int:
+    """Return the days without use in hundredths: days off count nothing, and days when the account's peers were away count less."""
+    silent, norms = view.silent_days, view.norms
+    worth = silent * FULL_DAY if norms is None else norms.worth(silent)
+    if not view.calendar.rests:
+        return worth
+    ago = [view.as_of - day for day in view.calendar.off(view.as_of - silent + 1, view.as_of)]
+    return worth - sum(FULL_DAY if norms is None else norms.worth(days + 1) - norms.worth(days) for days in ago)
+
+
+def _silence(view: View, options: Options) -> Reading | Missing:
     if view.first is None and view.last is None:
         return Missing.NO_DATA
     # Gaps before the last use only: while the silence lasts the habit stays what it was.
-    usual = view.remembered(
-        "gap", lambda: usual_gap(view.active, options["habit_percent"], options["longest_habit_days"], options["least_gaps"])
-    )
+    usual = view.remembered(("gap", *options.values()), lambda: _usual(view, options))
     allowed = options["unknown_habit_days"] if usual is None else usual
     beyond = max(0, worth_of_silence(view) - allowed * 100)
     return Reading(beyond, view.silent_days * 100, None if usual is None else usual * 100, allowed=allowed * 100)
 
 
-def _tell(reading: Reading, measured: int) -> int:
+def _with_what_is_allowed(reading: Reading, measured: int) -> int:
     return measured + reading.allowed
 
 
@@ -71,10 +95,31 @@ SILENCE = Measure(
     name="silence",
     code="silence",
     unit="days",
-    window_days=None,
     more_is_better=False,
-    about="Days without use beyond the account's own usual gap; days when its peers were away count less.",
-    read=_read,
+    about="Days without use beyond the account's own usual gap; days off, and days when its peers were away, count less.",
+    read=_silence,
     options={"habit_percent": 80, "longest_habit_days": 14, "least_gaps": LEAST_GAPS, "unknown_habit_days": 7},
-    tell=_tell,
+    tell=_with_what_is_allowed,
+)
+
+
+def _recency(view: View, options: Options) -> Reading | Missing:
+    if view.first is None and view.last is None:
+        return Missing.NO_DATA
+    signal = options["signal"]
+    if signal == USE:
+        return Reading(view.silent_days * 100, view.silent_days * 100)
+    seen = [day for day, counts in view.state.days.items() if day <= view.end and signal in counts]
+    days = min(RETENTION_DAYS, view.age) if not seen else max(0, view.as_of - max(seen))
+    return Reading(days * 100, days * 100)
+
+
+RECENCY = Measure(
+    name="recency",
+    code="silence",
+    unit="days",
+    more_is_better=False,
+    about="Whole days since the last use, or since the last call of a signal (17 weeks at most).",
+    read=_recency,
+    options={"signal": USE},
 )

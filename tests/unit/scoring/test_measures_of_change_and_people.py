@@ -1,0 +1,172 @@
+"""Change against the own past, and who the people are: tables of what each measure reads."""
+
+from typing import Any
+
+import pytest
+from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_scoring.health.calendars import Calendar
+from churnsignal_scoring.health.days import from_date
+from churnsignal_scoring.health.measures import MEASURES
+from churnsignal_scoring.health.measures.measure import Missing, Reading
+
+from tests.unit.scoring.accounts import MONDAY, envelope, using
+from tests.unit.scoring.reading import TEAMS, profile, read, value
+
+DAILY = using(range(100))
+OFFICE = using(day for day in range(100) if day % 7 < 5)
+WEEKEND = frozenset({5, 6})
+START = from_date(MONDAY.date())
+
+
+@pytest.mark.parametrize(
+    ("day", "calendar", "measured"),
+    [
+        (98, Calendar(), 0),  # Monday, used
+        (103, Calendar(), 300),  # four days less the habit of one
+        (103, Calendar(WEEKEND), 200),  # a Saturday: Wednesday to Friday, less the habit of one working day
+        (105, Calendar(WEEKEND), 300),
+        (105, Calendar(WEEKEND, frozenset({START + 101, START + 102})), 100),
+    ],
+)
+def test_days_off_do_not_count_as_silence(day: int, calendar: Calendar, measured: int) -> None:
+    # Used on workdays up to Tuesday, day 99.
+    assert value("silence", OFFICE, day, calendar=calendar, habit_percent=80) == measured
+
+
+def test_the_habit_of_who_rests_at_weekends_is_one_working_day() -> None:
+    found = read("silence", OFFICE, 99, calendar=Calendar(WEEKEND), habit_percent=100)
+    plain = read("silence", OFFICE, 99, habit_percent=100)
+
+    assert isinstance(found, Reading)
+    assert isinstance(plain, Reading)
+    assert (found.baseline, plain.baseline) == (100, 300)
+
+
+def test_volume_compares_working_days_with_working_days() -> None:
+    closed = frozenset(range(START + 79, START + 86))
+    calls = using(day for day in range(100) if START + day not in closed)
+
+    assert value("volume", calls, 99) == 7_500
+    assert value("volume", calls, 99, calendar=Calendar(holidays=closed)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("day", "options", "days"), [(99, {}, 0), (104, {}, 5), (104, {"signal": "login"}, 54), (104, {"signal": "export"}, 105)]
+)
+def test_recency_is_days_since_the_last_use_or_signal(day: int, options: dict[str, Any], days: int) -> None:
+    calls = [*DAILY, envelope("login", 50, event="Login")]
+
+    assert value("recency", calls, day, **options) == days * 100
+
+
+@pytest.mark.parametrize(
+    ("calls", "day", "percent"),
+    [
+        (DAILY, 99, 100),
+        ([*using(range(86)), *using(range(86, 100), each=1)], 99, 50),
+        ([*using(range(86)), *using(range(86, 100), each=3)], 99, 150),
+        (DAILY, 106, 50),
+        (DAILY, 113, 0),
+        (DAILY, 150, 0),
+    ],
+)
+def test_change_is_these_days_in_per_cent_of_as_many_before(calls: list[Envelope], day: int, percent: int) -> None:
+    assert value("change", calls, day, window_days=14) == percent * 100
+
+
+def test_change_says_nothing_of_an_account_younger_than_what_it_compares() -> None:
+    assert read("change", using(range(27)), 26, window_days=14) is Missing.NO_DATA
+    assert read("change", using([0, *range(20, 28)]), 27, window_days=14, least_events=3) is Missing.NO_DATA
+
+
+def weeks(*counts: int) -> list[Envelope]:
+    return [
+        envelope(f"w{week}n{number}", week * 7 + 6, event="Report Viewed") for week, count in enumerate(counts) for number in range(count)
+    ]
+
+
+STEADY, FALLING, RISING = weeks(1, *([8] * 8)), weeks(1, *range(40, 0, -5)), weeks(1, *range(5, 45, 5))
+
+
+def test_slope_is_the_weekly_rise_in_per_cent_of_the_mean_week() -> None:
+    assert value("slope", STEADY, 62) == 0
+    assert value("slope", RISING, 62) == 2_222  # 5 of 22.5
+    assert value("slope", FALLING, 62) == -2_223  # rounded down
+    assert value("slope", RISING, 100) == -10_000  # nobody is there any more
+    assert read("slope", weeks(1, 8, 8), 20) is Missing.NO_DATA
+
+
+def test_weeks_that_fall_in_a_row_are_counted() -> None:
+    assert value("falling_weeks", STEADY, 62) == 0
+    assert value("falling_weeks", FALLING, 62) == 700
+    assert value("falling_weeks", weeks(1, 9, 9, 9, 9, 12, 8, 7, 6), 62) == 300
+    assert value("falling_weeks", STEADY, 100) == 700
+
+
+TEAM = [*using(range(28), users=1), *using(range(14, 28), users=3)]
+
+
+def test_people_are_counted_who_were_there_often_enough() -> None:
+    assert value("active_users", TEAM, 27) == 300
+    assert value("active_users", TEAM, 27, least_days=15) == 100
+    assert value("active_users", TEAM, 45, window_days=14) == 0
+    assert value("users_change", [*using(range(28), users=4), *using(range(28, 56))], 55) == 2_500
+    assert read("users_change", TEAM, 27) is Missing.NO_DATA
+
+
+def test_one_person_alone_is_a_risk_where_others_have_teams() -> None:
+    assert value("top_user_share", using(range(28)), 27, TEAMS) == 10_000
+    assert value("top_user_share", TEAM, 27, TEAMS) == 28 * 10_000 // 56
+    assert value("top_user_share", TEAM, 40, TEAMS) == 28 * 10_000 // 56  # who was there does not change by silence
+    assert value("top_user_share", TEAM, 90, TEAMS) == 10_000
+    assert read("top_user_share", TEAM, 27) is Missing.NOT_APPLICABLE
+
+
+def test_a_champion_who_is_gone_is_seen_behind_the_others() -> None:
+    named = profile(0, champion="u2")
+
+    assert value("champion_silence", [*TEAM, named, *using(range(28, 60))], 59) == 3_200
+    assert value("champion_silence", [*using(range(60)), profile(0, champion="ghost")], 59) == 6_000
+    assert read("champion_silence", TEAM, 27) is Missing.NOT_APPLICABLE
+
+
+SHIPPED = [envelope(f"f{place}", 20, event=name) for place, name in enumerate(["Exports", "Alerts"])]
+
+
+@pytest.mark.parametrize(
+    ("traits", "day", "measured"),
+    [({}, 27, 2_500), ({"plan": "Small"}, 27, 10_000), ({"plan": "huge"}, 27, 2_500), ({"plan": "small"}, 60, 0)],
+)
+def test_adoption_counts_the_features_that_the_plan_contains(traits: dict[str, str], day: int, measured: int) -> None:
+    calls = [*using(range(28)), *SHIPPED, profile(1, **traits)]
+    options: dict[str, Any] = {"features": ("Exports", "API", "SSO", "Audit"), "plans": {"small": ("Exports", "Alerts")}}
+
+    assert value("adoption", calls, day, **options) == measured
+
+
+def test_adoption_without_key_features_means_nothing() -> None:
+    assert read("adoption", DAILY, 99) is Missing.NOT_APPLICABLE
+
+
+ASKED = [*using(range(30)), *[envelope(f"t{number}", 20 + number, event="Ticket Opened", user=None) for number in range(3)]]
+
+
+def test_tickets_count_where_anybody_reports_them_and_do_not_fade_while_the_account_is_silent() -> None:
+    assert value("tickets", ASKED, 29) == 300
+    assert value("tickets", ASKED, 90) == 300
+    assert read("tickets", using(range(30)), 29) is Missing.NOT_APPLICABLE
+    assert value("count", ASKED, 29, signal="ticket_opened", window_days=9) == 200
+    assert value("count", ASKED, 29, signal="never") == 0
+
+
+def test_silence_never_heals_a_measure_of_use() -> None:
+    calls = [*TEAM, *ASKED, *SHIPPED, *weeks(*range(20, 6, -1)), profile(0, champion="u2", seats=9)]
+    better = {name: measure.more_is_better for name, measure in MEASURES.items()} | {"change": True, "count": True}
+    of_use = ["silence", "recency", "active_days", "volume", "change", "slope", "falling_weeks", "standing", "seats_used", "users", "active_users",
+              "users_change", "user_share", "top_user_share", "champion_silence", "error_share", "count", "tickets", "adoption"]  # fmt: skip
+
+    options: dict[str, dict[str, Any]] = {"adoption": {"features": ("Exports",)}}
+    for name in of_use:
+        found = [read(name, calls, day, TEAMS, **options.get(name, {})) for day in range(110, 210)]
+        numbers = [one.measured if better[name] else -one.measured for one in found if isinstance(one, Reading)]
+        assert numbers == sorted(numbers, reverse=True), name

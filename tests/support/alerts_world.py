@@ -19,8 +19,10 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
 from churnsignal_common.kafka.client import Brokers, new_producer, stop_client
 from churnsignal_common.runtime.tokens import hash_token
-from churnsignal_devstack.inbox.clicks import block_action, find_element, signed
-from churnsignal_devstack.inbox.store import Message
+from churnsignal_devstack.inbox.act import Alerts
+from churnsignal_devstack.inbox.app import INTERACTION_S
+from churnsignal_devstack.inbox.clicks import find_element
+from churnsignal_devstack.inbox.store import Message, OpenView
 from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.alerts import change
@@ -134,18 +136,30 @@ class World:
     async def act(self, episode: str, act: str, **body: Any) -> httpx2.Response:
         return await self.http.post(f"/v1/episodes/{episode}/{act}", json=body)
 
-    async def click(self, message: Message, action: str, user: str) -> httpx2.Response:
+    async def click(self, message: Message, action: str, user: str, chosen: str | None = None) -> httpx2.Response:
         """Click a button of a message, as Slack would tell it."""
         block_id = next(
             str(b["block_id"])
             for b in message.blocks
             if isinstance(b, dict) and find_element(message.blocks, str(b.get("block_id")), action)
         )
-        element = find_element(message.blocks, block_id, action)
-        assert element is not None
-        payload = block_action(message, self.inbox.store.user_by_id(user), block_id, element, None)
-        body, headers = signed(payload | {"trigger_id": "1.2"}, SECRET, int(self.now.timestamp()))
-        return await self.http.post("/slack/interactions", content=body, headers=headers)
+        self.inbox.store.user_by_id(user)
+        asked = {"message": message.id, "block_id": block_id, "action_id": action, "user": user, "chosen": chosen}
+        return await self.inbox.http.post("/act/click", json=asked)
+
+    async def open_window(self, message: Message, action: str, user: str, chosen: str | None = None) -> OpenView:
+        """Click what opens a window, and return the window."""
+        answer = await self.click(message, action, user, chosen)
+        assert answer.status_code == 200, answer.text
+        return list(self.inbox.store.views.values())[-1]
+
+    async def submit(self, window: OpenView, **values: Any) -> Json:
+        """Fill a window in and send it."""
+        answer = await self.inbox.http.post(
+            "/act/submit", json={"view": window.id, "values": {name: {name: v} for name, v in values.items()}}
+        )
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
 
     async def slack_post(self, body: bytes, timestamp: str, signature: str) -> httpx2.Response:
         headers = {
@@ -182,13 +196,16 @@ def environment(stack: Stack, inbox: Inbox, prefix: str, home: Path, **more: str
 @contextlib.asynccontextmanager
 async def open_world(stack: Stack, prefix: str, home: Path, **more: str) -> AsyncIterator[World]:
     """Yield a running world; nothing is left of it afterwards."""
-    async with listening_inbox() as inbox:
+    # Where the service listens is known only when it does.
+    slack = Alerts(httpx2.AsyncClient(trust_env=False, timeout=INTERACTION_S), SECRET)
+    async with slack.client, listening_inbox(slack) as inbox:
         told = environment(stack, inbox, prefix, home, **more)
         stack.apply_topics(told)
         database = await asyncpg.connect(told["DATABASE_URL"])
         headers = {"Authorization": "Bearer admin-token"}
         try:
             with service("alerts", told, home) as process:
+                slack.client.base_url = httpx2.URL(process.url)
                 async with httpx2.AsyncClient(base_url=process.url, headers=headers, trust_env=False, timeout=20) as http:
                     world = World(told, inbox, http, database, home / "clock.json", process)
                     try:

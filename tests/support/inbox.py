@@ -59,10 +59,10 @@ async def open_inbox(alerts: Alerts | None = None) -> AsyncIterator[Inbox]:
 
 
 @asynccontextmanager
-async def listening_inbox() -> AsyncIterator[Inbox]:
+async def listening_inbox(alerts: Alerts | None = None) -> AsyncIterator[Inbox]:
     """Open an inbox that listens on free ports of this machine."""
     store, faults = Store(RealClock()), Faults()
-    server = make_server(store, faults, RealClock(), None, InboxSettings("127.0.0.1", 0, 0, "http://inbox", "", ""))
+    server = make_server(store, faults, RealClock(), alerts, InboxSettings("127.0.0.1", 0, 0, "http://inbox", "", ""))
     serving = asyncio.create_task(server.serve())
     async with serve_smtp(store, faults, "127.0.0.1", 0) as smtp_port:
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it

@@ -148,7 +148,9 @@ async def run(settings: AlertsSettings) -> int:
             )
         )
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))
-        app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file)), deliverer.channels)
+        slack = senders.get(Channel.SLACK)
+        assert slack is None or isinstance(slack, SlackSender)
+        app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file), slack), deliverer.channels)
 
         async def consume() -> None:
             try:

@@ -27,13 +27,15 @@ class Desk:
     def __init__(self, engine: AsyncEngine, people: People, clock: Clock, woken: Wake) -> None:
         self._engine, self._people, self._clock, self._wake = engine, people, clock, woken
 
-    async def run(self, episode_id: str, command: Command, way: str) -> tuple[Answer, Episode] | None:
-        """Return the answer and the episode as it is now; None when there is no such episode."""
+    async def run(self, episode_id: str, command: Command, way: str, once: bytes | None = None) -> tuple[Answer, Episode] | None:
+        """Return the answer and the episode as it is now; None when there is no such episode. What was done `once` is not done again."""
         setup, now = await self._people.setup(), self._clock.now()
         async with self._engine.begin() as connection:
             episode = await store.lock_episode(connection, episode_id)
             if episode is None:
                 return None
+            if once is not None and not await store.first_use(connection, once):
+                return Answer.ALREADY, episode
             if command.act is Act.SNOOZE and command.until is None:
                 command = replace(command, until=_tomorrow(default_snooze(command, setup.policy, now)))
             plan, answer = plan_command(episode, command, setup, now)

@@ -14,8 +14,6 @@ from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, epis
 
 COUNTS = text("SELECT state, count(*) AS count FROM alerts.episodes GROUP BY state")
 OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
-FORGET = text("DELETE FROM alerts.interactions WHERE seen_at < now() - interval '15 min'")
-SEEN = text("INSERT INTO alerts.interactions (signature) VALUES (:signature) ON CONFLICT DO NOTHING RETURNING signature")
 HELD = text("SELECT count(*) FROM alerts.held")
 
 
@@ -90,10 +88,9 @@ class Reader:
             return await store.profile(connection, account)
 
     async def first_seen(self, signature: bytes) -> bool:
-        """Return whether a signed request comes for the first time; also forgets those outside the window of five minutes."""
+        """Return whether a signed request comes for the first time."""
         async with self._engine.begin() as connection:
-            await connection.execute(FORGET)
-            return (await connection.execute(SEEN, {"signature": signature})).first() is not None
+            return await store.first_use(connection, signature)
 
     async def _rows(self, query: Any) -> list[RowMapping]:
         async with self._engine.connect() as connection:

@@ -19,7 +19,9 @@ class AlertsSettings(ServiceSettings):
         default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
     )
     slack_token: SecretStr | None = Field(
-        default=None, alias="SLACK_BOT_TOKEN", description="Bot token (xoxb-...) with chat:write, im:write, im:history. None: no Slack."
+        default=None,
+        alias="SLACK_BOT_TOKEN",
+        description="Bot token (xoxb-...) with chat:write, im:write, im:history, users:read.email. None: no Slack.",
     )
     slack_secret: SecretStr | None = Field(
         default=None, alias="SLACK_SIGNING_SECRET", description="Verifies clicks on buttons. None: buttons answer 401."

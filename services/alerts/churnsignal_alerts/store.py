@@ -151,11 +151,20 @@ async def save_contact(connection: AsyncConnection, contact: Contact, now: datet
     return [row.id for row in await connection.execute(ACTIVE_OF, {"account": contact.account})]
 
 
+# Longer than any link is valid and any signature counts.
+FORGET = text("DELETE FROM alerts.used WHERE at < now() - interval '100 days'")
+USE = text("INSERT INTO alerts.used (key) VALUES (:key) ON CONFLICT DO NOTHING RETURNING key")
 _KEEP_NEWER = text("""
 INSERT INTO alerts.profiles (account, profile, updated_at) VALUES (:account, :profile, :updated_at)
 ON CONFLICT (account) DO UPDATE SET profile = excluded.profile, updated_at = excluded.updated_at
 WHERE alerts.profiles.updated_at IS NULL OR excluded.updated_at >= alerts.profiles.updated_at
 """)
+
+
+async def first_use(connection: AsyncConnection, key: bytes) -> bool:
+    """Return whether a signed request or link is used for the first time; also forgets what can be used no more."""
+    await connection.execute(FORGET)
+    return (await connection.execute(USE, {"key": key})).first() is not None
 
 
 async def save_profiles(connection: AsyncConnection, found: Iterable[AccountProfile]) -> None:

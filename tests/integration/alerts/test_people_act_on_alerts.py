@@ -2,10 +2,14 @@
 
 import json
 import re
+import time
+from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from churnsignal_devstack.inbox.clicks import signed
+from churnsignal_devstack.inbox.store import Message
 
 from tests.support.alerts_world import SECRET, World, form
 
@@ -70,7 +74,7 @@ async def test_a_replayed_click_acts_once_even_after_the_episode_was_reopened(wo
     assert (await world.episode("replay"))["state"] == "open"
 
     payload = {"type": "block_actions", "user": {"id": "U0REPLAY"}, "actions": [{"action_id": "acknowledge", "value": episode}]}
-    body, headers = signed(payload, SECRET, int(world.now.timestamp()))
+    body, headers = signed(payload, SECRET, int(time.time()))
     first = await world.http.post("/slack/interactions", content=body, headers=headers)
     await world.act(episode, "reopen")
     second = await world.http.post("/slack/interactions", content=body, headers=headers)
@@ -82,8 +86,8 @@ async def test_a_replayed_click_acts_once_even_after_the_episode_was_reopened(wo
 async def test_unsigned_late_and_mangled_clicks_are_refused_and_never_an_error(world: World) -> None:
     episode = await alerted(world, "forged")
     payload = json.dumps({"type": "block_actions", "user": {"id": "U1"}, "actions": [{"action_id": "acknowledge", "value": episode}]})
-    now = str(int(world.now.timestamp()))
-    _, good = signed(json.loads(payload), SECRET, int(world.now.timestamp()))
+    now = str(int(time.time()))
+    _, good = signed(json.loads(payload), SECRET, int(time.time()))
     signature = next(value for name, value in good.items() if name.lower() == "x-slack-signature")
 
     answers = [
@@ -103,7 +107,7 @@ async def test_unsigned_late_and_mangled_clicks_are_refused_and_never_an_error(w
 @pytest.mark.parametrize("payload", ["[]", "1", "{}", '{"type":"block_actions"}', '{"type":"block_actions","actions":[1]}', '{"type":"view_submission"}',
                                      '{"type":"block_actions","actions":[{"action_id":"acknowledge","value":"ep_nobody"}]}'])  # fmt: skip
 async def test_signed_payloads_that_mean_nothing_change_nothing(world: World, payload: str) -> None:
-    body, headers = signed({}, SECRET, int(world.now.timestamp()))
+    body, headers = signed({}, SECRET, int(time.time()))
     import hashlib
     import hmac
 
@@ -112,6 +116,112 @@ async def test_signed_payloads_that_mean_nothing_change_nothing(world: World, pa
     signature = "v0=" + hmac.new(SECRET.encode(), b"v0:" + stamp.encode() + b":" + body, hashlib.sha256).hexdigest()
 
     assert (await world.slack_post(body, stamp, signature)).status_code == 200
+
+
+async def test_an_alert_is_closed_in_a_window_with_an_outcome_and_a_reason(world: World) -> None:
+    episode = await alerted(world, "winclose")
+    window = await world.open_window(world.to("U0WINCLOSE")[0], "close", "U0WINCLOSE")
+
+    answer = await world.submit(window, outcome="saved", note="new contract <!channel>")
+
+    seen = await world.episode("winclose")
+    assert answer == {}
+    assert (seen["id"], seen["state"], seen["outcome"], seen["note"], seen["by"]) == (
+        episode,
+        "closed",
+        "saved",
+        "new contract <!channel>",
+        "Winclose",
+    )
+    await world.until(lambda: "closed by Winclose: saved" in str(world.to("U0WINCLOSE")[0].blocks))
+    assert window.id not in world.inbox.store.views
+
+
+async def test_a_snooze_in_a_window_lasts_as_long_as_was_said(world: World) -> None:
+    await alerted(world, "winsnooze")
+    message = world.to("U0WINSNOOZE")[0]
+
+    await world.submit(await world.open_window(message, "snooze", "U0WINSNOOZE"), **{"for": "3"})
+    three = (await world.episode("winsnooze"))["until"]
+    ahead = world.now + timedelta(days=9)
+    await world.submit(await world.open_window(message, "snooze", "U0WINSNOOZE"), **{"for": "1"}, date=str(int(ahead.timestamp())))
+    dated = (await world.episode("winsnooze"))["until"]
+    past = await world.submit(await world.open_window(message, "snooze", "U0WINSNOOZE"), **{"for": "1"}, date="1000000")
+    await world.submit(await world.open_window(message, "snooze", "U0WINSNOOZE"), **{"for": "worse"})
+
+    assert datetime.fromisoformat(three) == (world.now + timedelta(days=3)).replace(second=0, microsecond=0)
+    assert datetime.fromisoformat(dated) == ahead
+    assert past == {"response_action": "errors", "errors": {"date": "Choose a time that lies ahead."}}
+    assert "or when it is worse" in str((await world.episode("winsnooze"))["timeline"][-1])
+
+
+async def test_an_alert_is_handed_over_in_a_window_to_somebody_known_only_by_mail(world: World) -> None:
+    await alerted(world, "winfrom")
+    await world.csm("winto", slack=None)
+    colleague = world.inbox.store.user("winto@example.com")
+    message = world.to("U0WINFROM")[0]
+
+    stranger = await world.submit(await world.open_window(message, "more", "U0WINFROM", menu(message, "reassign")), to="U0STRANGER")
+    window = await world.open_window(message, "more", "U0WINFROM", menu(message, "reassign"))
+    handed = await world.submit(window, to=colleague.id)
+
+    assert stranger == {"response_action": "errors", "errors": {"to": "This person is not in the directory of CSMs."}}
+    assert handed == {}
+    assert (await world.episode("winfrom"))["csm"] == "winto"
+
+
+async def test_notes_contacts_and_opinions_come_from_the_menu(world: World) -> None:
+    episode = await alerted(world, "winmore", locale="ja")
+    message = world.to("U0WINMORE")[0]
+
+    noted = await world.open_window(message, "more", "U0WINMORE", menu(message, "note"))
+    assert noted.view["title"] == {"type": "plain_text", "text": "メモ・接触の記録", "emoji": False}
+    await world.submit(noted, way="note", note="引継ぎ済み")
+    await world.submit(await world.open_window(message, "more", "U0WINMORE", menu(message, "note")), way="call", note="CTO away")
+    for _ in range(2):
+        await world.click(message, "more", "U0WINMORE", menu(message, "feedback", "already_known"))
+
+    timeline = [(entry["what"], entry["actor"], entry["why"]) for entry in (await world.episode("winmore"))["timeline"]]
+    assert timeline[-3:] == [
+        ("note", "Winmore", "引継ぎ済み"),
+        ("contact", "Winmore", "call; CTO away"),
+        ("feedback", "Winmore", "already_known"),
+    ]
+    contacts = (await world.http.get("/v1/accounts/winmore/contacts")).json()["items"]
+    assert [(contact["way"], contact["note"]) for contact in contacts] == [("call", "CTO away")]
+    assert (await world.episode("winmore"))["id"] == episode
+
+
+def menu(message: Message, act: str, detail: str = "") -> str:
+    """Return the value of an entry of the message's menu."""
+    blocks: list[Any] = message.blocks
+    options = [str(o["value"]) for b in blocks if b["type"] == "actions" for e in b["elements"] for o in e.get("options", [])]
+    return next(value for value in options if value.startswith(f"{act}:") and value.endswith(detail))
+
+
+async def test_a_click_that_cannot_be_done_in_time_is_not_done_and_says_so(world: World) -> None:
+    episode = await alerted(world, "slowclick")
+    async with world.database.transaction():
+        await world.database.execute("SELECT 1 FROM alerts.episodes WHERE id = $1 FOR UPDATE", episode)
+
+        answer = await world.click(world.to("U0SLOWCLICK")[0], "acknowledge", "U0SLOWCLICK")
+
+    assert answer.status_code in (502, 504)
+    assert (await world.episode("slowclick"))["state"] == "open"
+    assert (await world.click(world.to("U0SLOWCLICK")[0], "acknowledge", "U0SLOWCLICK")).status_code == 200
+    assert (await world.episode("slowclick"))["state"] == "acknowledged"
+
+
+async def test_a_link_acts_once_even_after_the_episode_was_reopened(world: World) -> None:
+    episode = await alerted(world, "linkonce")
+    path = links(world, "linkonce")[0]
+    await world.http.post(path)
+    await world.act(episode, "reopen")
+
+    again = await world.http.post(path)
+
+    assert "This had been noted before" in again.text
+    assert (await world.episode("linkonce"))["state"] == "open"
 
 
 async def test_opening_a_link_changes_nothing(world: World) -> None:

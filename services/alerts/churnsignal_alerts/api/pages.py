@@ -1,5 +1,7 @@
 """Flow. The pages behind links in e-mails: GET asks, POST acts, whoever prefetches the link changes nothing."""
 
+import hashlib
+
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
 from fastapi import APIRouter, Response
@@ -63,7 +65,9 @@ def routes(parts: Parts) -> APIRouter:
             return _expired()
         ticket, _, reader, name = found
         outcome = Outcome.FALSE_ALARM if ticket.act == "close" else None
-        result = await parts.desk.run(ticket.episode, Command(ticket.act, name, outcome=outcome), "email")
+        # A link acts once, whatever has become of the episode since.
+        once = hashlib.sha256(token.encode()).digest()
+        result = await parts.desk.run(ticket.episode, Command(ticket.act, name, outcome=outcome), "email", once)
         if result is None:
             return _expired()
         answer, episode = result

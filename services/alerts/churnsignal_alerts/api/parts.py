@@ -13,6 +13,7 @@ from churnsignal_alerts.commands import Desk
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.people import People
 from churnsignal_alerts.read import Reader
+from churnsignal_alerts.send.slack import SlackSender
 from churnsignal_alerts.settings import AlertsSettings
 
 Limit = Annotated[int, Query(ge=1, le=500)]
@@ -31,6 +32,7 @@ class Parts:
     links: Links
     clock: Clock
     tokens: Tokens
+    slack: SlackSender | None = None
 
 
 def after(cursor: str | None, length: int) -> list[str] | None:

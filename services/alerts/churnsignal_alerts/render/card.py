@@ -11,10 +11,11 @@ from churnsignal_common.catalog.sentences import band, cause, say
 from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 
 from churnsignal_alerts.act import Act
-from churnsignal_alerts.episodes import Episode, NoticeKind, State
+from churnsignal_alerts.episodes import Episode, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
 
 _DRIVERS = 3
+_TASKS = 8
 _NAME = 90
 _LINE = 300
 
@@ -112,7 +113,9 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         headline=headline,
         summary=_first_words(headline, facts, change, reader.locale),
         facts=facts,
-        sections=tuple(_sections(change, _opening(kind, episode, reader, now), reader.locale)),
+        sections=tuple(
+            _sections(change, _opening(kind, episode, reader, now), _next_steps(change, episode.tasks, reader.locale), reader.locale)
+        ),
         state=state_line(episode, reader),
         notes=_notes(change, reader),
         acts=_acts(episode),
@@ -166,6 +169,8 @@ def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple
     ]
     if change.last_seen:
         found.append((say(locale, "label.last_use"), formats.day(locale, change.last_seen)))
+    if episode.touched_at:
+        found.append((say(locale, "label.touched"), formats.day(locale, episode.touched_at.astimezone(reader.zone).date())))
     return tuple(found)
 
 
@@ -231,12 +236,24 @@ def _reasons(change: RiskChanged, locale: Locale) -> list[str]:
     return [clean(sentence, _LINE) for sentence in found[:_DRIVERS]]
 
 
-def _sections(change: RiskChanged, opening: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
+def _next_steps(change: RiskChanged, tasks: tuple[Task, ...], locale: Locale) -> list[str]:
+    """Return the steps of the episode's playbook with their days; without one, what is advised for the strongest reasons."""
+    if tasks:
+        return [_task(task, locale) for task in tasks[:_TASKS]]
+    codes = [change.knockout] if change.knockout else [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
+    return list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
+
+
+def _task(task: Task, locale: Locale) -> str:
+    words = task.text.get(locale) or next(iter(task.text.values()), "")
+    key = "task.open" if task.done_at is None else "task.done"
+    return say(locale, key, step=words, day=formats.short_day(locale, task.due), by=clean(task.done_by or "", 60))
+
+
+def _sections(change: RiskChanged, opening: list[str], steps: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
     sections = [("", tuple(opening))] if opening else []
     if reasons := _reasons(change, locale):
         sections.append((say(locale, "label.why"), tuple(reasons)))
-    codes = [change.knockout] if change.knockout else [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
-    steps = list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
     if steps:
         sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))
     # What a better score needs is no help against a fact that forces the band.

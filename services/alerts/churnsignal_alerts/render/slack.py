@@ -7,6 +7,7 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
 
 from churnsignal_alerts.act import Act
+from churnsignal_alerts.episodes import Feedback
 from churnsignal_alerts.inert import mrkdwn
 from churnsignal_alerts.render.card import Card, Tone
 
@@ -46,6 +47,8 @@ def slack_body(card: Card, locale: Locale, duplicate: str = "") -> SlackBody:
     if notes:
         blocks.append({"type": "context", "elements": [_plain(note, _FIELD) for note in notes[:10]]})
     buttons = [_button(act, card.episodes[0], locale) for act in card.acts if not card.lines]
+    if buttons:
+        buttons.append(_menu(card.episodes[0], locale))
     if card.url:
         buttons.append({"type": "button", "action_id": OPEN, "text": _plain(say(locale, "button.open"), 75), "url": card.url})
     if buttons:
@@ -71,9 +74,18 @@ def _lines(card: Card, locale: Locale) -> list[Block]:
 
 
 def _button(act: Act, episode: str, locale: Locale) -> Block:
-    key = "button.false_alarm" if act is Act.CLOSE else f"button.{act}"
+    # Here, other than in mail, a window asks for the rest.
+    key = {Act.SNOOZE: "button.later", Act.CLOSE: "button.close"}.get(act, f"button.{act}")
     button: Block = {"type": "button", "action_id": act.value, "text": _plain(say(locale, key), 75), "value": episode}
     return button | ({"style": _STYLES[act]} if act in _STYLES else {})
+
+
+def _menu(episode: str, locale: Locale) -> Block:
+    """Return what is done less often: two windows, and what the person thinks of the alert."""
+    words = [(act, f"button.{act}", "") for act in (Act.REASSIGN, Act.NOTE)]
+    words += [(Act.FEEDBACK, f"feedback.{verdict}", f":{verdict}") for verdict in Feedback]
+    options = [{"text": _plain(say(locale, key), 75), "value": f"{act}:{episode}{detail}"} for act, key, detail in words]
+    return {"type": "overflow", "action_id": "more", "options": options}
 
 
 def _plain(text: str, limit: int) -> Block:

@@ -17,6 +17,7 @@ EVENT_TYPE = "churnsignal_alert"
 _MAYBE = frozenset({"internal_error", "fatal_error", "request_timeout"})
 _LATER = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
 _LOOK_BACK = 200
+_MOST_USERS = 5_000
 
 
 class SlackSender:
@@ -25,6 +26,7 @@ class SlackSender:
     def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession, timeout_s: int) -> None:
         self._client = AsyncWebClient(token=token, base_url=base_url, timeout=timeout_s, session=session, retry_handlers=[])
         self._channels: dict[str, str] = {}
+        self._emails: dict[str, str] = {}
 
     async def send(self, message: Outgoing) -> Outcome:
         """Post, reply or edit; one request unless a direct message has to be opened first."""
@@ -62,6 +64,30 @@ class SlackSender:
             channel: dict[str, Any] = answer["channel"]
             self._channels[address] = channel["id"]
         return self._channels[address]
+
+    async def open_view(self, trigger: str, view: dict[str, Any]) -> str | None:
+        """Open a window for the person whose click gave the trigger; return why it was not opened."""
+        opened = await self._call(self._view(trigger, view))
+        return None if isinstance(opened, str) else opened.reason
+
+    async def _view(self, trigger: str, view: dict[str, Any]) -> str:
+        await self._client.views_open(trigger_id=trigger, view=view)
+        return ""
+
+    async def email_of(self, user: str) -> str | None:
+        """Return the e-mail address of a user of the workspace, remembered; None when Slack does not say."""
+        if user not in self._emails:
+            found = await self._call(self._profile(user))
+            if not isinstance(found, str):
+                log.warning("slack_user_unknown", reason=found.reason)
+                return None
+            self._emails = {**dict(list(self._emails.items())[-_MOST_USERS:]), user: found}
+        return self._emails[user] or None
+
+    async def _profile(self, user: str) -> str:
+        answer = await self._client.users_info(user=user)
+        found: dict[str, Any] = answer["user"]
+        return str((found.get("profile") or {}).get("email") or "")
 
     async def look_up(self, message: Outgoing) -> Sighting:
         """Look for the message among the newest of its channel or thread."""

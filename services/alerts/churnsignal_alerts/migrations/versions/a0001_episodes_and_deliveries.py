@@ -71,7 +71,8 @@ CREATE TABLE alerts.notices (
 CREATE INDEX notices_due ON alerts.notices (due_at) WHERE state = 'queued';
 CREATE INDEX notices_of_delivery ON alerts.notices (delivery);
 CREATE TABLE alerts.pace (address text PRIMARY KEY, next_at timestamptz NOT NULL);
-CREATE TABLE alerts.interactions (signature bytea PRIMARY KEY, seen_at timestamptz NOT NULL DEFAULT now());
+CREATE TABLE alerts.used (key bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
+CREATE INDEX used_by_age ON alerts.used (at);
 
 CREATE VIEW alerts.v_positions AS SELECT topic, partition, first_offset, next_offset FROM alerts.positions;
 CREATE VIEW alerts.v_outcomes AS SELECT topic, partition, outcome, count FROM alerts.outcomes;

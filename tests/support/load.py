@@ -99,8 +99,8 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
         return
 
 
-def create_key(told: dict[str, str], *arguments: str) -> str:
-    """Return a new write key of source `test`, made by the service's own command."""
-    argv = [sys.executable, "-m", "churnsignal_ingest", "keys", "create", "--source", "test", *arguments, "--json"]
+def create_key(told: dict[str, str], *arguments: str, source: str = "test") -> str:
+    """Return a new write key, made by the service's own command."""
+    argv = [sys.executable, "-m", "churnsignal_ingest", "keys", "create", "--source", source, *arguments, "--json"]
     made = json.loads(subprocess.run(argv, env=told, capture_output=True, text=True, check=True).stdout)
     return str(made.get("write_key") or made["key"])

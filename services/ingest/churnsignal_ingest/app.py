@@ -61,7 +61,7 @@ async def _tried(stop: Stop, *dependencies: Dependency) -> None:
         pass
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Keep what lives for ever out of garbage collection: a batch makes thousands of short-lived objects, none of them in cycles."""
     gc.collect()
     gc.freeze()
@@ -95,7 +95,7 @@ async def run(settings: IngestSettings) -> int:
         async def serve() -> None:
             try:
                 await _tried(stop, kafka, postgres)
-                _spare_the_collector()
+                spare_the_collector()
                 async with draining(readiness):
                     await serve_http(app, settings.host, settings.port("ingest"), stop, protocol=GuardedProtocol)
             finally:

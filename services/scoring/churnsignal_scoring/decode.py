@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
-from churnsignal_common.contracts.envelope import Envelope, envelope_decoder, subject
+from churnsignal_common.contracts.envelope import Envelope, envelope_decoder, holds_nul, subject
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
 from xxhash import xxh3_64_digest
@@ -106,9 +106,8 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
         except UNREADABLE:
             reading.dead.append(Poison(place, record.offset, "unreadable", value))
             continue
-        # Looking for one byte is ten times cheaper than for a word, and most calls have neither a backslash nor an `A`.
-        null = b"\\" in value and b"\\u0000" in value
-        if null or envelope.v != 1 or not (_has_subject(envelope) if by_user else envelope.account):
+        # Looking for a backslash first, as `holds_nul` does, spares nearly every record the call.
+        if (b"\\" in value and holds_nul(value)) or envelope.v != 1 or not (_has_subject(envelope) if by_user else envelope.account):
             reading.dead.append(Poison(place, record.offset, _why(envelope, value, by_user), value))
             continue
         day = received = envelope.received_at.toordinal()
@@ -122,6 +121,7 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
         if prefix is None:
             prefix = prefixes[source] = f"{len(source)}:{source}"
         ids.append(digest((prefix + (_sent_on(envelope, mark) if envelope.via else envelope.id)).encode()))
+        # One byte is found ten times faster than a word, and most calls have no `A`.
         timed = b"A" in value and b'"sentAt"' in value
         bodies.append(digest(_without_sent_at(envelope.call) if timed else envelope.call))
         if day != rows_day or loose is not rows_loose:
@@ -155,7 +155,7 @@ def _has_subject(envelope: Envelope) -> bool:
 def _why(envelope: Envelope, value: bytes, by_user: bool) -> str:
     if envelope.v != 1:
         return "unknown_version"
-    if b"\\u0000" in value:
+    if holds_nul(value):
         return "null_character"
     return "no_user" if by_user else "no_account"
 

@@ -8,6 +8,7 @@ import pytest
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 from churnsignal_ingest.validate.batches import Sender, open_batch, open_single
+from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.reasons import Problem, Reason, RequestProblem
 
 from tests.unit.ingest.cases import (
@@ -63,6 +64,22 @@ def test_a_write_key_never_reaches_the_topic() -> None:
     assert all(b"css_secret" not in record[3] for record in [*batch.records, *single.records])
     assert b"css_secret" not in rejected(batch)[0].body
     assert batch.accepted == single.accepted == 1
+
+
+def test_the_key_of_a_single_call_that_is_refused_stays_here_too() -> None:
+    verdicts = judge_batch(track(writeKey="css_secret", event=5), {"type": "nope", "writeKey": "css_secret"})
+
+    assert [kept.body.count(b"css_secret") for kept in rejected(verdicts)] == [0, 0]
+    assert json.loads(rejected(verdicts)[0].body) == track(writeKey="", event=5)
+
+
+def test_of_a_huge_call_that_is_refused_a_record_keeps_what_brokers_take() -> None:
+    limits = Limits()
+    verdicts = judge_batch(track(pad="x" * (limits.rudder_batch_bytes - 1000)))
+
+    assert [refused.reason for refused in verdicts.refused] == [Reason.TOO_LARGE]
+    assert len(rejected(verdicts)[0].body) == limits.kept_bytes
+    assert len(verdicts.records[0][3]) < 512 * 1024
 
 
 def test_an_escaped_write_key_does_not_reach_the_topic_either() -> None:

@@ -8,6 +8,7 @@ from churnsignal_ingest.validate.judge import Judged, Refused
 from churnsignal_ingest.validate.reasons import PROBLEMS, REASONS, RequestProblem
 
 _encode = msgspec.json.Encoder().encode
+_MESSAGES = {reason: f"{told.cause} {told.remedy}" for reason, told in REASONS.items()}
 OK = b'{"success":true}'
 
 
@@ -24,13 +25,7 @@ def answer(judged: Judged) -> bytes:
 
 
 def _told(refused: Refused) -> dict[str, Any]:
-    explained = REASONS[refused.reason]
-    return {
-        "index": refused.index,
-        "messageId": refused.message_id,
-        "code": refused.reason.value,
-        "message": f"{explained.cause} {explained.remedy}",
-    }
+    return {"index": refused.index, "messageId": refused.message_id, "code": refused.reason.value, "message": _MESSAGES[refused.reason]}
 
 
 def refusal(error: RequestProblem) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from time import perf_counter
@@ -169,8 +170,8 @@ class Tracking:
             metrics.events(source, "suppressed", "", judged.suppressed)
         if judged.clamped:
             metrics.clamped(source, judged.clamped)
-        for refused in judged.refused:
-            metrics.events(source, "rejected", refused.reason.value, 1)
+        for reason, count in Counter(refused.reason for refused in judged.refused).items():
+            metrics.events(source, "rejected", reason.value, count)
         if judged.refused:
             log.info("events_rejected", source=source, count=len(judged.refused), first=judged.refused[0].reason.value)
 

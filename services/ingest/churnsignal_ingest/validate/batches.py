@@ -1,18 +1,18 @@
 """Pure. One request: open its body, know what its calls share, judge each call by itself."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 import msgspec
-from churnsignal_common.contracts.envelope import Format
+from churnsignal_common.contracts.envelope import NULL, Format, holds_nul
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from msgspec import Raw
 
-from churnsignal_ingest.validate.calls import Call, parse_all, parse_call
-from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Scope
+from churnsignal_ingest.validate.calls import BROKEN, parse_call
+from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Parse, Scope
 from churnsignal_ingest.validate.limits import Limits, check_shape, decode_any
 from churnsignal_ingest.validate.reasons import Problem, Refusal, RequestProblem
 from churnsignal_ingest.validate.suppressed import Suppressed
@@ -21,7 +21,6 @@ from churnsignal_ingest.validate.times import json_time, read_time, skew
 _encode = msgspec.json.Encoder().encode
 # A batch's context stands in each of its envelopes: together they may weigh so many times what the batch may.
 _CONTEXT_GROWTH = 8
-_NULL = Raw(b"null")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +33,18 @@ class Sender:
 
 
 class Parcel(msgspec.Struct, frozen=True):
-    """An opened body: the calls as original bytes, how to parse one, and what stands around them."""
+    """An opened body: the calls as original bytes, how to parse one, and what stands around them.
+
+    `plain`: they are Segment's calls, and no text in them can hold U+0000, so that most are decoded as they stand.
+    """
 
     items: Sequence[bytes | Raw]
-    parse: Callable[[bytes], tuple[Call, bytes]]
+    parse: Parse
     write_key: str | None = None
     sent_at: Any = None
     historical: bool = False
     context: bytes | None = None
-    calls: list[Call] | None = None
+    plain: bool = False
     form: Format = Format.SEGMENT
 
 
@@ -52,7 +54,7 @@ class _Batch(msgspec.Struct):
     sent_at: Any = msgspec.field(default=None, name="sentAt")
     historical: Any = None
     # A union with Raw cannot be decoded, hence a default that is JSON itself.
-    context: Raw = msgspec.field(default_factory=lambda: _NULL)
+    context: Raw = msgspec.field(default_factory=lambda: NULL)
 
 
 class _Single(msgspec.Struct):
@@ -63,22 +65,18 @@ class _Single(msgspec.Struct):
 
 _decode_batch = msgspec.json.Decoder(_Batch).decode
 _decode_single = msgspec.json.Decoder(_Single).decode
-_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def open_batch(body: bytes) -> Parcel:
     """Return the calls of a batch, or raise RequestProblem when it is none."""
     try:
         batch = _decode_batch(body)
-    except _BROKEN as error:
+    except BROKEN as error:
         is_object = isinstance(error, msgspec.ValidationError) and body.lstrip()[:1] == b"{"
         raise RequestProblem(Problem.MALFORMED_BATCH if is_object else Problem.MALFORMED_JSON) from None
-    context, calls = bytes(batch.context), parse_all(body)
-    key = _text(batch.write_key)
-    if key is None and calls is None:
-        key = _key_of_first(batch.batch)
+    context = bytes(batch.context)
     return Parcel(
-        batch.batch, parse_call, key, batch.sent_at, batch.historical is True, None if context == b"null" else context, calls,
+        batch.batch, parse_call, _text(batch.write_key) or _key_of_first(batch.batch), batch.sent_at, batch.historical is True, None if context == b"null" else context, not holds_nul(body),
     )  # fmt: skip
 
 
@@ -86,7 +84,7 @@ def _key_of_first(calls: list[Raw]) -> str | None:
     """Return the write key that stands in the calls only; the first one's speaks for all of its batch."""
     try:
         return _text(_decode_single(calls[0]).write_key) if calls else None
-    except _BROKEN:
+    except BROKEN:
         return None
 
 
@@ -94,7 +92,7 @@ def open_single(body: bytes, kind: str) -> Parcel:
     """Return a call that came alone to the path of its `kind`, or raise RequestProblem."""
     try:
         single = _decode_single(body)
-    except _BROKEN:
+    except BROKEN:
         raise RequestProblem(Problem.MALFORMED_JSON) from None
     return Parcel([body], partial(parse_call, kind=kind), _text(single.write_key), single.sent_at, single.historical is True)
 
@@ -108,18 +106,7 @@ def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judg
     _check_batch(parcel, judge.limits)
     arrival = _arrive(parcel, sender, received_at, judge.limits, suppressed, importing)
     judged = Judged()
-    if parcel.calls is not None:
-        judge.accept_all(parcel.calls, parcel.items, arrival, judged)
-        return judged
-    for index, slice_ in enumerate(parcel.items):
-        raw = bytes(slice_)
-        try:
-            check_shape(raw, judge.limits)
-            call, spelled = parcel.parse(raw)
-        except Refusal as refusal:
-            judge.refuse(index, raw, None, refusal.reason, arrival, judged)
-        else:
-            judge.accept_all([call], [spelled], arrival, judged, index)
+    judge.judge_calls(parcel.items, parcel.parse, arrival, judged, plain=parcel.plain)
     return judged
 
 

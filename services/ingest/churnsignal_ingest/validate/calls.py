@@ -1,5 +1,6 @@
 """Pure. One call of the tracking API, as it arrived: parsed once, its original bytes kept."""
 
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import msgspec
@@ -21,6 +22,7 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The fields that SDKs send. A call with others, or with a `writeKey` of its own, takes the slower way through `parse_call`.
 
     No field is skipped: all of a call is decoded once here, so that no reader after us meets a byte that cannot be.
+    A `timestamp` that is no RFC 3339 takes the slower way too, as text.
     """
 
     type: str | None = None
@@ -30,7 +32,7 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     anonymous_id: Scalar = msgspec.field(default=None, name="anonymousId")
     group_id: Scalar = msgspec.field(default=None, name="groupId")
     previous_id: Scalar = msgspec.field(default=None, name="previousId")
-    timestamp: Scalar = None
+    timestamp: datetime | int | float | None = None
     original_timestamp: Scalar = msgspec.field(default=None, name="originalTimestamp")
     sent_at: Scalar = msgspec.field(default=None, name="sentAt")
     historical: bool | None = None
@@ -57,39 +59,21 @@ _TYPES: dict[str, tuple[tuple[type, ...], Reason]] = {
     "timestamp": _TIME, "originalTimestamp": _TIME, "sentAt": _TIME,
     "context": _OBJECT, "properties": _OBJECT, "traits": _OBJECT,
 }  # fmt: skip
-_decode = msgspec.json.Decoder(Call).decode
+decode_call = msgspec.json.Decoder(Call).decode
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Calls(msgspec.Struct):
-    """The typed pass over a whole batch."""
-
-    batch: list[Call]
-
-
-_decode_all = msgspec.json.Decoder(Calls).decode
-
-
-def parse_all(body: bytes) -> list[Call] | None:
-    """Return all calls of a batch at once; None when one of them needs the slower way, which looks at the shape of each."""
-    if b"\\" in body and b"\\u0000" in body:
-        return None
-    try:
-        return _decode_all(body).batch
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 def parse_call(raw: bytes, kind: str | None = None) -> tuple[Call, bytes]:
     """Return the call and its bytes: the original ones, unless a write key must come out or the path's `kind` go in."""
     try:
-        call = _decode(raw)
+        call = decode_call(raw)
         if kind is None or call.type == kind:
             return call, raw
     except (msgspec.ValidationError, RecursionError):
         pass
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except BROKEN:
         raise Refusal(Reason.MALFORMED) from None
     return _parse_odd(raw, kind)
 

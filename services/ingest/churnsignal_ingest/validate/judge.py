@@ -1,8 +1,9 @@
 """Pure. Decide about each call: refuse it with a reason, or join its original bytes into an envelope for the right topic."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, TypeAlias
 
@@ -12,18 +13,21 @@ from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 
 from churnsignal_ingest.validate.accounts import AccountPaths, account_value
-from churnsignal_ingest.validate.calls import Call
+from churnsignal_ingest.validate.calls import BROKEN, Call, decode_call
 from churnsignal_ingest.validate.limits import Limits, check_shape
 from churnsignal_ingest.validate.reasons import REASONS, Reason, Refusal
 from churnsignal_ingest.validate.subjects import Subjects, message_id_of
 from churnsignal_ingest.validate.suppressed import Suppressed
-from churnsignal_ingest.validate.times import happened, read_time, skew
+from churnsignal_ingest.validate.times import EARLIEST, happened, read_time, skew
 
 # topic, partition, key, value. A plain tuple: one is made per event.
 Record: TypeAlias = tuple[str, int, bytes, bytes]
+# From a call's bytes to the call and the bytes that go on.
+Parse: TypeAlias = Callable[[bytes], tuple[Call, bytes]]
 json_text = msgspec.json.Encoder().encode
 # 512 keys take more bytes than this, and so does an event that is too large.
 _SMALL = 2048
+_WRITE_KEY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
 # An id with fewer characters fits its limit of bytes, whatever they are.
 _PLAIN_ID = 64
 
@@ -97,16 +101,28 @@ class Judge:
         self._new_id = new_id
         self._subjects = Subjects(partitions, limits.id_bytes)
 
-    def accept_all(  # noqa: C901, PLR0912 the innermost loop: each call and tuple taken out of it costs ingest a tenth of its speed
-        self, calls: list[Call], raws: Sequence[bytes | msgspec.Raw], arrival: Arrival, judged: Judged, first: int = 0
+    def judge_calls(  # noqa: C901, PLR0912, PLR0915 the innermost loop: each call and tuple taken out of it costs ingest a tenth of its speed
+        self, raws: Sequence[bytes | msgspec.Raw], parse: Parse, arrival: Arrival, judged: Judged, *, plain: bool
     ) -> None:
-        """Add each call to `judged`, as an envelope or as refused. `first` is the index of the first in its request."""
+        """Add each call to `judged`, as an envelope or as refused. Each is done with before the next, while its parts are in the cache.
+
+        `parse` takes calls that the typed pass cannot; all of them unless `plain`.
+        """
         limits, where, records = self.limits, self._where, judged.records
         known, learn, received_at = self._subjects.known, self._subjects.learn, arrival.received_at
         listed = arrival.suppressed or None
-        for index, (call, raw) in enumerate(zip(calls, raws, strict=True), first):
+        for index, raw in enumerate(raws):
+            here, call = arrival, None
             try:
-                kind, here = call.type, arrival
+                try:
+                    if plain:
+                        call = decode_call(raw)
+                except BROKEN:
+                    call = None
+                if call is None:
+                    check_shape(bytes(raw), limits)
+                    call, raw = parse(bytes(raw))  # noqa: PLW2901 the spelling that goes on is what is judged from here
+                kind = call.type
                 if kind != "track" or not call.event or here.barred or call.historical:
                     here = _admit(call, here)
                 user = known.get(call.user_id) or learn(call.user_id)
@@ -123,20 +139,17 @@ class Judge:
                     judged.suppressed += 1
                     continue
 
-                behind = here.behind
-                stamped_at = read_time(call.original_timestamp if call.timestamp is None else call.timestamp)
+                stamp, behind = call.timestamp, here.behind
                 if call.sent_at is not None and here.sent_at is None:
                     behind = skew(received_at, read_time(call.sent_at))
-                if stamped_at is None:
-                    stamped = b"null"
-                    occurred = here.received
-                elif behind is None and stamped_at <= received_at:
-                    stamped = occurred = json_text(stamped_at)
+                if behind is None and type(stamp) is datetime and stamp.tzinfo is UTC and EARLIEST <= stamp <= received_at:
+                    stamped = occurred = json_text(stamp)
                 else:
+                    stamped_at = read_time(call.original_timestamp if stamp is None else stamp)
                     stamped = json_text(stamped_at)
                     occurred_at = happened(stamped_at, received_at, behind)
                     occurred = json_text(occurred_at)
-                    judged.clamped += occurred_at is received_at
+                    judged.clamped += stamped_at is not None and occurred_at is received_at
 
                 message_id = call.message_id
                 if type(message_id) is not str or not 0 < len(message_id) < _PLAIN_ID:
@@ -160,7 +173,10 @@ class Judge:
         judged.accepted = len(records) - len(judged.refused)
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
-        """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls; if suppressed, only count it."""
+        """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls, so many as a record can hold.
+
+        A suppressed one is only counted.
+        """
         if arrival.suppressed and arrival.suppressed.named_in(raw, arrival.batch_group_id):
             judged.suppressed += 1
             return
@@ -168,9 +184,12 @@ class Judge:
         message_id = given[:255].replace("\x00", "") if given else None
         judged.refused.append(Refused(index, message_id, reason))
         body = raw.replace(arrival.write_key, b"") if arrival.write_key else raw
+        if b"writeKey" in body:
+            # Browsers put the key on each call too, or only there.
+            body = _WRITE_KEY.sub(rb"\1", body)
         record = Rejected(
             id=message_id or self._new_id(), source=arrival.source, stage="ingest", reason=reason.value,
-            message=REASONS[reason].cause, rejected_at=arrival.received_at, body=body,
+            message=REASONS[reason].cause, rejected_at=arrival.received_at, body=body[: self.limits.kept_bytes],
         )  # fmt: skip
         partition = partition_of(arrival.source, self._partitions)
         judged.records.append((USAGE_REJECTED, partition, arrival.source.encode(), encoder.encode(record)))

@@ -9,7 +9,7 @@ import msgspec
 from churnsignal_ingest.validate.reasons import Reason, Refusal
 
 SKEW_TOLERANCE = timedelta(seconds=60)
-EARLIEST_YEAR = 2000
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 # Epoch numbers below this are seconds (until the year 5138), above it milliseconds (since 1973).
 _SECONDS_BELOW = 100_000_000_000
 _ODD_FRACTION = re.compile(r"\.(?=[Zz+-]|$)")
@@ -18,17 +18,16 @@ _encode = msgspec.json.Encoder().encode
 
 def read_time(value: Any) -> datetime | None:
     """Return the aware UTC time that `value` spells; None when absent. No zone means UTC."""
+    if value is None:
+        return None
     try:
-        moment = datetime.fromisoformat(value)
-    except TypeError:
-        if value is None:
-            return None
-        moment = _from_number(value)
-    except ValueError:
-        moment = _from_odd_text(value)
+        # As the typed pass over a call reads it, so that one spelling is one moment whichever way a call came.
+        moment = msgspec.convert(value, datetime)
+    except msgspec.ValidationError:
+        moment = _from_odd_text(value) if isinstance(value, str) else _from_number(value)
     if moment.tzinfo is not UTC:
         moment = _to_utc(moment)
-    if moment.year < EARLIEST_YEAR:
+    if moment < EARLIEST:
         raise Refusal(Reason.BAD_TIMESTAMP)
     return moment
 
@@ -50,7 +49,7 @@ def _from_number(value: Any) -> datetime:
 
 
 def _from_odd_text(value: str) -> datetime:
-    """Read what `fromisoformat` does not: blanks around, small letters, a leap second, epoch numbers as text."""
+    """Read what RFC 3339 does not know: short zones, blanks around, a leap second, a bare point, epoch numbers as text."""
     text = value.strip().upper()
     if text.isascii() and text.isdigit() and len(text) >= 9:
         return _from_number(int(text[:17]))

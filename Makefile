@@ -7,7 +7,7 @@ CODE := $(wildcard libs services tools tests benchmarks)
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs screenshots locks bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots locks conformance bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -56,6 +56,9 @@ screenshots: setup ## what readers see of an alert, into docs/screenshots/ (need
 
 locks: setup ## cut the images' locks out of requirements.lock again
 	@$(BIN)/python tools/locks.py
+
+conformance: setup ## the released SDKs on good days and bad ones; writes docs/conformance.md
+	@$(RUN) $(BIN)/python -m tests.conformance
 
 bench: setup ## all benchmarks: a table, and a JSON file each under benchmarks/results/
 	@$(RUN) $(BIN)/python -m benchmarks

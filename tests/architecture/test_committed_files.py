@@ -1,5 +1,6 @@
 """Root. What may not stand in a committed file."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -48,4 +49,13 @@ def test_every_package_of_the_lock_is_pinned_with_a_hash() -> None:
 
 
 def test_the_lock_of_the_resolver_is_not_committed() -> None:
-    assert not [path for path in committed() if path.name in ("uv.lock", "package-lock.json")]
+    assert not [path for path in committed() if path.name == "uv.lock"]
+
+
+def test_a_lock_of_npm_pins_each_package_by_its_hash_and_names_no_place() -> None:
+    locks = [path for path in committed() if path.name == "package-lock.json"]
+
+    assert locks
+    for lock in locks:
+        packages = {name: entry for name, entry in json.loads(lock.read_text())["packages"].items() if name}
+        assert [name for name, entry in packages.items() if "integrity" not in entry or "resolved" in entry] == []

@@ -18,6 +18,8 @@ from churnsignal_scoring.outcomes import Place
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 ACCOUNT_LANE, USER_LANE = 0, 1
 _EPOCH_ORDINAL = 719163
+# Browser SDKs write how often they tried into the last member of a call, so that only its end is searched.
+RETRY_TAIL = 400
 # What msgspec raises for bytes that are no JSON: its own class, and these two from deep inside.
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -122,8 +124,8 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
             prefix = prefixes[source] = f"{len(source)}:{source}"
         ids.append(digest((prefix + (_sent_on(envelope, mark) if envelope.via else envelope.id)).encode()))
         # One byte is found ten times faster than a word, and most calls have no `A`.
-        timed = b"A" in value and b'"sentAt"' in value
-        bodies.append(digest(_without_sent_at(envelope.call) if timed else envelope.call))
+        again = (b"A" in value and b'"sentAt"' in value) or (value.endswith(b"}}}") and b'"retryCount"' in value[-RETRY_TAIL:])
+        bodies.append(digest(_as_sent_first(envelope.call) if again else envelope.call))
         if day != rows_day or loose is not rows_loose:
             rows_day, rows_loose = day, loose
             rows = groups.setdefault((day, loose), [])
@@ -160,12 +162,15 @@ def _why(envelope: Envelope, value: bytes, by_user: bool) -> str:
     return "no_user" if by_user else "no_account"
 
 
-def _without_sent_at(call: msgspec.Raw) -> bytes:
-    # A retry is sent again at another time: that alone is no conflict.
+def _as_sent_first(call: msgspec.Raw) -> bytes:
+    # A retry is sent at another time, and browser SDKs count it in the call: that alone is no conflict.
     try:
         body = msgspec.json.decode(call)
     except UNREADABLE:
         return bytes(call)
     if isinstance(body, dict):
         body.pop("sentAt", None)
+        noted = body.get("_metadata")
+        if isinstance(noted, dict) and noted.pop("retryCount", None) is not None and not noted:
+            del body["_metadata"]
     return msgspec.json.encode(body)

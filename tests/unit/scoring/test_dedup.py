@@ -67,6 +67,24 @@ def test_a_retry_that_was_only_sent_at_another_time_is_no_conflict() -> None:
     assert judged(log, call("a", extra={"sentAt": "2026-01-01T00:00:09Z"})) == [Seen.DUPLICATE]
 
 
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"_metadata": {"bundled": ["Segment.io"]}}, {"_metadata": {"bundled": ["Segment.io"], "retryCount": 1}}),
+        ({}, {"_metadata": {"retryCount": 2}}),
+        (
+            {"sentAt": "2026-01-01T00:00:00Z", "_metadata": {"bundledIds": []}},
+            {"sentAt": "2026-01-01T00:00:09Z", "_metadata": {"retryCount": 2, "bundledIds": []}},
+        ),
+    ],
+)
+def test_a_retry_that_a_browser_counts_in_the_call_is_no_conflict(first: dict[str, Any], again: dict[str, Any]) -> None:
+    log = Seenlog(10**6)
+
+    assert judged(log, call("a", extra=first)) == [Seen.NEW]
+    assert judged(log, call("a", extra=again), call("a", "other", extra=again)) == [Seen.DUPLICATE, Seen.CONFLICT]
+
+
 def test_the_same_id_of_another_source_is_another_call() -> None:
     log = Seenlog(10**6)
 

@@ -5,9 +5,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from churnsignal_common.contracts.risk import Band, RiskChanged
+from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
-from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, State, episode_id
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State, episode_id
 
 
 class Verdict(StrEnum):
@@ -25,6 +25,7 @@ class Verdict(StrEnum):
     SUMMARISE_RECOVERED = "recovered silently: a line in one summary"
     DIGEST_MISSED = "recovered before the first notice: a line in the digest"
     TELL_UNSCORED = "no longer enough data to say"
+    MERGED = "the account was merged into another"
     OVERTAKEN = "became worse: the other kind tells"
     NOTHING = "nothing open and nothing to open"
     OFF = "this kind is switched off"
@@ -104,6 +105,8 @@ def _left(episode: Episode, change: RiskChanged, trigger: Trigger) -> Verdict:
         return Verdict.OVERTAKEN
     if not episode.told:
         return Verdict.DIGEST_MISSED
+    if change.cause is Cause.MERGED:
+        return Verdict.MERGED
     if change.to_band is Band.GREY:
         return Verdict.TELL_UNSCORED
     return Verdict.SUMMARISE_RECOVERED if change.cause.silent else Verdict.TELL_RECOVERED
@@ -141,6 +144,13 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
         case Verdict.TELL_RECOVERED | Verdict.SUMMARISE_RECOVERED | Verdict.DIGEST_MISSED | Verdict.TELL_UNSCORED | Verdict.OVERTAKEN:
             assert episode is not None
             return replace(episode, state=State.RECOVERED, ended_at=change.as_of, change=change, until=None, worse_only=False, next_at=None)
+        case Verdict.MERGED:
+            assert episode is not None
+            # It is over for good: trouble goes on, if it does, under the other account.
+            return replace(
+                episode, state=State.CLOSED, ended_at=change.as_of, change=change, until=None, worse_only=False, next_at=None,
+                outcome=Outcome.NO_ACTION, note=f"merged into {change.account.merged_into}",
+            )  # fmt: skip
         case _:
             assert_never(verdict)
 

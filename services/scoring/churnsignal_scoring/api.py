@@ -1,14 +1,23 @@
 """Root. Scoring over HTTP: accounts with their scores and reasons, closed days, and commands that go onto the log first."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from aiokafka.errors import KafkaError
 from churnsignal_common.clock import Clock
-from churnsignal_common.contracts.envelope import Command, Envelope, Format, OutcomeRecorded, OverrideCleared, OverrideSet, encoder
+from churnsignal_common.contracts.envelope import (
+    AccountMerged,
+    Command,
+    Envelope,
+    Format,
+    OutcomeRecorded,
+    OverrideCleared,
+    OverrideSet,
+    encoder,
+)
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.postgres.failures import AWAY
@@ -39,6 +48,15 @@ class OutcomeBody(BaseModel):
 
     outcome: Literal["churned", "renewed", "downgraded", "expanded"]
     note: str = Field(default="", max_length=2000)
+
+
+class MergeBody(BaseModel):
+    """The account that gets the history, and from now on the calls, of the one in the path."""
+
+    into: str = Field(min_length=1, max_length=255)
+
+
+PutOnLog: TypeAlias = Callable[[str, Command], Awaitable[dict[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +173,24 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
     @app.post("/v1/accounts/{account}/outcome", tags=["commands"], status_code=202, summary="Record what became of the account")
     async def record_outcome(account: str, body: OutcomeBody, caller: callers) -> dict[str, str]:
         return await put_on_log(account, OutcomeRecorded(outcome=body.outcome, author=caller.name, note=body.note))
+
+    _add_merge(app, inside, put_on_log)
+
+
+def _add_merge(app: FastAPI, inside: Inside, put_on_log: PutOnLog) -> None:
+    operators = Annotated[Caller, Depends(may(Role.OPERATOR, inside.tokens))]
+
+    @app.post("/v1/accounts/{account}/merge", tags=["commands"], status_code=202, summary="Make the account a part of another, for good")
+    async def merge_account(account: str, body: MergeBody, caller: operators) -> dict[str, str]:
+        if body.into == account:
+            raise HTTPException(422, "an account cannot be merged into itself")
+        for name in (account, body.into):
+            found = await inside.queries.account(name)
+            if found is None:
+                raise HTTPException(404, f"no account {name!r}: none of its calls was applied yet")
+            if merged := found["profile"].get("merged_into"):
+                raise HTTPException(409, f"{name!r} is already a part of {merged!r}")
+        return await put_on_log(account, AccountMerged(into=body.into, author=caller.name))
 
 
 def command_envelope(account: str, command: Command, new_id: str, now: datetime) -> Envelope:

@@ -4,21 +4,24 @@ from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from churnsignal_common.contracts.envelope import Envelope, Rejected, encoder
+import msgspec
+from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, Rejected, encoder
 from churnsignal_common.contracts.partitions import partition_of
-from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.mapping.usage import Usage
 
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.merging import parts
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
-from churnsignal_scoring.links import ties
+from churnsignal_scoring.links import ACCOUNT, ties
 from churnsignal_scoring.outcomes import Outcome, Place
 from churnsignal_scoring.residents import Resident, Residents
-from churnsignal_scoring.resolve import told
+from churnsignal_scoring.resolve import absorbed, told
 
 BODY_BYTES = 64 * 1024
 _SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
@@ -61,9 +64,12 @@ class Apply:
             state = states.get(envelope.account)
             if state is None:
                 state = states[envelope.account] = self._touch(envelope.account or "", span.place, effects, touched)
+            if state.merged_into is not None and (passed := self._pass_on(state, envelope, usage, span.place, effects)) is not None:
+                others[passed] += 1
+                continue
             apply(state, envelope, usage)
             if not usage.active:
-                self._tie(envelope, span.place.partition, effects)
+                self._follow(state, envelope, usage, span.place.partition, effects, touched)
         others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)
@@ -89,6 +95,35 @@ class Apply:
         record = next(r for e, r in zip(reading.envelopes, reading.records, strict=True) if e is envelope)
         poison = Poison(place, record.offset, "unreadable_call", record.value or b"")
         reject(poison, effects, self._partitions, envelope.source)
+
+    def _follow(self, state: AccountState, envelope: Envelope, usage: Usage, partition: int, effects: Effects, touched: Touched) -> None:
+        match usage.command:
+            case None:
+                self._tie(envelope, partition, effects)
+            case AccountMerged(into=into) if into != state.account:
+                for number, part in enumerate(parts(state)):
+                    self._send(absorbed(envelope, part, number), state.account, into, partition, USAGE_EVENTS, effects)
+                self._conclude.hand_over(self._residents.get(state.account), into, effects)
+            case AccountAbsorbed():
+                # What the other account lived through is nobody's news of today.
+                touched.imported.add(state.account)
+            case _:
+                pass
+
+    def _pass_on(self, state: AccountState, envelope: Envelope, usage: Usage, place: Place, effects: Effects) -> tuple[Outcome, str] | None:
+        """Send a call of a merged account on; None when it has come from there: of two that were each merged into the other the later word counts."""
+        into = state.merged_into or ""
+        if ACCOUNT + into in envelope.via:
+            state.merged_into = None
+            return None
+        if isinstance(usage.command, AccountMerged):
+            return (Outcome.IGNORED, "already_merged")
+        self._send(envelope, state.account, into, place.partition, place.topic, effects)
+        return (Outcome.MOVED, "")
+
+    def _send(self, envelope: Envelope, account: str, into: str, partition: int, topic: str, effects: Effects) -> None:
+        sent = msgspec.structs.replace(envelope, account=into, via=(*envelope.via, ACCOUNT + account))
+        effects.send(partition, topic, partition_of(into, self._partitions), into, encoder.encode(sent))
 
     def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
         for command in ties(envelope):

@@ -25,6 +25,13 @@ class Conclude:
         settled = self.engine.settle(resident.state, now, record, resident.closed_day, history)
         self._keep(resident, settled, effects)
 
+    def hand_over(self, resident: Resident, into: str, effects: Effects) -> None:
+        """End an account that was handed over to another."""
+        record = self._ledger.records.get(resident.closed_day)
+        settled = self.engine.hand_over(resident.state, into, effects.now, record, resident.closed_day)
+        effects.emptied.append(resident.state.account)
+        self._keep(resident, settled, effects)
+
     def close(self, resident: Resident, effects: Effects) -> None:
         """Close the partition's recorded day for the account, unless that was done."""
         closing = self._ledger.partitions[resident.partition]
@@ -35,7 +42,8 @@ class Conclude:
         settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
         resident.closed_day = day
         verdict = settled.assessment
-        effects.scores.append(ScoreRow(resident.state.account, day, verdict.band.value, verdict.score, verdict.coverage))
+        if resident.state.merged_into is None:
+            effects.scores.append(ScoreRow(resident.state.account, day, verdict.band.value, verdict.score, verdict.coverage))
         self._keep(resident, settled, effects)
 
     def _cause(self, record: DayRecord, cause: Cause, day: int) -> Cause:

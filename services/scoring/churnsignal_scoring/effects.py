@@ -90,7 +90,10 @@ class CloseRow(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """One transaction at the product's time `now`, on its day `today`. `partitions` are those whose epoch is checked."""
+    """One transaction at the product's time `now`, on its day `today`. `partitions` are those whose epoch is checked.
+
+    `emptied` are accounts whose days, users and facts were handed over to others: all stored rows of them go before the new ones are written.
+    """
 
     now: datetime
     today: int
@@ -101,6 +104,7 @@ class Effects:
     accounts: dict[str, AccountRow] = field(default_factory=dict)
     scores: list[ScoreRow] = field(default_factory=list)
     changes: list[RiskChanged] = field(default_factory=list)
+    emptied: list[str] = field(default_factory=list)
     links: dict[str, tuple[int, Known]] = field(default_factory=dict)
     parked: list[ParkedRow] = field(default_factory=list)
     unparked: list[Unparked] = field(default_factory=list)

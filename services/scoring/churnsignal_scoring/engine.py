@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, RiskChanged
@@ -17,11 +18,14 @@ from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.knockouts import knocked_out, opportunities, overridden
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
+from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
-from churnsignal_scoring.health.profile import PROFILE_FACTS, lifecycle, read_profile, segment
+from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
+
+_AT_ONCE = (Cause.EVENT, Cause.MERGED)
 
 
 class AccountEngine:
@@ -82,6 +86,20 @@ class AccountEngine:
         state.segment = state.segment or look.segment
         state.prune(day)
         return Settled(self._assessment(state, look), change, None)
+
+    def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
+        """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
+        before = self._look(state, record, last_closed, live=True)
+        profile = msgspec.structs.replace(read_profile(before.view, before.segment, Lifecycle.MERGED), merged_into=into, updated_at=now)
+        empty(state)
+        state.merged_into = into
+        memory = state.memory
+        memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
+        memory.score, memory.coverage = None, 0
+        look = self._look(state, record, last_closed, live=True)
+        change = None if memory.band is Band.GREY else self._change(state, look, Band.GREY, Cause.MERGED, now)
+        told = None if change is None else msgspec.structs.replace(change, account=profile)
+        return Settled(self._assessment(state, look), told, profile)
 
     def explain(self, state: AccountState, record: DayRecord | None, as_of: int) -> Explanation:
         """Return the live evaluation after the close of `as_of` with its drivers, without touching the state."""
@@ -205,7 +223,7 @@ class AccountEngine:
             trend=(*memory.trend, look.score)[-TREND_CLOSES:],
         )
         memory.band, memory.sequence = band, change.sequence
-        memory.previous_since, memory.since = memory.since, look.view.as_of if cause is not Cause.EVENT else self.zone.day_of(at)
+        memory.previous_since, memory.since = memory.since, self.zone.day_of(at) if cause in _AT_ONCE else look.view.as_of
         memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
         return change
 

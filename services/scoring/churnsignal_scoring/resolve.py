@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 import msgspec
-from churnsignal_common.contracts.envelope import Envelope, Format, UserAliased, UserLinked, encoder
+from churnsignal_common.contracts.envelope import AccountAbsorbed, Envelope, Format, UserAliased, UserLinked, encoder
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 
 from churnsignal_scoring.links import USER, Known
@@ -74,6 +74,11 @@ def moved(envelope: Envelope, value: bytes, subject: str, account: str) -> bytes
 def renamed(envelope: Envelope, subject: str, into: str) -> bytes:
     """Return the record of `subject` as one of the user `into`."""
     return encoder.encode(msgspec.structs.replace(envelope, user=into, via=(*envelope.via, USER + subject)))
+
+
+def absorbed(cause: Envelope, part: AccountAbsorbed, number: int) -> Envelope:
+    """Return a part of the account that the merge `cause` hands over, in the shape of a call of that account. A repeat has the same id."""
+    return msgspec.structs.replace(cause, id=f"{cause.id}:{number}", call=msgspec.Raw(encoder.encode(part)))
 
 
 def told(cause: Envelope, command: UserLinked | UserAliased, occurred_at: datetime | None = None, via: tuple[str, ...] = ()) -> Envelope:

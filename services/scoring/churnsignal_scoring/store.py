@@ -63,6 +63,11 @@ ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active 
     band = EXCLUDED.band, score = EXCLUDED.score, coverage = EXCLUDED.coverage, profile = coalesce(EXCLUDED.profile, a.profile),
     closed_day = EXCLUDED.closed_day"""
 
+EMPTY = """-- what was handed over to the accounts that these are merged into
+WITH days AS (DELETE FROM day_counts WHERE account = ANY($1::text[])),
+users AS (DELETE FROM user_days WHERE account = ANY($1::text[]))
+DELETE FROM facts WHERE account = ANY($1::text[])"""
+
 PRUNE_DAYS = """-- counts that no evaluation can see any more
 DELETE FROM day_counts WHERE account = ANY($1::text[]) AND day < $2"""
 PRUNE_USERS = """-- users' days that no evaluation can see any more
@@ -122,6 +127,8 @@ class Store:
         """Write everything in one transaction; return the outbox rows as stored. Raises `Fenced` when the partitions are not ours."""
         async with self.transaction() as pg:
             self.ownership.verify(effects.partitions, await _save_progress(pg, effects))
+            if effects.emptied:
+                await pg.execute(EMPTY, effects.emptied)
             if effects.accounts:
                 await _save_accounts(pg, effects.accounts.values())
             await _save_conclusions(pg, effects)

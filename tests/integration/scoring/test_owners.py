@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from churnsignal_common.contracts.envelope import AccountMerged
 from churnsignal_devstack.services import ServiceProcess
+from churnsignal_scoring.api import command_envelope
 
 from tests.support.plant import Plant, at, group, open_plant, readiness, ticks, track
 from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
@@ -177,3 +179,48 @@ async def test_strangers_are_credited_once_though_processes_come_and_go_and_the_
         # Whatever comes after both links counts for the later account.
         assert {row["account"]: row["use"] for row in used}["second"] >= 90
         assert (await plant.outcomes()).keys() == {"moved", "applied"}
+
+
+@pytest.mark.asyncio
+async def test_accounts_are_merged_across_partitions_and_processes_and_nothing_counts_twice(told: dict[str, str], tmp_path: Path) -> None:
+    # Each old account has users of its own, calls on both lanes, strangers that are linked to it later, and calls that come too late.
+    def used(name: str, number: int) -> list[Any]:
+        return [
+            track(f"old{number}", "Opened Report", at(DAY - n), f"{name}{number}.{n}", user=f"u{n % 3}", history=n % 2 == 1)
+            for n in range(20)
+        ]
+
+    def merged(number: int) -> Any:
+        return command_envelope(f"old{number}", AccountMerged(into=f"new{number}", author="kei"), f"m{number}", at(DAY))
+
+    async with open_plant(told) as plant:
+        with service("scoring", told, tmp_path), service("scoring", stack_ports(told), tmp_path):
+            await plant.until("SELECT count(DISTINCT owner) FROM scoring.ownership", 2)
+            for number in range(6):
+                await plant.put([*used("a", number), track(f"new{number}", "Opened Report", at(DAY), f"n{number}", user="u0")])
+            await plant.drained()
+            for number in range(6):
+                await plant.put([merged(number), *used("b", number), *used("a", number)])
+        with service("scoring", told, tmp_path):
+            for number in range(6):
+                await plant.put([track(None, "Opened Report", at(DAY), f"s{number}", user=f"only{number}"), merged(number)])
+                await plant.put([group(f"old{number}", f"only{number}", at(DAY), f"g{number}"), *used("c", number)])
+            await plant.drained(60)
+
+        rows = await plant.rows(
+            """SELECT a.account, events_total, sum((counts->>'use')::int)::int AS use, profile->>'merged_into' AS into_,
+                      (SELECT count(DISTINCT user_id) FROM scoring.user_days u WHERE u.account = a.account) AS users
+               FROM scoring.accounts a LEFT JOIN scoring.day_counts d USING (account) GROUP BY 1, 2, 4 ORDER BY 1"""
+        )
+        spread = await plant.value(
+            "SELECT count(*) FROM scoring.accounts o JOIN scoring.accounts n ON n.account = o.profile->>'merged_into' WHERE o.partition <> n.partition"
+        )
+        left = await plant.value("SELECT count(*) FROM scoring.day_counts WHERE account LIKE 'old%'")
+        outcomes = await plant.outcomes()
+
+    assert spread > 0
+    assert left == 0
+    # 60 calls of the old account, the new one's own, the stranger's, and its group call.
+    assert [tuple(row) for row in rows if row["account"].startswith("new")] == [(f"new{n}", 63, 62, None, 4) for n in range(6)]
+    assert [row["into_"] for row in rows if row["account"].startswith("old")] == [f"new{n}" for n in range(6)]
+    assert outcomes.keys() == {"applied", "moved", "duplicate"}

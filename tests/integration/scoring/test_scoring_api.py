@@ -21,7 +21,9 @@ def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
     folder, prefix = tmp_path_factory.mktemp("api"), f"api{os.getpid()}."
     hands, tokens = Hands(folder / "clock.json"), folder / "tokens.toml"
     hands.set(DAY)
-    tokens.write_text(f'[reader]\nrole = "reader"\nsha256 = "{hash_token("read")}"\n[kei]\nrole = "csm"\nsha256 = "{hash_token("csm")}"\n')
+    tokens.write_text(
+        f'[reader]\nrole = "reader"\nsha256 = "{hash_token("read")}"\n[kei]\nrole = "csm"\nsha256 = "{hash_token("csm")}"\n[ops]\nrole = "operator"\nsha256 = "{hash_token("ops")}"\n'
+    )
     url = stack.create_database("scoring")
     world = stack.env(url, prefix, CHURNSIGNAL_CLOCK=hands.spec, CHURNSIGNAL_TOKENS_FILE=str(tokens))
     stack.apply_topics(world)
@@ -140,3 +142,23 @@ async def test_probes_name_what_they_depend_on_and_metrics_count(world: dict[str
         "pipeline_unaccounted",
     ):
         assert f"churnsignal_{name}" in metrics
+
+
+@pytest.mark.asyncio
+async def test_an_account_is_merged_by_an_operator_and_only_where_it_makes_sense(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        await plant.put([track(name, "Opened Report", at(DAY), f"m{name}", user="u") for name in ("merge-a", "merge-b", "merge-c")])
+        await plant.drained()
+        async with client(world, "csm") as http:
+            refused = await http.post("/v1/accounts/merge-a/merge", json={"into": "merge-b"})
+        async with client(world, "ops") as http:
+            missing = await http.post("/v1/accounts/merge-a/merge", json={"into": "nowhere"})
+            itself = await http.post("/v1/accounts/merge-a/merge", json={"into": "merge-a"})
+            done = await http.post("/v1/accounts/merge-a/merge", json={"into": "merge-b"})
+            await plant.drained()
+            again = await http.post("/v1/accounts/merge-a/merge", json={"into": "merge-c"})
+            into_it = await http.post("/v1/accounts/merge-c/merge", json={"into": "merge-a"})
+
+    assert [answer.status_code for answer in (refused, missing, itself, done, again, into_it)] == [403, 404, 422, 202, 409, 409]
+    assert (await get(world, "/v1/accounts/merge-b"))["events"] == 2
+    assert (await get(world, "/v1/accounts/merge-a"))["profile"]["merged_into"] == "merge-b"

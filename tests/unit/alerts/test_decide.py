@@ -11,6 +11,7 @@ from churnsignal_alerts.episodes import Episode, Feedback, Kind, NoticeKind, Out
 from churnsignal_common.contracts.risk import Band, Cause
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from tests.support.alerts import NOON, POLICY, change, opened, recovered
 
@@ -31,6 +32,9 @@ TABLE = [
     ("recovery to green is told", Kind.RISK, opened(), change(2, Band.GREEN), Verdict.TELL_RECOVERED),
     ("a silent recovery is a line", Kind.RISK, opened(), change(2, Band.GREEN, cause=Cause.THAW), Verdict.SUMMARISE_RECOVERED),
     ("grey is no recovery", Kind.RISK, opened(), change(2, Band.GREY, score_after=None), Verdict.TELL_UNSCORED),
+    ("a merge ends it", Kind.RISK, opened(), change(2, Band.GREY, cause=Cause.MERGED, score_after=None), Verdict.MERGED),
+    ("a merge before it was told is a line", Kind.RISK, replace(opened(), told=False), change(2, Band.GREY, cause=Cause.MERGED), Verdict.DIGEST_MISSED),
+    ("a merge of a healthy account is nothing", Kind.RISK, None, change(2, Band.GREY, cause=Cause.MERGED), Verdict.NOTHING),
     ("an untold episode that ends is a line", Kind.RISK, replace(opened(), told=False), change(2, Band.YELLOW), Verdict.DIGEST_MISSED),
     ("an acknowledged episode recovers too", Kind.RISK, opened(state=State.ACKNOWLEDGED), change(2, Band.GREEN), Verdict.TELL_RECOVERED),
     ("a flap continues the episode", Kind.RISK, recovered(), change(3, as_of=NOON + 4 * DAY), Verdict.TELL_AGAIN),
@@ -52,6 +56,17 @@ def test_the_table(kind: Kind, episode: Episode | None, new: object, expected: V
     assert decide(kind, episode, new, now, RULES) is expected  # type: ignore[arg-type]
 
 
+def test_an_episode_of_a_merged_account_is_closed_with_the_reason_and_does_not_come_back() -> None:
+    merged = change(2, Band.GREY, cause=Cause.MERGED, score_after=None)
+    merged = structs.replace(merged, account=structs.replace(merged.account, merged_into="globex"))
+
+    after = apply(Verdict.MERGED, Kind.RISK, opened(), merged, RULES.flap_window)
+
+    assert after is not None
+    assert (after.state, after.note, Verdict.MERGED in NOTICES) == (State.CLOSED, "merged into globex", False)
+    assert decide(Kind.RISK, after, change(3, as_of=NOON + DAY), NOON + DAY, RULES) is Verdict.TELL
+
+
 def test_an_early_warning_hands_over_to_risk_when_red() -> None:
     yellow = change(1, Band.YELLOW, from_band=Band.GREEN)
     warning = apply(decide(Kind.EARLY_WARNING, None, yellow, NOON, BOTH_KINDS), Kind.EARLY_WARNING, None, yellow, RULES.flap_window)
@@ -69,7 +84,7 @@ def test_switching_a_kind_off_still_ends_what_is_open() -> None:
 def test_every_verdict_that_tells_has_a_kind_of_notice() -> None:
     silent = {verdict for verdict in Verdict if verdict not in NOTICES}
 
-    assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.OVERTAKEN, Verdict.NOTHING, Verdict.OFF}
+    assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.MERGED, Verdict.OVERTAKEN, Verdict.NOTHING, Verdict.OFF}
 
 
 def test_only_the_first_telling_of_a_fall_counts_as_its_notice() -> None:

@@ -21,6 +21,7 @@ CAUSES: Final = {
     Cause.MAPPING: Both("a new event mapping", "イベント定義の変更"),
     Cause.THAW: Both("data that arrives again", "データ受信の再開"),
     Cause.CATCH_UP: Both("an evaluation that was made up for", "遅れていた評価の実施"),
+    Cause.MERGED: Both("a merge into another account", "他アカウントへの統合"),
 }
 
 _SENTENCES: Final[dict[str, Both]] = {

@@ -96,7 +96,36 @@ class ProfileEdited(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     author: str
 
 
-Command = UserLinked | UserAliased | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited
+class AccountMerged(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="account.merged"):
+    """Command: the account is from now on a part of account `into`."""
+
+    into: str
+    author: str
+
+
+class AccountAbsorbed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="account.absorbed"):
+    """Command from the owner of account `absorbed`, merged into the envelope's: what was counted of it, or a part of that.
+
+    Numbers add up, masks unite, of facts the latest holds; days are numbers in the deployment's day zone. `habit` is the mask of active days
+    since `origin`, little endian. `days`: (day, counts). `users`: (user, block of 28 days, mask), spelled as scoring stores them. `facts`: (name, value, microseconds,
+    event id, source, day). `lasts`: (day, microseconds, event id). `reported`: a family of signals and its last day.
+    """
+
+    absorbed: str
+    first_day: int | None = None
+    last_active: int | None = None
+    last_event: datetime | None = None
+    events: int = 0
+    origin: int = 0
+    habit: bytes = b""
+    days: tuple[tuple[int, dict[str, int]], ...] = ()
+    users: tuple[tuple[str, int, int], ...] = ()
+    facts: tuple[tuple[str, Any, int, str, str, int], ...] = ()
+    lasts: tuple[tuple[int, int, str], ...] = ()
+    reported: dict[str, int] = {}
+
+
+Command = UserLinked | UserAliased | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited | AccountMerged | AccountAbsorbed
 
 
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,8 @@ import msgspec
 
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVerdict
 from churnsignal_common.contracts.envelope import (
+    AccountAbsorbed,
+    AccountMerged,
     Command,
     Envelope,
     Format,
@@ -63,6 +65,20 @@ _COMMANDS: tuple[Command, ...] = (
     OverrideCleared(author="hanako"),
     OutcomeRecorded(outcome="churned", author="hanako", note="moved to a competitor"),
     ProfileEdited(traits={"owner": "hanako@example.com", "plan": None}, author="crm-import"),
+    AccountMerged(into="acme-global", author="hanako"),
+    AccountAbsorbed(
+        absorbed="acme-kk",
+        first_day=20_000,
+        last_active=20_777,
+        last_event=_NOON,
+        events=3,
+        origin=20_776,
+        habit=b"\x03",
+        days=((20_777, {"@web": 3, "use": 3}),),
+        users=(("u-7", 742, 1),),
+        facts=(("plan", "pro", 1_795_176_000_000_000, "g-1", "web", 20_777),),
+        lasts=((20_777, 1_795_176_000_000_000, "m-1"),),
+    ),
 )
 
 

@@ -26,6 +26,7 @@ class Cause(StrEnum):
     MAPPING = "mapping"
     THAW = "thaw"
     CATCH_UP = "catch_up"
+    MERGED = "merged"
 
     @property
     def silent(self) -> bool:
@@ -35,7 +36,8 @@ class Cause(StrEnum):
 class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an account, on accounts.v1 and inside each risk change. `arr` is a year's revenue in `currency`'s major unit.
 
-    `owner` is the CSM's id or e-mail as the source gave it; alerts matches it against its directory.
+    `owner` is the CSM's id or e-mail as the source gave it; alerts matches it against its directory. `merged_into` is the account that this one
+    has become a part of.
     """
 
     account: str
@@ -55,6 +57,7 @@ class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     parent: str | None = None
     created_on: date | None = None
     updated_at: datetime | None = None
+    merged_into: str | None = None
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -18,7 +18,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lifecycle(StrEnum):
-    """Where an account is in its life. In the last three it holds still: no score moves, no band changes."""
+    """Where an account is in its life. In the last four it holds still: no score moves, no band changes."""
 
     TRIAL = "trial"
     ONBOARDING = "onboarding"
@@ -26,14 +26,15 @@ class Lifecycle(StrEnum):
     CHURNED = "churned"
     PAUSED = "paused"
     IGNORED = "ignored"
+    MERGED = "merged"
 
     @property
     def holds(self) -> bool:
-        return self in (Lifecycle.CHURNED, Lifecycle.PAUSED, Lifecycle.IGNORED)
+        return self in (Lifecycle.CHURNED, Lifecycle.PAUSED, Lifecycle.IGNORED, Lifecycle.MERGED)
 
 
 _SAID = {
-    **{life.value: life for life in Lifecycle},
+    **{life.value: life for life in Lifecycle if life is not Lifecycle.MERGED},
     "cancelled": Lifecycle.CHURNED,
     "canceled": Lifecycle.CHURNED,
     "subscribed": Lifecycle.ACTIVE,
@@ -43,6 +44,8 @@ _SAID = {
 
 def lifecycle(view: View) -> Lifecycle:
     """Return the account's place in its life: the later of what its traits say and of what people recorded as its outcome."""
+    if view.state.merged_into is not None:
+        return Lifecycle.MERGED
     said, outcome = view.version("lifecycle"), view.version("outcome")
     if outcome is not None and outcome.value is not None and (said is None or outcome.stamp > said.stamp):
         return Lifecycle.CHURNED if outcome.value == "churned" else Lifecycle.ACTIVE
@@ -68,7 +71,9 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
     texts = {name: as_text(view.fact(name)) for name in _TEXTS}
     numbers = {name: _amount(view.fact(name)) for name in _NUMBERS}
     days = {name: as_date(view.fact(name)) for name in _DAYS}
-    changed = max((version.occurred_us for name in PROFILE_FACTS if (version := view.version(name))), default=None)
+    # Facts that were taken over from a merged account have no time of their own.
+    versions = (view.version(name) for name in PROFILE_FACTS)
+    changed = max((version.occurred_us for version in versions if version is not None and version.occurred_us > 0), default=None)
     return AccountProfile(
         account=view.state.account,
         name=texts["name"],
@@ -87,6 +92,7 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         parent=texts["parent"],
         created_on=days["created_on"],
         updated_at=None if changed is None else _EPOCH + timedelta(microseconds=changed),
+        merged_into=view.state.merged_into,
     )
 
 

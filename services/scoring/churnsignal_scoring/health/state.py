@@ -11,7 +11,7 @@ from typing import Any
 from zlib import crc32
 
 import msgspec
-from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.contracts.envelope import AccountAbsorbed, Envelope
 from churnsignal_common.mapping.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 from churnsignal_scoring.health.days import from_us, to_us
@@ -38,6 +38,7 @@ class _Rest(msgspec.Struct):
     lasts: list[tuple[int, int, str]]
     reported: dict[str, int]
     held: bool
+    merged_into: str | None = None
 
 
 _rest_decoder = msgspec.json.Decoder(_Rest)
@@ -55,7 +56,8 @@ class AccountState:
     """Mutable. `active` is the mask of active days since `origin` (its oldest bit). `blocks` are the users' masks by block of days, `teams` the same for each signal whose users are kept.
 
     `lasts` is the latest call of a day: (time, id), for evidence. `reported` is the last day a family of signals was seen.
-    `held` says that the account is out of the game (churned, paused, ignored) and counts in no norm.
+    `held` says that the account is out of the game (churned, paused, ignored, merged) and counts in no norm. `merged_into` is the account that
+    gets its calls.
     `memo` keeps what was worked out from the days before the last, until a call touches one of them; it is not written.
     The `dirty_*` sets name what changed since `clean()`.
     """
@@ -69,6 +71,7 @@ class AccountState:
     active: int = 0
     segment: str = ""
     held: bool = False
+    merged_into: str | None = None
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
     teams: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
@@ -92,6 +95,8 @@ class AccountState:
             for name, value in usage.facts:
                 self.learn(name, Fact(value, stamp, envelope.id, envelope.source, day))
         if usage.command is not None:
+            if isinstance(usage.command, AccountAbsorbed):
+                self.absorb(usage.command)
             return
         self.events_total += 1
         # A profile alone (identify, group) is no sign of life: an account that nobody ever used has no first day.
@@ -154,6 +159,38 @@ class AccountState:
             users[user] = mask | 1 << offset
             self.dirty_users.add((signal, user, block))
 
+    def absorb(self, part: AccountAbsorbed) -> None:
+        """Add what was counted of an account that is merged into this one."""
+        self.memo.clear()
+        self.events_total += part.events
+        self.first_day = min((day for day in (self.first_day, part.first_day) if day is not None), default=None)
+        self.last_active = max((day for day in (self.last_active, part.last_active) if day is not None), default=None)
+        self.last_event = max((at for at in (self.last_event, part.last_event) if at is not None), default=None)
+        self._unite_habit(int.from_bytes(part.habit, "little"), part.origin)
+        for day, counts in part.days:
+            self.dirty_days.add(day)
+            bucket = self.days.setdefault(day, {})
+            for signal, count in counts.items():
+                bucket[signal] = bucket.get(signal, 0) + count
+                if len(bucket) > BUCKET_FEATURES:
+                    _keep_smallest(bucket)
+        for spelled, block, mask in part.users:
+            self.dirty_users.add(self._unite_user(spelled, block, mask))
+        for name, value, stamp, event_id, source, day in part.facts:
+            self.learn(name, Fact(value, stamp, event_id, source, day))
+        for day, stamp, call in part.lasts:
+            self.lasts[day] = max(self.lasts.get(day, (from_us(stamp), call)), (from_us(stamp), call))
+        self.lasts = dict(sorted(self.lasts.items())[-LAST_DAYS:])
+        for family, day in part.reported.items():
+            self.reported[family] = max(day, self.reported.get(family, day))
+
+    def _unite_habit(self, mask: int, origin: int) -> None:
+        if not mask:
+            return
+        first = min(origin, self.origin) if self.active else origin
+        self.active = (self.active << self.origin - first if self.active else 0) | mask << origin - first
+        self.origin = first
+
     def learn(self, name: str, fact: Fact) -> None:
         """Keep `fact` if it is the latest of its day; the last version of each day stays until a close has passed it."""
         versions = self.facts.get(name, [])
@@ -202,13 +239,33 @@ class AccountState:
     def _blocks_of(self, signal: str) -> dict[int, dict[str, int]]:
         return self.teams.get(signal, {}) if signal else self.blocks
 
+    def user_rows(self) -> list[UserRow]:
+        """Return the masks of all users as they are stored, in a fixed order."""
+        return [self._user_row(*one) for one in sorted(self._users())]
+
+    def _users(self) -> set[tuple[str, str, int]]:
+        return {(signal, user, block) for signal in ("", *self.teams) for block, users in self._blocks_of(signal).items() for user in users}
+
     def _user_row(self, signal: str, user: str, block: int) -> UserRow:
         mask = self._blocks_of(signal)[block][user]
         return UserRow(self.account, f"{signal} {user}" if signal else user, block + TEAM_BLOCKS if signal else block, mask)
 
+    def _unite_user(self, spelled: str, block: int, mask: int) -> tuple[str, str, int]:
+        signal, user = spelled.split(" ", 1) if block >= TEAM_BLOCKS else ("", spelled)
+        blocks = self.teams.setdefault(signal, {}) if signal else self.blocks
+        users = blocks.setdefault(block % TEAM_BLOCKS, {})
+        users[user] = users.get(user, 0) | mask
+        return signal, user, block % TEAM_BLOCKS
+
     def _row(self) -> StateRow:
         rest = _encode(
-            _Rest(self.memory, [(day, to_us(at), call) for day, (at, call) in sorted(self.lasts.items())], self.reported, self.held)
+            _Rest(
+                self.memory,
+                [(day, to_us(at), call) for day, (at, call) in sorted(self.lasts.items())],
+                self.reported,
+                self.held,
+                self.merged_into,
+            )
         )
         habit = self.active.to_bytes((self.active.bit_length() + 7) // 8, "little")
         first, last, origin = self.first_day, self.last_active, self.origin if self.active else 0
@@ -219,9 +276,7 @@ class AccountState:
         """Make `rows()` return everything: for digests, and for copies."""
         self.dirty = True
         self.dirty_days = set(self.days)
-        self.dirty_users = {
-            (signal, user, block) for signal in ("", *self.teams) for block, users in self._blocks_of(signal).items() for user in users
-        }
+        self.dirty_users = self._users()
         self.dirty_facts = set(self.facts)
 
     def clean(self) -> None:
@@ -240,13 +295,11 @@ class AccountState:
         seen = None if row.last_event_us is None else from_us(row.last_event_us)
         state = cls(row.account, row.first_day, row.last_active, seen, row.events_total, row.origin)
         state.active = int.from_bytes(row.habit, "little")
-        state.segment, state.held, state.memory = row.segment, rest.held, rest.memory
+        state.segment, state.held, state.memory, state.merged_into = row.segment, rest.held, rest.memory, rest.merged_into
         state.lasts, state.reported = {day: (from_us(stamp), call) for day, stamp, call in rest.lasts}, rest.reported
         state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
         for stored in users:
-            signal, user = stored.user.split(" ", 1) if stored.block >= TEAM_BLOCKS else ("", stored.user)
-            blocks = state.teams.setdefault(signal, {}) if signal else state.blocks
-            blocks.setdefault(stored.block % TEAM_BLOCKS, {})[user] = stored.mask
+            state._unite_user(stored.user, stored.block, stored.mask)
         state.facts = {fact.name: _versions_decoder.decode(fact.versions) for fact in facts}
         return state
 

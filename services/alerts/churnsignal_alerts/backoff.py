@@ -6,11 +6,12 @@ from datetime import timedelta
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Waits double from `first` to `most`. A channel that has another one behind it is given up after `patience`."""
+    """Waits double from `first` to `most`. A channel gives way to the person's other one after `patience`, to other people after `last_resort`."""
 
     first: timedelta
     most: timedelta
     patience: timedelta
+    last_resort: timedelta
 
     def wait(self, attempts: int, asked_s: float | None) -> timedelta:
         """Return how long to wait after `attempts` tries; never less than the provider asked for."""
@@ -18,4 +19,5 @@ class Backoff:
         return max(doubled, timedelta(seconds=asked_s or 0))
 
 
-BACKOFF = Backoff(first=timedelta(seconds=1), most=timedelta(minutes=10), patience=timedelta(minutes=5))
+# Longer than any greylisting before an alert goes to somebody else, shorter than a working day.
+BACKOFF = Backoff(first=timedelta(seconds=1), most=timedelta(minutes=5), patience=timedelta(minutes=5), last_resort=timedelta(hours=1))

@@ -15,7 +15,7 @@ from churnsignal_alerts.episodes import Episode, NoticeKind, State
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outgoing
 from churnsignal_alerts.policy import Policy
-from churnsignal_alerts.render.card import Card, Reader, card
+from churnsignal_alerts.render.card import Card, Reader, card, note_card
 from churnsignal_alerts.render.mail import mail_body
 from churnsignal_alerts.render.slack import slack_body
 from churnsignal_alerts.render.summary import summary
@@ -51,7 +51,7 @@ def wanted(content: Content, now: datetime) -> bool:
 def compose(delivery: Delivery, contents: list[Content], place: Place, policy: Policy, links: Links, now: datetime) -> Outgoing:
     """Return the message in the reader's language, ready to hand over."""
     reader = Reader(Locale(delivery.locale), ZoneInfo(delivery.zone))
-    shown = _card(contents, reader, now)
+    shown = note_card(delivery.note, reader.locale) if delivery.note else _card(contents, reader, now)
     if len(contents) == 1:
         shown = replace(shown, url=policy.account_link(contents[0].episode.account))
     note = say(reader.locale, "email.duplicate") if place.duplicate else ""
@@ -61,7 +61,7 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
     told = [(content.kind, content.episode) for content in contents]
     hook = webhook_body(told, shown.headline, reader.locale, now) if delivery.channel is Channel.WEBHOOK else None
     return Outgoing(
-        f"{contents[0].episode.id}.{delivery.id}",
+        f"{contents[0].episode.id if contents else 'note'}.{delivery.id}",
         delivery.address,
         delivery.name,
         shown.episodes,

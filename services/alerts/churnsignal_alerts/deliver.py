@@ -16,7 +16,7 @@ from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churnsignal_alerts import queue
+from churnsignal_alerts import queue, trouble
 from churnsignal_alerts.backoff import BACKOFF
 from churnsignal_alerts.compose import Content, Place, compose, wanted
 from churnsignal_alerts.delivery import Delivery, Record
@@ -28,6 +28,7 @@ from churnsignal_alerts.outcome import CannotSay, Found, Outcome, Outgoing, Refu
 from churnsignal_alerts.people import People
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
+from churnsignal_alerts.trouble import Operator
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
@@ -109,7 +110,7 @@ class Deliverer:
         contents = [Content(row["notice"], NoticeKind(row["notice_kind"]), episode_of(row)) for row in rows]
         keep = [content for content in contents if place.edit or wanted(content, now)]
         dropped = tuple(content.notice for content in contents if content not in keep)
-        if not keep:
+        if not keep and delivery.note is None:
             await self._record(delivery, Record("cancelled", "cancelled", "nothing left to tell", 0, dropped=dropped), rows)
             return
         started = monotonic()
@@ -120,8 +121,9 @@ class Deliverer:
             await self._record(delivery, settle_edit(delivery, outcome, took_ms, BACKOFF), rows)
             return
         setup = await self._people.setup()
-        way = next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))
-        tried = Attempt(took_ms, _age(delivery), way, message.possible_duplicate, message.episodes, dropped)
+        way = None if delivery.note else next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))
+        works = way is not None and self.channels[way.channel].ok is not False
+        tried = Attempt(took_ms, _age(delivery), way, works, message.possible_duplicate, message.episodes, dropped)
         await self._record(delivery, settle(delivery, outcome, tried, BACKOFF), rows)
 
     async def _place(self, connection: Any, delivery: Delivery, rows: list[Any]) -> tuple[list[Any], Place]:
@@ -146,6 +148,9 @@ class Deliverer:
                 return Sent(sighting.ref), message
             if isinstance(sighting, CannotSay):
                 message = compose(delivery, contents, replace(place, duplicate=True), setup.policy, self._out.links, now)
+        bounced = await trouble.spared(self._engine, delivery)
+        if bounced:
+            return Refused(f"spared: {bounced}", bounced=True), message
         outcome = await sender.send(message)
         self._note(delivery.channel, outcome)
         return outcome, message
@@ -176,10 +181,12 @@ class Deliverer:
 
     async def _insist(self, delivery: Delivery, result: Record) -> bool:
         """Record the result even if Postgres is away for a while: what we know now nobody can find out later."""
+        setup = await self._people.setup()
+        operator = Operator(setup.policy.operator or setup.policy.catch_all, frozenset(self._out.senders), setup.policy.zone.key)
         end = monotonic() + self._out.lease_s
         while True:
             try:
-                return await queue.record(self._engine, delivery, result, self._clock.now())
+                return await queue.record(self._engine, delivery, result, operator, self._clock.now())
             except (SQLAlchemyError, OSError, TimeoutError):
                 if monotonic() > end or await self._stop.wait(_PAUSE_S):
                     raise

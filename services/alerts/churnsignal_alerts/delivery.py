@@ -17,8 +17,19 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """A place that refused for good; `address` is `*` for all of a channel. `bounced`: mail to it came back, so it is spared."""
+
+    channel: Channel
+    address: str
+    name: str
+    reason: str
+    bounced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message under our lease. `unknown`: an earlier attempt may have reached the provider."""
+    """One message under our lease. `unknown`: an earlier attempt may have reached the provider. `note`: what it says to the operator."""
 
     id: int
     fence: int
@@ -32,6 +43,7 @@ class Delivery:
     first_try: datetime
     unknown: bool
     possible_duplicate: bool
+    note: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +62,5 @@ class Record:
     reroute: Way | None = None
     dropped: tuple[int, ...] = ()
     episodes: tuple[str, ...] = ()
+    refused: str | None = None
+    bounced: bool = False

@@ -26,9 +26,10 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It will never be taken on this channel at this address."""
+    """It will never be taken on this channel at this address. `bounced`: there is nobody at the address."""
 
     reason: str
+    bounced: bool = False
 
 
 @dataclass(frozen=True, slots=True)

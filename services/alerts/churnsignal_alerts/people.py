@@ -14,6 +14,7 @@ from churnsignal_alerts.hours import parse_hours, write_hours
 from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy_file import parse_policy
 from churnsignal_alerts.tables import csms, routing
+from churnsignal_alerts.trouble import forgive
 
 _FRESH_S = 1.0
 # Changes with every write to either table, in any replica.
@@ -76,6 +77,8 @@ class People:
         changed = {column.name: statement.excluded[column.name] for column in csms.columns if column.name != "id"}
         async with self._engine.begin() as connection:
             await connection.execute(statement.on_conflict_do_update(index_elements=["id"], set_=changed), [row_of(csm) for csm in people])
+        # A changed address deserves another try.
+        await forgive(self._engine, *(address for csm in people for address in (csm.slack, csm.email)))
         await self._refresh()
 
     async def remove(self, ident: str) -> bool:
@@ -84,6 +87,10 @@ class People:
             gone = (await connection.execute(delete(csms).where(csms.c.id == ident).returning(csms.c.id))).first()
         await self._refresh()
         return gone is not None
+
+    async def forgive(self, channel: Channel) -> None:
+        """Try again wherever a channel refused for good."""
+        await forgive(self._engine, channel=channel)
 
     async def routing(self) -> dict[str, Any]:
         """Return the routing document in force, with its version and author; version 0 is the file."""

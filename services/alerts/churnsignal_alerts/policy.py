@@ -110,6 +110,7 @@ class Policy:
     playbooks: tuple[Playbook, ...]
     link_valid: timedelta
     account_url: str | None = None
+    operator: Pool | None = None
 
     def account_link(self, account: str) -> str | None:
         """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""

@@ -83,7 +83,7 @@ class _Reader:
         return sorted(problems, key=lambda problem: problem.line)
 
     def _hours(self, data: dict[str, Any]) -> list[Problem]:
-        places = [(["hours"], data.get("hours") or {}), (["catch_all"], data["catch_all"])]
+        places = [(["hours"], data.get("hours") or {}), (["catch_all"], data["catch_all"]), (["operator"], data.get("operator") or {})]
         places += [(["segments", name], pool) for name, pool in (data.get("segments") or {}).items()]
         problems = []
         for path, place in places:
@@ -171,6 +171,7 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         playbooks=tuple(_playbook(one) for one in data.get("playbooks") or ()),
         link_valid=timedelta(days=data.get("link_days", 14)),
         account_url=data.get("account_url"),
+        operator=_pool("operator", data["operator"]) if data.get("operator") else None,
     )
 
 

@@ -5,14 +5,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from churnsignal_alerts.delivery import Delivery, Record
+from churnsignal_alerts import trouble
+from churnsignal_alerts.delivery import Delivery, Record, Trouble
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Entry, NoticeKind
-from churnsignal_alerts.gather import Waiting, gather
+from churnsignal_alerts.gather import MOST, Waiting, gather
 from churnsignal_alerts.tables import attempts, deliveries, timeline
+from churnsignal_alerts.trouble import Operator
 
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
@@ -28,8 +31,11 @@ WHERE d.id IN (SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retr
 RETURNING d.*
 """)
 # News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference.
-_FREE = """n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
-  SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')"""
+# And a place that failed again and again is not knocked at by every new notice: they wait, and go with the message that waits already.
+HELD_FROM = 3
+_FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
+  SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')
+  AND NOT EXISTS (SELECT 1 FROM alerts.deliveries b WHERE b.channel = n.channel AND b.address = n.address AND b.state = 'retry' AND b.attempts >= {HELD_FROM})"""  # noqa: S608 constants of this module
 DUE = text(f"""
 SELECT n.channel, n.address FROM alerts.notices n WHERE {_FREE} GROUP BY n.channel, n.address ORDER BY min(n.id) LIMIT :most
 """)  # noqa: S608 as above
@@ -59,6 +65,23 @@ INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, 
 VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + make_interval(secs => :lease_s), false, false, :episodes)
 RETURNING *
 """)
+# What failed before at the same place, and has come due since: after an outage each person gets one message.
+# Never into or out of one that may have arrived: it is looked up by what it was.
+FOLD = text("""
+WITH others AS (
+  SELECT id FROM alerts.deliveries WHERE channel = :channel AND address = :address AND state = 'retry' AND NOT unknown AND note IS NULL AND id <> :delivery
+    AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = deliveries.id AND e.kind = 'state') LIMIT :most FOR UPDATE SKIP LOCKED),
+  emptied AS (UPDATE alerts.deliveries d SET state = 'cancelled', not_before = NULL FROM others WHERE d.id = others.id RETURNING d.id),
+  waiting AS (
+    SELECT n.id FROM alerts.notices n WHERE n.channel = :channel AND n.address = :address AND n.state = 'queued' AND n.due_at <= :now AND n.kind <> 'state'
+      AND NOT EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.delivery = :delivery)
+    ORDER BY n.priority DESC, n.id LIMIT :most FOR UPDATE SKIP LOCKED)
+UPDATE alerts.notices n SET delivery = :delivery, state = 'sending'
+WHERE (n.delivery IN (SELECT id FROM emptied) AND n.state = 'sending') OR n.id IN (SELECT id FROM waiting) RETURNING n.episode
+""")
+EPISODES = text(
+    "UPDATE alerts.deliveries SET episodes = ARRAY(SELECT DISTINCT unnest(episodes || CAST(:more AS text[]))) WHERE id = :delivery"
+)
 TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
 CONTENT = text("""
 SELECT n.id AS notice, n.kind AS notice_kind, n.target, n.recorded_ms, n.created_at AS queued_at, n.due_at, n.delivery, e.*,
@@ -90,10 +113,13 @@ SELECT count(*) AS moved FROM moved
 """)
 
 
+_trouble = msgspec.json.Decoder(Trouble)
+
+
 def _delivery(row: Any) -> Delivery:
     return Delivery(
         row.id, row.fence, row.recipient, row.name, Channel(row.channel), row.address, row.locale, row.zone, row.attempts, row.first_try, row.unknown,
-        row.possible_duplicate,
+        row.possible_duplicate, _trouble.decode(row.note) if row.note else None,
     )  # fmt: skip
 
 
@@ -114,6 +140,8 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
         claimed = [
             _delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable, "lease_s": terms.lease_s, "most": terms.most})
         ]
+        for delivery in claimed:
+            await _fold(connection, delivery, now)
         where = {"now": now, "channels": usable}
         due = (await connection.execute(DUE, {**where, "most": max(0, terms.most - len(claimed))})).all()
         if due:
@@ -121,6 +149,19 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
         if claimed:
             await connection.execute(DURABLE)
     return claimed
+
+
+async def _fold(connection: AsyncConnection, delivery: Delivery, now: datetime) -> None:
+    """Add to a message that failed again and again what else waits for its place."""
+    if delivery.unknown or delivery.possible_duplicate or delivery.note or delivery.attempts <= HELD_FROM:
+        return
+    edits = [row for row in await content(connection, delivery.id) if row["target"] is not None]
+    if edits:
+        return
+    where = {"channel": delivery.channel, "address": delivery.address, "delivery": delivery.id, "now": now, "most": MOST}
+    added = sorted({row.episode for row in await connection.execute(FOLD, where)})
+    if added:
+        await connection.execute(EPISODES, {"delivery": delivery.id, "more": added})
 
 
 async def _paced(connection: AsyncConnection, due: Sequence[Any], per_s: float) -> list[str]:
@@ -173,7 +214,7 @@ async def reference(connection: AsyncConnection, delivery: int) -> str | None:
 _NOTICE_STATES = {"sent": "sent", "failed": "failed", "cancelled": "cancelled", "moved": "cancelled"}
 
 
-async def record(engine: AsyncEngine, delivery: Delivery, result: Record, now: datetime) -> bool:
+async def record(engine: AsyncEngine, delivery: Delivery, result: Record, operator: Operator, now: datetime) -> bool:
     """Write the result, its log line and the timelines in one transaction; False when our lease was lost and somebody else has it."""
     values = {
         "id": delivery.id, "fence": delivery.fence, "state": result.state, "ref": result.ref, "accepted_at": now if result.state == "sent" else None,
@@ -196,6 +237,7 @@ async def record(engine: AsyncEngine, delivery: Delivery, result: Record, now: d
         if result.state in _NOTICE_STATES:
             sent_at = now if result.state == "sent" else None
             await connection.execute(CLOSE_NOTICES, {"delivery": delivery.id, "state": _NOTICE_STATES[result.state], "sent_at": sent_at})
+        await trouble.note(connection, delivery, result, operator)
         await connection.execute(DURABLE)
         entries = [_entry(episode, delivery, result, now) for episode in result.episodes]
         if entries:

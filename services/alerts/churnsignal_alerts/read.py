@@ -11,6 +11,7 @@ from churnsignal_alerts import store
 from churnsignal_alerts.directory import Csm
 from churnsignal_alerts.people import csm_of
 from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, episodes, notices, timeline
+from churnsignal_alerts.trouble import all_troubles
 
 COUNTS = text("SELECT state, count(*) AS count FROM alerts.episodes GROUP BY state")
 OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
@@ -66,6 +67,10 @@ class Reader:
     async def attempts(self, ids: list[int]) -> list[RowMapping]:
         """Return every attempt to send these messages, oldest first."""
         return await self._rows(select(attempts).where(attempts.c.delivery.in_(ids)).order_by(attempts.c.id))
+
+    async def troubles(self) -> list[dict[str, Any]]:
+        """Return the places that refused for good, newest first."""
+        return await all_troubles(self._engine)
 
     async def csms(self, after: list[Any] | None, limit: int) -> list[Csm]:
         """Return up to limit + 1 CSMs by id."""

@@ -40,11 +40,12 @@ def _email_of(recipient: str, directory: Directory, policy: Policy) -> str | Non
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try: how long it took, how long the message has been tried, and what the next way would be."""
+    """One try: how long it took, how long the message has been tried, what the next way would be, and whether that one works now."""
 
     took_ms: int
     tried_for: timedelta
     way: Way | None
+    way_works: bool
     possible_duplicate: bool
     episodes: tuple[str, ...]
     dropped: tuple[int, ...] = ()
@@ -56,8 +57,9 @@ def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Back
         case Sent(ref):
             word = "sent possible_duplicate" if attempt.possible_duplicate else "sent"
             return replace(_record("sent", word, "", attempt), ref=ref)
-        case Refused(reason):
-            return _other_way(reason, attempt) or _record("failed", "failed", reason, attempt)
+        case Refused(reason, bounced):
+            record = _other_way(reason, attempt) or _record("failed", "failed", reason, attempt)
+            return replace(record, refused=reason, bounced=bounced)
         case Retry(reason, after_s):
             return _later(delivery, reason, after_s, attempt, backoff, unknown=False)
         case Unknown(reason):
@@ -68,7 +70,7 @@ def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Back
 
 def settle_broken(delivery: Delivery, reason: str, backoff: Backoff) -> Record:
     """Return what follows when our own code failed over a message: some more tries, then a failure that people see."""
-    attempt = Attempt(0, timedelta(0), None, possible_duplicate=delivery.possible_duplicate, episodes=())
+    attempt = Attempt(0, timedelta(0), None, way_works=False, possible_duplicate=delivery.possible_duplicate, episodes=())
     if delivery.attempts >= _BROKEN_TRIES:
         return _record("failed", "failed", f"broken: {reason}", attempt)
     return replace(
@@ -78,7 +80,7 @@ def settle_broken(delivery: Delivery, reason: str, backoff: Backoff) -> Record:
 
 def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Backoff) -> Record:
     """Return what follows from editing an earlier message: a message that is gone needs no new state, and no other way."""
-    attempt = Attempt(took_ms, timedelta(0), None, possible_duplicate=False, episodes=())
+    attempt = Attempt(took_ms, timedelta(0), None, way_works=False, possible_duplicate=False, episodes=())
     match outcome:
         case Sent():
             return _record("sent", "edited", "", attempt)
@@ -92,7 +94,9 @@ def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Bac
 
 def _later(delivery: Delivery, reason: str, after_s: float | None, attempt: Attempt, backoff: Backoff, *, unknown: bool) -> Record:
     wait = backoff.wait(delivery.attempts, after_s)
-    if attempt.way and attempt.tried_for + wait > backoff.patience:
+    # While the other way is down as well, the message stays with the person whom it is for.
+    patience = backoff.patience if attempt.way and attempt.way.recipient == delivery.recipient else backoff.last_resort
+    if attempt.way and attempt.way_works and attempt.tried_for + wait > patience:
         moved = _other_way(reason, attempt)
         if moved:
             return moved

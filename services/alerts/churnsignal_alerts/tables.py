@@ -55,7 +55,7 @@ deliveries = Table(
     "deliveries", metadata, Column("id", BigInteger, primary_key=True), Column("recipient", Text), Column("name", Text), Column("channel", Text),
     Column("address", Text), Column("locale", Text), Column("zone", Text), Column("state", Text), Column("attempts", Integer),
     Column("fence", BigInteger), Column("lease_until", _When), Column("not_before", _When), Column("first_try", _When),
-    Column("possible_duplicate", Boolean), Column("unknown", Boolean), Column("ref", Text), Column("accepted_at", _When), Column("episodes", ARRAY(Text)),
+    Column("possible_duplicate", Boolean), Column("unknown", Boolean), Column("ref", Text), Column("accepted_at", _When), Column("episodes", ARRAY(Text)), Column("note", Text),
 )  # fmt: skip
 
 attempts = Table(

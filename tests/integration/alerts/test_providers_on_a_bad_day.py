@@ -158,3 +158,66 @@ async def test_a_burst_to_one_place_is_paced_and_others_are_not_held_up(world: W
     assert all(later - earlier > 0.9 for earlier, later in zip(times, times[3:], strict=False))
     assert await world.database.fetchval("SELECT count(*) FROM alerts.v_notices WHERE csm = 'bursty'") == 14
     assert len(times) < 14
+
+
+async def test_a_long_outage_ends_in_one_message_to_each_person(world: World) -> None:
+    await world.csm("outage")
+    world.inbox.fail("chat.postMessage", "status", status=429, match="#Outage")
+    await world.publish(*(world.change(f"out-{n}", "outage") for n in range(2)))
+    await world.until(
+        lambda: world.database.fetchval("SELECT count(*) > 0 FROM alerts.deliveries WHERE recipient = 'outage' AND attempts >= 4")
+    )
+
+    await world.publish(*(world.change(f"out-{n}", "outage") for n in range(2, 12)))
+    await world.applied("out-11", 1)
+    world.inbox.faults.clear()
+    await world.database.execute("UPDATE alerts.deliveries SET not_before = now() WHERE recipient = 'outage' AND state = 'retry'")
+    await world.quiet()
+
+    assert await world.database.fetchval("SELECT count(*) FROM alerts.v_notices WHERE csm = 'outage'") == 12
+    assert len(world.to("U0OUTAGE")) <= 2
+    assert max(len(str(message.metadata).split(",")) for message in world.to("U0OUTAGE")) >= 11
+
+
+async def test_a_mailbox_that_bounces_is_spared_and_the_operator_told_once(world: World) -> None:
+    await world.csm("bounce", slack=None, channels=["email"])
+    world.inbox.fail("smtp.rcpt", "status", status=550, match="bounce@example.com")
+
+    for number in range(3):
+        await world.publish(world.change(f"bounce-{number}", "bounce"))
+        await world.applied(f"bounce-{number}", 1)
+        await world.quiet()
+
+    told = await world.until(lambda: [m for m in world.kept(kind="slack") if "Alerts no longer reach Bounce" in m.text])
+    troubles = (await world.http.get("/v1/channels")).json()["troubles"]
+    assert (len(told), struck(world)) == (1, 1)
+    assert [(t["address"], t["reason"], t["bounced"]) for t in troubles if "bounce" in t["address"]] == [
+        ("bounce@example.com", "relay answered 550", True)
+    ]
+    assert "spared: relay answered 550" in str(await world.episode("bounce-2"))
+
+    world.inbox.faults.clear()
+    await world.csm("bounce", slack=None, channels=["email"])
+    await world.publish(world.change("bounce-3", "bounce"))
+    await world.until(lambda: world.to("bounce@example.com"))
+
+
+async def test_a_token_that_was_revoked_is_told_once_by_the_other_channel(world: World) -> None:
+    before = len(world.inbox.kept)
+    world.inbox.fail("chat.postMessage", "error", error="token_revoked", match="#Revoked")
+    for number in range(3):
+        await world.csm(f"revoked{number}")
+    await world.publish(*(world.change(f"revoked-{n}", f"revoked{n}") for n in range(3)))
+
+    await world.until(lambda: all(world.to(f"revoked{n}@example.com") for n in range(3)))
+    await world.quiet()
+
+    told = [m for m in world.inbox.kept[before:] if m.to == "customer-success@example.com" and m.subject == "Alerts no longer reach slack"]
+    assert len(told) == 1
+    assert "token_revoked" in told[0].text
+    assert await world.database.fetchval("SELECT count(*) FROM alerts.troubles WHERE channel = 'slack' AND address = '*'") == 1
+    await world.csm("healed")
+    await world.publish(world.change("healed", "healed"))
+    await world.until(lambda: world.to("U0HEALED"))
+    await world.quiet()
+    assert await world.database.fetchval("SELECT count(*) FROM alerts.troubles WHERE channel = 'slack' AND address = '*'") == 0

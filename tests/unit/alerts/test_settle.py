@@ -16,9 +16,11 @@ from tests.support.alerts import BOTH, HANAKO, NOON, POLICY
 
 WAY = Way("hanako", "Hanako", Channel.EMAIL, "hanako@example.com")
 DELIVERY = Delivery(1, 1, "hanako", "Hanako", Channel.SLACK, "U0HANAKO", "ja", "Asia/Tokyo", 1, NOON, False, False)
-FRESH = Attempt(12, timedelta(0), WAY, False, ("ep_1",))
+FRESH = Attempt(12, timedelta(0), WAY, True, False, ("ep_1",))
 OLD = replace(FRESH, tried_for=timedelta(minutes=6))
 LAST = replace(OLD, way=None)
+DEAF = replace(OLD, way_works=False)
+OTHERS = Way("pool:catch-all", "catch-all", Channel.SLACK, "#customer-success")
 
 TABLE = [
     ("accepted", Sent("D1:2"), FRESH, "sent", "sent", None),
@@ -28,6 +30,17 @@ TABLE = [
     ("busy", Retry("ratelimited", 30.0), FRESH, "retry", "retry", None),
     ("busy for too long", Retry("ratelimited", 30.0), OLD, "moved", "moved", WAY),
     ("busy for too long, nothing behind it", Retry("relay answered 421", 60.0), LAST, "retry", "retry", None),
+    ("busy for too long, and the other way is down too", Retry("ratelimited"), DEAF, "retry", "retry", None),
+    ("greylisted, and only other people behind it", Retry("relay answered 451", 60.0), replace(OLD, way=OTHERS), "retry", "retry", None),
+    (
+        "away for an hour, other people behind it",
+        Retry("relay"),
+        replace(OLD, way=OTHERS, tried_for=timedelta(hours=1)),
+        "moved",
+        "moved",
+        OTHERS,
+    ),
+    ("refused for good while the other way is down", Refused("is_archived"), DEAF, "moved", "moved", WAY),
     ("no answer", Unknown("no answer"), FRESH, "retry", "unknown", None),
     ("no answer for too long", Unknown("no answer"), OLD, "moved", "moved", WAY),
 ]
@@ -49,7 +62,7 @@ def test_the_provider_is_never_asked_sooner_than_it_said() -> None:
 
 
 def test_waits_double_up_to_a_bound() -> None:
-    policy = Backoff(timedelta(seconds=1), timedelta(minutes=10), timedelta(minutes=5))
+    policy = Backoff(timedelta(seconds=1), timedelta(minutes=10), timedelta(minutes=5), timedelta(hours=1))
 
     waits = [policy.wait(attempts, None).total_seconds() for attempts in (1, 2, 3, 11, 1000)]
 

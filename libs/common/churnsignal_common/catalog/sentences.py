@@ -103,6 +103,21 @@ _SENTENCES: Final[dict[str, Both]] = {
     "summary.more": Both("… and {accounts} more: see the list of episodes.", "…ほか{accounts}。一覧でご確認ください。"),
     "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),
     "summary.many": Both("many accounts at once", "同時に多数の変化"),
+    # To the operator.
+    "trouble.headline": Both("Alerts no longer reach {where}", "アラートが届きません: {where}"),
+    "trouble.reason": Both("The answer was: {reason}.", "先方の応答: {reason}"),
+    "trouble.everywhere": Both(
+        "Everything goes by the other channels until it works again. Check the app’s token and its permissions.",
+        "復旧するまで、すべて別の経路でお送りします。アプリのトークンと権限をご確認ください。",
+    ),
+    "trouble.bounced": Both(
+        "Nothing more is sent to this address for a week; alerts go to the next in line. Correct it in the directory of CSMs or in routing.yaml.",
+        "この宛先への送信を1週間止め、アラートは次の担当にお送りします。CSMの登録内容または routing.yaml を修正してください。",
+    ),
+    "trouble.place": Both(
+        "Alerts go another way each time. Correct the address in the directory of CSMs or in routing.yaml.",
+        "アラートは毎回別の経路でお送りします。CSMの登録内容または routing.yaml の宛先を修正してください。",
+    ),
     # Buttons, links, answers.
     "button.acknowledge": Both("I’m on it", "対応を開始"),
     "button.snooze": Both("Tell me tomorrow", "明日あらためて通知"),

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from churnsignal_common.runtime.health import Dependency
-from churnsignal_common.runtime.http import build_app, problem
-from fastapi import FastAPI
+from churnsignal_common.runtime.http import build_app, may, problem
+from churnsignal_common.runtime.tokens import Role
+from fastapi import Depends, FastAPI, Response
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
@@ -34,7 +35,13 @@ def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
 
     @app.get("/v1/channels", tags=["deliveries"], summary="Which channels are configured, and their last word")
     async def which() -> dict[str, Any]:
-        return {"items": [dependency.report() for dependency in channels.values()]}
+        return {"items": [dependency.report() for dependency in channels.values()], "troubles": await parts.reader.troubles()}
+
+    @app.delete("/v1/channels/{channel}/troubles", tags=["deliveries"], summary="Try again where it was refused for good", status_code=204,
+                dependencies=[Depends(may(Role.OPERATOR, parts.tokens))])  # fmt: skip
+    async def again(channel: Channel) -> Response:
+        await parts.people.forgive(channel)
+        return Response(status_code=204)
 
     @app.exception_handler(SQLAlchemyError)
     async def away(_request: Request, error: SQLAlchemyError) -> JSONResponse:

@@ -11,6 +11,7 @@ from churnsignal_common.catalog.sentences import band, cause, say
 from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 
 from churnsignal_alerts.act import Act
+from churnsignal_alerts.delivery import Trouble
 from churnsignal_alerts.episodes import Episode, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
 
@@ -122,6 +123,16 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         episodes=(episode.id,),
         history=_history(change.trend, reader.locale),
     )
+
+
+def note_card(trouble: Trouble, locale: Locale) -> Card:
+    """Return the message to the operator about a place that no longer takes messages."""
+    everywhere = trouble.address == "*"
+    where = trouble.channel.value if everywhere else clean(f"{trouble.name} ({trouble.channel.value} {trouble.address})", _NAME)
+    headline = say(locale, "trouble.headline", where=where)
+    advice = "trouble.everywhere" if everywhere else "trouble.bounced" if trouble.bounced else "trouble.place"
+    sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, advice))
+    return Card(Tone.WARN, headline, headline, sections=(("", sentences),))
 
 
 def _first_words(headline: str, facts: tuple[tuple[str, str], ...], change: RiskChanged, locale: Locale) -> str:

@@ -64,7 +64,7 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
         },
         "state_label": say(locale, "label.state"),
         "how": say(locale, "email.how"),
-        "footer": say(locale, "email.footer", address=address, episode=card.episodes[0]),
+        "footer": say(locale, "email.footer", address=address, episode=card.episodes[0] if card.episodes else "–"),
         "duplicate": duplicate,
     }
     text = _environment.get_template("message.txt").render(facts)

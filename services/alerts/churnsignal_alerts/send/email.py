@@ -1,7 +1,7 @@
 """Door. SMTP: one message to one recipient, with headers that cannot be broken and an id that is the same at every attempt."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -74,7 +74,8 @@ class EmailSender:
             await client.mail(self._mailer.sender if "<" not in self._mailer.sender else self._mailer.sender.split("<")[1].rstrip("> "))
             await client.rcpt(address)
         except aiosmtplib.SMTPRecipientRefused as error:
-            return _answered(error)
+            answer = _answered(error)
+            return replace(answer, bounced=True) if isinstance(answer, Refused) else answer
         except aiosmtplib.SMTPResponseException as error:
             # Our own trouble with the relay (login, sender): never the recipient's fault, so never a reason to give the address up.
             return Retry(f"relay answered {error.code}", 60.0)

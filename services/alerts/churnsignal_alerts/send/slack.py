@@ -123,7 +123,11 @@ class SlackSender:
 
 
 def _payload(message: Outgoing) -> dict[str, Any]:
-    payload: dict[str, Any] = {"episode_id": message.episodes[0], "episodes": ",".join(message.episodes[:50]), "delivery": message.key}
+    payload: dict[str, Any] = {
+        "episode_id": (message.episodes or ("",))[0],
+        "episodes": ",".join(message.episodes[:50]),
+        "delivery": message.key,
+    }
     return payload | ({"possible_duplicate": True} if message.possible_duplicate else {})
 
 

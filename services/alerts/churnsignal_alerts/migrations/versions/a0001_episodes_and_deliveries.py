@@ -54,9 +54,13 @@ CREATE TABLE alerts.deliveries (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, recipient text NOT NULL, name text NOT NULL, channel text NOT NULL, address text NOT NULL,
   locale text NOT NULL, zone text NOT NULL, state text NOT NULL, attempts int NOT NULL, fence bigint NOT NULL,
   lease_until timestamptz, not_before timestamptz, first_try timestamptz NOT NULL DEFAULT now(),
-  possible_duplicate boolean NOT NULL, unknown boolean NOT NULL, ref text, accepted_at timestamptz, episodes text[] NOT NULL);
+  possible_duplicate boolean NOT NULL, unknown boolean NOT NULL, ref text, accepted_at timestamptz, episodes text[] NOT NULL, note text);
 CREATE INDEX deliveries_of_episode ON alerts.deliveries USING gin (episodes);
 CREATE INDEX deliveries_to_retry ON alerts.deliveries (coalesce(lease_until, not_before)) WHERE state IN ('sending', 'retry');
+CREATE INDEX deliveries_that_hold ON alerts.deliveries (channel, address) WHERE state = 'retry';
+CREATE TABLE alerts.troubles (
+  channel text NOT NULL, address text NOT NULL, reason text NOT NULL, bounced boolean NOT NULL, since timestamptz NOT NULL DEFAULT now(),
+  PRIMARY KEY (channel, address));
 CREATE TABLE alerts.attempts (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, delivery bigint NOT NULL REFERENCES alerts.deliveries (id), at timestamptz NOT NULL,
   channel text NOT NULL, outcome text NOT NULL, detail text NOT NULL, took_ms int NOT NULL);

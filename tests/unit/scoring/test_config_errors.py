@@ -35,7 +35,7 @@ def changed(text: str, old: str, new: str, folder: Path) -> tuple[Path, int]:
         ("least_age_days: 7", "least_age_days: soon", "'soon' is not of type 'integer'", "write a value of type integer"),
         (
             "green: {enter: 74, leave: 70}",
-            "green: {enter: 74, leave: 50}",
+            "green: {enter: 74, leave: 49}",
             "green.leave lies below red.leave",
             "keep red.enter <= red.leave",
         ),

@@ -29,14 +29,13 @@ def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
     readings: list[Reading | Missing] = []
     points: list[int | None] = []
     present = evident = applicable = 0
-    tenure = view.tenure
     for place, row in enumerate(scorecard.measures):
         reading = row.measure.read(view, row.options)
         readings.append(reading)
         bit = 1 << place
         value: int | None = None
         if isinstance(reading, Reading):
-            value = row.curve(tenure).points(reading.measured)
+            value = row.curve(view).points(reading.measured)
             evident |= bit
             applicable |= bit
         elif reading is not _NOT_APPLICABLE:

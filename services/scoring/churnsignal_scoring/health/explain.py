@@ -61,7 +61,7 @@ def counterfactual(view: View, scorecard: Scorecard, found: Evaluation, own: Ban
         if points is None or not isinstance(reading, Reading) or share == 0:
             continue
         needed = points + -(-(threshold - found.score + 1) * MILLION // share)
-        curve = row.curve(view.tenure)
+        curve = row.curve(view)
         value = curve.value_for(needed) if needed <= FULL else None
         if value is not None and (best is None or needed - points < best[0]):
             told = _told(row, reading, value, rising=curve.rising)

@@ -12,6 +12,7 @@ from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.curves import FULL, Curve
 from churnsignal_scoring.health.measures.measure import Measure
 from churnsignal_scoring.health.profile import Lifecycle
+from churnsignal_scoring.health.view import View
 
 MILLION = 1_000_000
 
@@ -48,10 +49,11 @@ class Weighted:
     missing: MissingPolicy
     options: Mapping[str, Any]
 
-    def curve(self, tenure: int) -> Curve:
-        """Return the curve for an account that is `tenure` days old."""
+    def curve(self, view: View) -> Curve:
+        """Return the curve for an account of this age."""
         if len(self.curves) == 1:
             return self.curves[0][1]
+        tenure = view.tenure
         return next((curve for day, curve in reversed(self.curves) if tenure >= day), self.curves[0][1])
 
     @property

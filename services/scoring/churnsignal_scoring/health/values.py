@@ -25,6 +25,8 @@ def as_number(value: Any) -> float | None:
 
 def as_date(value: Any) -> date | None:
     """Return the day of an ISO date or time, or of epoch seconds or milliseconds as CRMs send them."""
+    if value is None:
+        return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000 if value > 1e11 else value
         return (_EPOCH + timedelta(seconds=seconds)).date() if 0 < seconds < 1e11 else None

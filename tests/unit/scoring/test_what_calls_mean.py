@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 from churnsignal_common.contracts.envelope import Format, OverrideSet
-from churnsignal_common.mapping.mapper import Ignore, Mapper, MappingConfig, Rule
+from churnsignal_common.mapping.mapper import Ignore, Mapper, MappingConfig, Rule, Where
 from churnsignal_scoring.policy import load_mapping
 
 from tests.unit.scoring.accounts import MAPPER, command, envelope
@@ -127,7 +127,7 @@ def test_an_ignored_event_counts_as_nothing() -> None:
 
 
 def test_a_rule_may_ask_for_the_value_of_a_property() -> None:
-    mapper = Mapper(MappingConfig("x", (Rule("error", ("Query Run",), where=("status", ("failed", 500))),)))
+    mapper = Mapper(MappingConfig("x", (Rule("error", ("Query Run",), where=Where("status", ("failed", 500))),)))
 
     seen = [mapper.usage(envelope("a", 0, event="Query Run", properties={"status": status})).signals for status in ("failed", 500, "ok")]
 

@@ -21,6 +21,7 @@ from churnsignal_common.mapping.usage import FEATURE_PREFIX, USE, Usage
 NAME_CHARS = 64
 TEXT_CHARS = 256
 _CACHE_NAMES = 20_000
+_MOST = 10**12
 _ACTIVITY = frozenset({"track", "page", "screen"})
 _SILENT = frozenset({"identify", "group", "alias"})
 _OTHER = re.compile(r"[\W_]+")
@@ -29,17 +30,32 @@ _NUMBERS = re.compile(r"\d{3,}")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """Calls of these names are `signal`. With `where`, only those whose property has one of the values.
+class Where:
+    """A property has one of `values`, or its text contains one of `parts` (small letters)."""
 
-    `facts` names what to remember: a fact and the property it is read from; None remembers only that it happened.
+    property: str
+    values: tuple[Any, ...] = ()
+    parts: tuple[str, ...] = ()
+
+    def fits(self, value: Any) -> bool:
+        return value in self.values or (isinstance(value, str) and any(part in value.casefold() for part in self.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Calls of these names are `signal`; with `where`, only those it fits.
+
+    `facts` names what to remember: a fact and the property it is read from; None remembers only that it happened. `by_user` keeps whose calls
+    they were, `amount` is the property that says how often a call counts.
     """
 
     signal: str
     events: tuple[str, ...]
     active: bool = True
-    where: tuple[str, tuple[Any, ...]] | None = None
+    where: Where | None = None
     facts: tuple[tuple[str, str | None], ...] = ()
+    by_user: bool = False
+    amount: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +183,13 @@ class Mapper:
         if plain in self._ignored_events:
             return Usage(active=False, signals=(), ignored="ignored_event")
         rules = self._rules.get(plain) or self._rules.get(plain_name(name.rpartition(".")[2]), [])
-        if not any(rule.where or rule.facts for rule in rules):
-            usage = _usage(name, rules, ())
+        if not any(rule.where or rule.facts or rule.amount for rule in rules):
+            usage = _usage(name, rules, {})
             if key[0] and len(self._known) < _CACHE_NAMES:
                 self._known[key] = usage
             return usage
         values = _object(properties)
-        fitting = [rule for rule in rules if rule.where is None or values.get(rule.where[0]) in rule.where[1]]
-        facts = tuple((fact, _scalar(values.get(path)) if path else True) for rule in fitting for fact, path in rule.facts)
-        return _usage(name, fitting, facts)
+        return _usage(name, [rule for rule in rules if rule.where is None or rule.where.fits(values.get(rule.where.property))], values)
 
     def _profile_call(self, head: _Head) -> Usage:
         traits = _object(head.traits)
@@ -210,15 +224,27 @@ class Mapper:
 
 
 def _properties(rule: Rule) -> list[str]:
-    asked = [] if rule.where is None else [rule.where[0]]
-    return [*asked, *(path for _, path in rule.facts if path is not None)]
+    asked = [None if rule.where is None else rule.where.property, rule.amount, *(path for _, path in rule.facts)]
+    return [name for name in asked if name is not None]
 
 
-def _usage(name: str, rules: list[Rule], facts: tuple[tuple[str, Any], ...]) -> Usage:
+def _usage(name: str, rules: list[Rule], values: dict[str, Any]) -> Usage:
     if not rules:
         return Usage(True, (USE, FEATURE_PREFIX + _NUMBERS.sub("#", name.replace("\0", ""))[:NAME_CHARS]))
     active = any(rule.active for rule in rules)
-    return Usage(active, ((USE,) if active else ()) + tuple(rule.signal for rule in rules), facts)
+    return Usage(
+        active=active,
+        signals=((USE,) if active else ()) + tuple(rule.signal for rule in rules if rule.amount is None),
+        facts=tuple((fact, _scalar(values.get(path)) if path else True) for rule in rules for fact, path in rule.facts),
+        by_user=tuple(rule.signal for rule in rules if rule.by_user),
+        amounts=tuple((rule.signal, _whole(values.get(rule.amount))) for rule in rules if rule.amount is not None),
+    )
+
+
+def _whole(value: Any) -> int:
+    """Return an amount that counts can hold; what is none counts nothing."""
+    fine = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST
+    return int(value) if fine else 0
 
 
 def _object(raw: bytes | msgspec.Raw) -> dict[str, Any]:

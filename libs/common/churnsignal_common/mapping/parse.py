@@ -1,9 +1,10 @@
 """Pure. The text of a mapping to what it says, with every mistake at its line."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from churnsignal_common.document import Document, Path, packaged_schema, read_document, version_of
-from churnsignal_common.mapping.mapper import Ignore, MappingConfig, Rule, plain_name
+from churnsignal_common.mapping.mapper import Ignore, MappingConfig, Rule, Where, plain_name
 
 RESERVED = frozenset({"override", "outcome"})
 DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
@@ -41,6 +42,10 @@ def _refuse_reserved(document: Document) -> None:
                 path: Path = ("profile", fact, place - 1) if place else ("profile", fact)
                 raise document.error(path, f"{alias!r} is read as {other!r} already", "keep it in one place")
     for index, row in enumerate(document.value.get("signals", [])):
+        if row.get("by_user") and ":" in row["signal"]:
+            raise document.error(
+                ("signals", index, "by_user"), "the users of a feature's calls are not kept", "give the signal a plain name"
+            )
         for fact in row.get("facts", {}):
             if fact in RESERVED:
                 raise document.error(("signals", index, "facts", fact), f"{fact!r} is set by people through the API", "choose another name")
@@ -52,6 +57,12 @@ def _rule(row: dict[str, Any]) -> Rule:
         signal=row["signal"],
         events=tuple(row["events"]),
         active=row.get("active", True),
-        where=None if where is None else (where["property"], tuple(where["in"])),
+        where=None if where is None else Where(where["property"], tuple(where.get("in", ())), _small(where.get("contains", ()))),
         facts=tuple(row.get("facts", {}).items()),
+        by_user=row.get("by_user", False),
+        amount=row.get("amount"),
     )
+
+
+def _small(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part.casefold() for part in parts)

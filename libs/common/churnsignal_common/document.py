@@ -56,9 +56,12 @@ def read_document(text: str, file: str, schema: dict[str, Any]) -> Document:
     """Return the document if it is YAML that fits the schema; raises `ConfigError`."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(file, line, (), f"not YAML: {error.problem}", "mind indentation, colons and quotes on this line") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        said = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(
+            file, mark.line + 1 if mark else 1, (), f"not YAML: {said}", "mind indentation, colons and quotes on this line"
+        ) from error
     lines: dict[Path, int] = {}
     value = _plain(root, (), lines, file) if root is not None else None
     document = Document(file, value, lines)

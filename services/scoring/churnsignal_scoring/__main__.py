@@ -1,4 +1,4 @@
-"""Root. `churnsignal-scoring`: serve, migrate, check-config."""
+"""Root. `churnsignal-scoring`: serve, migrate, check-config, scorecard, mapping."""
 
 import sys
 
@@ -11,6 +11,7 @@ from churnsignal_common.runtime.settings import read_settings
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_scoring.app import MIGRATIONS, run
+from churnsignal_scoring.config_cli import mapping, scorecard
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 from churnsignal_scoring.settings import ScoringSettings
 
@@ -18,6 +19,8 @@ app = cyclopts.App(
     name="churnsignal-scoring",
     help="Keeps a health score per account and publishes risk changes.\n\nExample: churnsignal-scoring serve",
 )
+app.command(scorecard)
+app.command(mapping)
 
 
 @app.command
@@ -44,11 +47,11 @@ def check_config() -> None:
     """Read settings, mapping.yaml and scorecard.yaml, and say whether they would do. Example: churnsignal-scoring check-config."""
     settings = read_settings(ScoringSettings)
     try:
-        mapping, scorecard = load_mapping(settings.mapping), load_scorecard(settings.scorecard)
+        read, card = load_mapping(settings.mapping), load_scorecard(settings.scorecard)
     except ConfigError as error:
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
-    print(f"ok: mapping {mapping.version}, scorecard {scorecard.version}, days of {settings.day_zone}")
+    print(f"ok: mapping {read.version}, scorecard {card.version}, days of {settings.day_zone}")
 
 
 def main() -> None:

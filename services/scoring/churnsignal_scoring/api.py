@@ -27,6 +27,8 @@ from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
+from churnsignal_scoring.config_api import Room, add_configs
+from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.queries import Filters, Queries
@@ -71,6 +73,14 @@ class Inside:
     clock: Clock
     new_id: Callable[[], str]
     partitions: int
+    configs: Configs
+
+    async def engine_now(self) -> AccountEngine:
+        """Return the engine under the policy in force."""
+        policy = await self.configs.policy()
+        if policy.generation != self.engine.policy.generation:
+            self.engine.adopt(policy)
+        return self.engine
 
 
 def _key(cursor: str | None, length: int) -> list[Any] | None:
@@ -84,6 +94,7 @@ def add_api(app: FastAPI, inside: Inside) -> None:
     """Add scoring's paths to `app`."""
     _add_reads(app, inside)
     _add_commands(app, inside)
+    add_configs(app, Room(inside.configs, inside.queries, inside.load, inside.engine_now, inside.tokens, inside.clock))
     for kind in AWAY:
         app.add_exception_handler(kind, _away)
 
@@ -134,7 +145,8 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
 async def _explain(inside: Inside, account: str) -> dict[str, Any]:
     [resident] = await inside.load.residents([account])
     records = await inside.load.records_after(resident.closed_day - 1)
-    explained = inside.engine.explain(resident.state, records.get(resident.closed_day), resident.closed_day)
+    engine = await inside.engine_now()
+    explained = engine.explain(resident.state, records.get(resident.closed_day), resident.closed_day)
     verdict = explained.assessment
     return {
         "lifecycle": verdict.lifecycle,

@@ -24,26 +24,28 @@ from churnsignal_scoring.batch import Batch
 from churnsignal_scoring.brake import Brake
 from churnsignal_scoring.closes import CloseRules, Closes
 from churnsignal_scoring.conclude import Conclude
+from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.consume import Consume, Voice
 from churnsignal_scoring.dedup import Seenlog
 from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.feed import Feed, FeedRules
+from churnsignal_scoring.follow import Follow
 from churnsignal_scoring.gauges import Gauges
 from churnsignal_scoring.health.days import DayZone, open_zone
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.ownership import Ownership
-from churnsignal_scoring.policy import load_mapping, load_scorecard
+from churnsignal_scoring.policy import load_mapping, load_scorecard, read_seeds
 from churnsignal_scoring.queries import Queries
 from churnsignal_scoring.relay import Relay
 from churnsignal_scoring.residents import Residents
 from churnsignal_scoring.resolve import Links
 from churnsignal_scoring.settings import ScoringSettings
 from churnsignal_scoring.store import Store
-from churnsignal_scoring.takeover import Fixed, Takeover
+from churnsignal_scoring.takeover import Takeover
 from churnsignal_scoring.tidy import Keep, Tidy
 from churnsignal_scoring.unresolved import Parking, Unresolved
 from churnsignal_scoring.watch import Watchdog
@@ -54,6 +56,11 @@ ABOUT = "Keeps a health score per account, explains it, and publishes each chang
 
 def _new_id() -> str:
     return uuid.uuid4().hex  # noqa: TID251 a root may draw ids
+
+
+def new_engine(settings: ScoringSettings, zone: DayZone) -> AccountEngine:
+    """Return an engine that goes by the files until it has read what is in force."""
+    return AccountEngine(Mapper(load_mapping(settings.mapping)), load_scorecard(settings.scorecard), zone)
 
 
 def _effects(clock: Clock, zone: DayZone) -> Effects:
@@ -92,7 +99,8 @@ async def run(settings: ScoringSettings) -> int:
     stop, consumed = Stop(), Stop()
     stop.on_signals()
     clock, zone, brokers = open_clock(settings.clock, dev=settings.dev), open_zone(settings.day_zone), brokers_of(settings)
-    engine = AccountEngine(Mapper(load_mapping(settings.mapping)), load_scorecard(settings.scorecard), zone)
+    seeds = read_seeds(settings.mapping, settings.scorecard)
+    engine, asked = new_engine(settings, zone), new_engine(settings, zone)
     kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
     readiness = Readiness((kafka, postgres, consumer))
     metrics, memory, effects = Metrics(), _memory(settings), partial(_effects, clock, zone)
@@ -100,14 +108,15 @@ async def run(settings: ScoringSettings) -> int:
         database = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "scoring", pool=4))
         store = Store(database, Ownership(settings.instance or f"{socket.gethostname()}:{os.getpid()}"))
         feed, load, relay = Feed(brokers, _feed_rules(settings), kafka), Load(database), Relay(brokers, settings.topic_prefix, kafka)
-        doors = Doors(feed, store, load, relay)
+        configs = Configs(database, seeds.values())
+        doors = Doors(feed, store, load, relay, configs)
         conclude = Conclude(engine, memory.ledger)
         apply = Apply(engine, memory.residents, memory.ledger, conclude, settings.partitions)
         batch = Batch(doors, memory, apply, metrics, settings.partitions, effects)
         rules = CloseRules(timedelta(seconds=settings.close_grace_s), settings.close_patience_s, settings.partitions)
         tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), settings.partitions, store, load, memory)
         closes = Closes(doors, rules, memory, conclude, tidy, metrics, effects)
-        takeover = Takeover(Fixed(zone, settings.partitions), clock, store, load, memory)
+        takeover = Takeover(engine, settings.partitions, clock, doors, memory)
         brake = Brake(feed, metrics, settings.poison_brake)
         consume = Consume(doors, batch, closes, takeover, memory, Voice(postgres, consumer, metrics), brake)
         feed.before_release = consume.hand_over
@@ -115,7 +124,7 @@ async def run(settings: ScoringSettings) -> int:
 
         http = build_app("scoring", ABOUT, readiness, metrics.registry)
         tokens = Tokens(settings.tokens_file)
-        add_api(http, Inside(Queries(database), load, engine, relay, tokens, clock, _new_id, settings.partitions))
+        add_api(http, Inside(Queries(database), load, asked, relay, tokens, clock, _new_id, settings.partitions, configs))
 
         async def serve() -> None:
             async with draining(readiness):
@@ -134,6 +143,7 @@ async def run(settings: ScoringSettings) -> int:
                 "http": serve,
                 "consume": consume_then_release,
                 "relay": partial(relay.run, consumed),
+                "config files": partial(Follow(configs, clock, settings.mapping, settings.scorecard, seeds).run, stop),
                 "gauges": partial(Gauges(database, metrics, memory, feed).run, stop),
                 "watchdog": partial(watchdog.run, stop),
             },

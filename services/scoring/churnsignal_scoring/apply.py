@@ -1,6 +1,7 @@
 """Pure. Apply a micro-batch to the states in memory, and note what its transaction writes."""
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -44,7 +45,11 @@ class Apply:
         self._ledger = ledger
         self._conclude = conclude
         self._partitions = partitions
-        self.usage_of = engine.mapper.usage
+
+    @property
+    def usage_of(self) -> Callable[[Envelope], Usage]:
+        """What reads calls now; it is another one after a new mapping."""
+        return self._engine.usage
 
     def span(self, span: Span, reading: Reading, codes: list[int], effects: Effects, touched: Touched) -> None:
         """Apply the rows of one place; each ends as exactly one outcome."""

@@ -20,7 +20,7 @@ from churnsignal_scoring.feed import TOPICS, Unowned
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.outcomes import Place
-from churnsignal_scoring.ownership import Fenced
+from churnsignal_scoring.ownership import Fenced, Reconfigured
 from churnsignal_scoring.takeover import Misconfigured, Takeover
 
 log = structlog.get_logger()
@@ -175,7 +175,7 @@ class Consume:
         if isinstance(error, Fenced | Misconfigured):
             self._voice.consumer.down(str(error))
             raise error
-        if isinstance(error, Unowned):
+        if isinstance(error, Unowned | Reconfigured):
             return
         if is_away(error):
             self._voice.postgres.down(type(error).__name__)

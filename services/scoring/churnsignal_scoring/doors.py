@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.relay import Relay
@@ -16,3 +17,4 @@ class Doors:
     store: Store
     load: Load
     relay: Relay
+    configs: Configs

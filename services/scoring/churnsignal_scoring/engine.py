@@ -2,17 +2,18 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, RiskChanged
+from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, RiskChanged
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.mapping.usage import Usage
 
 from churnsignal_scoring.health import explain
 from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanation, Look, Settled, exists, forced_by, is_frozen
-from churnsignal_scoring.health.bands import Standing, is_worse, step
+from churnsignal_scoring.health.bands import Standing, is_worse, step, wanted
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.knockouts import knocked_out, opportunities, overridden
@@ -24,6 +25,23 @@ from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecyc
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
+from churnsignal_scoring.versions import Policy, fixed_policy
+
+
+class Asked(NamedTuple):
+    """The band that a scorecard asks for once the band has settled, and its score."""
+
+    band: Band
+    score: int | None
+
+
+class Preview(NamedTuple):
+    """One account under the scorecard in force and under another one."""
+
+    profile: AccountProfile
+    before: Asked
+    after: Asked
+
 
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
 
@@ -32,13 +50,19 @@ class AccountEngine:
     """Stateless besides its policy; safe to share between partitions of one process."""
 
     def __init__(self, mapper: Mapper, scorecard: Scorecard, zone: DayZone) -> None:
-        self.mapper = mapper
-        self.scorecard = scorecard
         self.zone = zone
+        self.adopt(fixed_policy(mapper, scorecard))
         self._read: list[tuple[DayRecord, dict[str, Norms]]] = []
 
+    def adopt(self, policy: Policy) -> None:
+        """Go by this policy from now on: calls by the mapping of their moment, days by the scorecard that their record names."""
+        self.policy = policy
+        self.mapper = policy.mappings[-1][1]
+        self.scorecard = policy.scorecards[-1][1]
+        self.usage = policy.reader().usage
+
     def apply(self, state: AccountState, envelope: Envelope, usage: Usage) -> None:
-        """Add one distinct call that `mapper.usage` did not ignore."""
+        """Add one distinct call that `usage` did not ignore."""
         day_of = self.zone.day_of
         state.apply(usage, envelope, day_of(envelope.occurred_at), day_of(envelope.received_at))
 
@@ -80,7 +104,7 @@ class AccountEngine:
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
         memory.trend = (*memory.trend, memory.score)[-TREND_CLOSES:]
-        for family, row in self.scorecard.reporting.items():
+        for family, row in self.card(record, day).reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
         state.segment = state.segment or look.segment
@@ -114,6 +138,20 @@ class AccountEngine:
             look.card.name,
         )
 
+    def preview(self, state: AccountState, record: DayRecord | None, as_of: int, card: Scorecard) -> Preview:
+        """Return what the account would be under another scorecard as of the end of a closed day, dwell aside; touches nothing."""
+        now, then = self._look(state, record, as_of, live=False), self._look(state, record, as_of, live=False, scorecard=card)
+        return Preview(read_profile(now.view, now.segment, now.life), self._asked(state, now), self._asked(state, then))
+
+    def _asked(self, state: AccountState, look: Look) -> Asked:
+        memory = state.memory
+        if look.life.holds or memory.frozen:
+            return Asked(memory.band, memory.score)
+        quiet, recovered = self._shape(look)
+        own = wanted(look.card.bands, memory.own, look.score, quiet=quiet)
+        stays = memory.own is Band.RED and own is not Band.GREY and not recovered
+        return Asked(look.shown(memory.own if stays else own), look.score)
+
     def partial(self, states: Iterable[AccountState], day: int) -> Partial:
         """Return the sums over one partition's accounts as of the end of `day`. Needs the account rows only (no days, users or facts)."""
         sums = Partial(day, {})
@@ -136,11 +174,12 @@ class AccountEngine:
         `sources` counts the calls of each source on `day` over all partitions (the day rows' `@source` counts); `previous` are the records
         of the 28 days before, as far as there are any.
         """
+        end = self.zone.end_of(day)
         return DayRecord(
             day=to_date(day),
             made_at=made_at,
-            scorecard=self.scorecard.version,
-            mapping=self.mapper.version,
+            scorecard=self.policy.scorecard_at(end).version,
+            mapping=self.policy.mapping_at(end).version,
             norms=merge_norms(partials, previous.get(day - 1)),
             sources=judge_sources(day, sources, previous),
             left_out=left_out,
@@ -156,14 +195,19 @@ class AccountEngine:
         self._read = [*self._read[-3:], (record, norms)]
         return norms
 
-    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool) -> Look:
+    def card(self, record: DayRecord | None, as_of: int) -> Scorecard:
+        """Return the scorecard of a day: the one that its record names."""
+        return self.policy.scorecard_at(self.zone.end_of(as_of)) if record is None else self.policy.cards[record.scorecard]
+
+    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool, scorecard: Scorecard | None = None) -> Look:
+        whole = scorecard or self.card(record, as_of)
         view = View(state, as_of, None, live=live)
-        name = segment(view, self.scorecard.segment_by)
+        name = segment(view, whole.segment_by)
         view.norms = self._norms(record).get(name)
-        if self.scorecard.calendars is not None:
-            view.calendar = self.scorecard.calendars.of(view.fact(self.scorecard.calendars.by))
+        if whole.calendars is not None:
+            view.calendar = whole.calendars.of(view.fact(whole.calendars.by))
         life = lifecycle(view)
-        card = self.scorecard.of(name, life, view.tenure) if self.scorecard.variants else self.scorecard
+        card = whole.of(name, life, view.tenure) if whole.variants else whole
         found = evaluate(view, card)
         enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
         score, forced = found.score if enough else None, knocked_out(view, card.knockouts)
@@ -184,15 +228,20 @@ class AccountEngine:
     def _move(self, state: AccountState, look: Look, cause: Cause) -> RiskChanged | None:
         memory, policy = state.memory, look.card.bands
         if not memory.frozen:
-            recovered = look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
-            low = look.score is not None and look.score < policy.red_enter
-            quiet = low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days)
+            quiet, recovered = self._shape(look)
             standing = step(policy, Standing(memory.own, memory.pending), look.score, quiet=quiet, recovered=recovered)
             memory.own, memory.pending = standing.band, standing.pending
         shown = look.shown(memory.own)
         if shown is memory.band:
             return None
         return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
+
+    def _shape(self, look: Look) -> tuple[bool, bool]:
+        """Return whether the silence has outlasted the account's own pauses, and whether its use is sustained enough to leave red."""
+        policy = look.card.bands
+        low = look.score is not None and look.score < policy.red_enter
+        quiet = low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days)
+        return quiet, look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
 
     def _better(self, look: Look, memory: BandMemory) -> Counterfactual | None:
         """Return what would help. Where a fact forces the band, no measure would."""
@@ -215,7 +264,7 @@ class AccountEngine:
             knockout=forced_by(look, memory.own, band),
             counterfactual=self._better(look, memory),
             previous_band_since=None if memory.since is None else to_date(memory.since),
-            scorecard=self.scorecard.version,
+            scorecard=look.card.version,
             day_record=None if look.record is None else look.record.day,
             as_of=at,
             last_seen=look.view.last_seen(),
@@ -240,7 +289,8 @@ class AccountEngine:
 
     def _mark(self, state: AccountState, card: Scorecard, cause: Cause) -> None:
         memory = state.memory
-        memory.mark = memory.mark or cause
+        # What explains a change best: a new version before an import or a first evaluation.
+        memory.mark = cause if cause in (Cause.SCORECARD, Cause.MAPPING) else memory.mark or cause
         memory.mark_left = card.bands.settle_closes
 
     def _settle_mark(self, state: AccountState, card: Scorecard, *, moved: bool) -> None:

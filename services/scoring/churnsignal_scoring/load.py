@@ -30,6 +30,7 @@ FACTS = "SELECT account, name, versions::text FROM facts WHERE account = ANY($1:
 
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
 SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
+NAMES = "SELECT account FROM accounts WHERE account > $1 ORDER BY account LIMIT $2"
 ROWS_OF_PARTITION = f"""-- the own rows of a partition's accounts, after a name
 SELECT {_COLUMNS} FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
 SOURCES = """-- how many calls of each source happened on a day, by the accounts of a partition
@@ -107,6 +108,13 @@ class Load:
             for start in range(0, len(accounts), CHUNK):
                 found.extend(await _residents(pg, accounts[start : start + CHUNK]))
         return found
+
+    async def residents_after(self, after: str, limit: int) -> list[Resident]:
+        """Return the next stored states by name, of all partitions."""
+        async with self._connection() as pg:
+            names = [row["account"] for row in await pg.fetch(NAMES, after, limit)]
+            found = {resident.state.account: resident for resident in await _residents(pg, names)}
+            return [found[name] for name in names if name in found]
 
     async def unclosed(self, partitions: list[int], after: str, day: int, limit: int) -> list[str]:
         async with self._connection() as pg:

@@ -7,10 +7,10 @@ from churnsignal_common.postgres.engine import RawConnection
 
 CLAIM = """-- take partitions: whoever held an older epoch can write no more
 INSERT INTO ownership AS o (partition, epoch, owner) SELECT p, 1, $2 FROM unnest($1::int[]) AS p ORDER BY p
-ON CONFLICT (partition) DO UPDATE SET epoch = o.epoch + 1, owner = $2, taken_at = now() RETURNING partition, epoch"""
+ON CONFLICT (partition) DO UPDATE SET epoch = o.epoch + 1, owner = $2, taken_at = now() RETURNING partition, epoch, config"""
 
 CHECK = """-- lock our epochs until the commit: a new owner waits for us, or we see its epoch
-SELECT partition, epoch FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE"""
+SELECT partition, epoch, config FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE"""
 
 
 class Fenced(Exception):
@@ -24,17 +24,21 @@ class Fenced(Exception):
         self.partitions = partitions
 
 
+class Reconfigured(Exception):
+    """Another mapping or scorecard was activated: what was read and evaluated by the old one must be done again by the new one."""
+
+
 class Ownership:
-    """The epochs under which this process may write."""
+    """The epochs under which this process may write, and the configuration that each partition's owner has to know."""
 
     def __init__(self, owner: str) -> None:
         self._owner = owner
-        self.epochs: dict[int, int] = {}
+        self.epochs: dict[int, tuple[int, int]] = {}
 
-    async def claim(self, pg: RawConnection, partitions: Iterable[int]) -> dict[int, int]:
-        """Return new epochs; they count once the caller's transaction has committed."""
+    async def claim(self, pg: RawConnection, partitions: Iterable[int]) -> dict[int, tuple[int, int]]:
+        """Return new epochs, each with the newest configuration; they count once the caller's transaction has committed."""
         rows = await pg.fetch(CLAIM, sorted(partitions), self._owner)
-        return {row["partition"]: row["epoch"] for row in rows}
+        return {row["partition"]: (row["epoch"], row["config"]) for row in rows}
 
     async def check(self, pg: RawConnection, partitions: Iterable[int]) -> None:
         """Raise `Fenced` unless this process still owns all `partitions`; they stay ours until the transaction ends."""
@@ -42,8 +46,14 @@ class Ownership:
         self.verify(wanted, await pg.fetch(CHECK, wanted))
 
     def verify(self, partitions: Iterable[int], rows: Iterable[Any]) -> None:
-        """Raise `Fenced` unless `rows`, read and locked in the caller's transaction, hold our epochs of all `partitions`."""
-        found = {row["partition"]: row["epoch"] for row in rows}
-        lost = [partition for partition in sorted(partitions) if found.get(partition) != self.epochs.get(partition)]
+        """Raise `Fenced` unless `rows`, read and locked in the caller's transaction, hold our epochs of all `partitions`.
+
+        Raises `Reconfigured` when they are ours, but a configuration that we have not read is in force.
+        """
+        found = {row["partition"]: (row["epoch"], row["config"]) for row in rows}
+        mine = {partition: self.epochs.get(partition, (0, 0)) for partition in sorted(partitions)}
+        lost = [partition for partition, (epoch, _) in mine.items() if found.get(partition, (-1, 0))[0] != epoch]
         if lost:
             raise Fenced(lost)
+        if any(found[partition] != known for partition, known in mine.items()):
+            raise Reconfigured

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Float, Text, cast, func, select, tuple_
+from sqlalchemy import ColumnElement, Float, Text, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.health.days import to_date
@@ -17,6 +17,12 @@ ORDERS: dict[str, ColumnElement[Any]] = {
     "score": func.coalesce(accounts.c.score, _UNSCORED),
     "arr": -_ARR,
 }
+
+
+FEATURES = """-- what is counted by the call's own name, unless a rule gives that name
+SELECT substr(c.key, 14) AS name, sum(c.value::bigint)::bigint AS calls, count(DISTINCT d.account)::bigint AS accounts
+FROM day_counts d, jsonb_each_text(d.counts) c WHERE d.day >= :first AND c.key LIKE 'feature_used:%'
+GROUP BY c.key ORDER BY calls DESC, name LIMIT :limit"""
 
 
 class Filters(NamedTuple):
@@ -67,6 +73,12 @@ class Queries:
         query = select(risk_changes.c.body).where(risk_changes.c.account == account).order_by(risk_changes.c.sequence.desc()).limit(limit)
         async with self._engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
+
+    async def features(self, first: int, limit: int) -> list[tuple[str, int, int]]:
+        """Return the features used most since the day `first`: name, calls, accounts."""
+        async with self._engine.connect() as connection:
+            rows = await connection.execute(text(FEATURES), {"first": first, "limit": limit})
+            return [(row.name, row.calls, row.accounts) for row in rows]
 
     async def unresolved(self, after: list[Any] | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 users without an account, with how many calls wait for a link."""

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
 import msgspec
-from churnsignal_common.postgres.engine import RawConnection, raw
+from churnsignal_common.postgres.engine import RawConnection, transaction
 from churnsignal_common.runtime import crash
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -19,7 +19,7 @@ crash.declare("scoring.in_transaction")
 
 PROGRESS = """-- lock our epochs until the commit (a new owner waits for us, or we see its epoch), and in the same round trip
 -- move the offsets, count what became of each record, remember the ids, and delete what Kafka has
-WITH owned AS (SELECT partition, epoch FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE),
+WITH owned AS (SELECT partition, epoch, config FROM ownership WHERE partition = ANY($1::int[]) ORDER BY partition FOR SHARE),
 moved AS (
     UPDATE positions p SET next_offset = n.next FROM unnest($2::text[], $3::int[], $4::bigint[]) AS n(topic, partition, next)
     WHERE p.topic = n.topic AND p.partition = n.partition),
@@ -31,7 +31,7 @@ remembered AS (
     INSERT INTO dedup (partition, lane, bucket, written, ids, bodies)
     SELECT p, l, b, $15, i, o FROM unnest($10::int[], $11::smallint[], $12::int[], $13::bytea[], $14::bytea[]) AS n(p, l, b, i, o)),
 published AS (DELETE FROM outbox WHERE id = ANY($16::bigint[]))
-SELECT partition, epoch FROM owned"""
+SELECT partition, epoch, config FROM owned"""
 
 JOIN_DEDUP = """-- join the small rows of one bucket into one
 WITH gone AS (DELETE FROM dedup WHERE partition = $1 AND lane = $2 AND bucket = $3 AND octet_length(ids) < 65536
@@ -118,10 +118,8 @@ class Store:
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[RawConnection]:
         """Yield an asyncpg connection in a transaction of its own."""
-        async with self._engine.connect() as connection:
-            pg = await raw(connection)
-            async with pg.transaction():
-                yield pg
+        async with transaction(self._engine) as pg:
+            yield pg
 
     async def save(self, effects: Effects) -> list[OutboxRow]:
         """Write everything in one transaction; return the outbox rows as stored. Raises `Fenced` when the partitions are not ours."""

@@ -8,13 +8,14 @@ from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.runtime import crash
 
 from churnsignal_scoring import load
+from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import OutboxRow
+from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.days import DayZone
 from churnsignal_scoring.ledger import RECORDS_KEPT, Closing, Ledger
-from churnsignal_scoring.load import CloseMark, Load
+from churnsignal_scoring.load import CloseMark
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.outcomes import Place
-from churnsignal_scoring.store import Store
 
 log = structlog.get_logger()
 crash.declare("scoring.on_assignment", "scoring.after_claim")
@@ -35,11 +36,13 @@ class Fixed:
 class Takeover:
     """The way into ownership, the same after a rebalance and after a transaction whose fate is unknown."""
 
-    def __init__(self, fixed: Fixed, clock: Clock, store: Store, reads: Load, memory: Memory) -> None:
-        self._fixed = fixed
+    def __init__(self, engine: AccountEngine, partitions: int, clock: Clock, doors: Doors, memory: Memory) -> None:
+        self._engine = engine
+        self._configs = doors.configs
+        self._fixed = Fixed(engine.zone, partitions)
         self._clock = clock
-        self._store = store
-        self._load = reads
+        self._store = doors.store
+        self._load = doors.load
         self._memory = memory
 
     async def claim(self, partitions: list[int], starts: dict[Place, int], ends: dict[Place, int]) -> list[OutboxRow]:
@@ -47,9 +50,11 @@ class Takeover:
         memory = self._memory
         memory.forget()
         crash.point("scoring.on_assignment")
+        await self._configs.seed(self._clock.now())
         first_day = self._fixed.zone.day_of(self._clock.now()) - 1
         async with self._store.transaction() as pg:
             epochs = await self._store.ownership.claim(pg, partitions)
+            policy = await self._configs.claim(pg)
             facts = {"first_day": str(first_day), "day_zone": self._fixed.zone.name, "partitions": str(self._fixed.partitions)}
             settled = await load.deployment(pg, facts)
             _check(settled, facts)
@@ -61,6 +66,7 @@ class Takeover:
         _check_positions(positions, ends)
         crash.point("scoring.after_claim")
         self._store.ownership.epochs = epochs
+        self._engine.adopt(policy)
         memory.positions.update(positions)
         memory.seen.own(stored)
         memory.resolver.parked.update(parked)

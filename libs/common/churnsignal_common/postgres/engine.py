@@ -56,3 +56,12 @@ async def raw(connection: AsyncConnection) -> "AsyncpgConnection[Any]":
     fairy = await connection.get_raw_connection()
     inner: AsyncpgConnection[Any] = fairy.driver_connection  # type: ignore[assignment] # SQLAlchemy types it as Any | None
     return inner
+
+
+@contextlib.asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[RawConnection]:
+    """Yield an asyncpg connection in a transaction of its own."""
+    async with engine.connect() as connection:
+        pg = await raw(connection)
+        async with pg.transaction():
+            yield pg

@@ -10,7 +10,16 @@ TABLES = """
 CREATE TABLE scoring.deployment (name text PRIMARY KEY, value text NOT NULL);
 
 CREATE TABLE scoring.ownership (
-    partition int PRIMARY KEY, epoch bigint NOT NULL, owner text NOT NULL, taken_at timestamptz NOT NULL DEFAULT now());
+    partition int PRIMARY KEY, epoch bigint NOT NULL, owner text NOT NULL, config bigint NOT NULL DEFAULT 0,
+    taken_at timestamptz NOT NULL DEFAULT now());
+
+-- Texts of mapping and scorecard, never changed: history names them by version. `activations` say which counts since when.
+CREATE TABLE scoring.configs (
+    kind text NOT NULL CHECK (kind IN ('mapping', 'scorecard')), version text NOT NULL, text text NOT NULL, author text NOT NULL,
+    created_at timestamptz NOT NULL, PRIMARY KEY (kind, version));
+CREATE TABLE scoring.activations (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, kind text NOT NULL CHECK (kind IN ('mapping', 'scorecard', 'shadow')), version text,
+    effective_from timestamptz NOT NULL, author text NOT NULL, activated_at timestamptz NOT NULL);
 
 CREATE TABLE scoring.positions (
     topic text NOT NULL, partition int NOT NULL, first_offset bigint NOT NULL, next_offset bigint NOT NULL, PRIMARY KEY (topic, partition));

@@ -77,6 +77,7 @@ class Stack:
             "KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
             "CHURNSIGNAL_TOPIC_PREFIX": prefix,
             "CHURNSIGNAL_PARTITIONS": "8",
+            "CHURNSIGNAL_DRAIN_S": "0",
             "CHURNSIGNAL_PORT_BASE": str(free_port_base()),
             "CHURNSIGNAL_HOST": "127.0.0.1",
             "CHURNSIGNAL_ENV": "dev",

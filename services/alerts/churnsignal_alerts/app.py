@@ -159,7 +159,7 @@ async def run(settings: AlertsSettings) -> int:
             finally:
                 await stop_client(kafka)
 
-        await stack.enter_async_context(draining(readiness))
+        await stack.enter_async_context(draining(readiness, stop))
         return await run_until_stopped(
             stop,
             {

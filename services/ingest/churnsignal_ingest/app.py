@@ -37,6 +37,8 @@ from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+# After the drain: the requests in flight, and the flush to Kafka.
+STOP_S = 20.0
 ABOUT = "Takes usage events from Segment and RudderStack SDKs and as CloudEvents; a 200 says that Kafka has them."
 
 
@@ -96,8 +98,9 @@ async def run(settings: IngestSettings) -> int:
             try:
                 await _tried(stop, kafka, postgres)
                 spare_the_collector()
-                async with draining(readiness):
-                    await serve_http(app, settings.host, settings.port("ingest"), stop, protocol=GuardedProtocol)
+                async with draining(readiness, stop):
+                    port, notice_s = settings.port("ingest"), settings.drain_s
+                    await serve_http(app, settings.host, port, stop, protocol=GuardedProtocol, notice_s=notice_s)
             finally:
                 drained.set()
 
@@ -107,6 +110,7 @@ async def run(settings: IngestSettings) -> int:
             {
                 "http": serve,
                 "kafka": partial(keep_linked, producer, coalescer, gate, drained),
-                "keys": partial(directory.run, stop),
+                "keys": partial(directory.run, drained),
             },
+            grace_s=settings.drain_s + STOP_S,
         )

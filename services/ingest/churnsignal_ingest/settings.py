@@ -27,6 +27,14 @@ class IngestSettings(ServiceSettings):
         default=100_000, gt=0, alias="CHURNSIGNAL_SOURCE_BURST", description="Events that a source may send at once, unless it has its own."
     )
 
+    drain_s: float = Field(
+        default=5.0,
+        ge=0,
+        le=60,
+        alias="CHURNSIGNAL_DRAIN_S",
+        description="Seconds after SIGTERM in which calls are still taken while /readyz says `draining`: longer than two looks of your load balancer.",
+    )
+
     @field_validator("signing_keys")
     @classmethod
     def _are_long(cls, value: SecretStr) -> SecretStr:

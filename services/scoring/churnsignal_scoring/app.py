@@ -127,7 +127,7 @@ async def run(settings: ScoringSettings) -> int:
         add_api(http, Inside(Queries(database), load, asked, relay, tokens, clock, _new_id, settings.partitions, configs))
 
         async def serve() -> None:
-            async with draining(readiness):
+            async with draining(readiness, stop):
                 await serve_http(http, settings.host, settings.port("scoring"), stop)
 
         async def consume_then_release() -> None:

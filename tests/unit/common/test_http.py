@@ -1,13 +1,16 @@
 """What every service's HTTP side shares."""
 
+import asyncio
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx2
 import pytest
 from churnsignal_common.runtime.health import Dependency, Readiness
-from churnsignal_common.runtime.http import build_app, may
+from churnsignal_common.runtime.http import build_app, may, serve_http
+from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens, hash_token
+from churnsignal_devstack.ports import free_port
 from fastapi import Depends, FastAPI, HTTPException
 from prometheus_client import CollectorRegistry, Counter
 
@@ -98,3 +101,68 @@ async def test_an_unknown_path_is_a_problem_too_and_never_a_redirect() -> None:
 
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
+
+
+class _Slow:
+    """An application that answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.go = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, _scope: Any, _receive: Any, send: Any) -> None:
+        self.asked.set()
+        await self.go.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+
+async def test_after_notice_new_requests_are_taken_and_each_is_its_connections_last() -> None:
+    stop, app, port = Stop(), _Slow(), free_port()
+    app.go.set()
+    serving = asyncio.create_task(serve_http(app, "127.0.0.1", port, stop, notice_s=0.5))
+    await _listening(port)
+
+    before = await _ask(port)
+    stop.set()
+    await asyncio.sleep(0)  # let the server hear of it
+    after = await _ask(port)
+    await serving
+
+    assert (b"connection: close" in before.lower(), b"connection: close" in after.lower()) == (False, True)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_a_request_that_was_begun_is_answered_after_stop() -> None:
+    stop, app, port = Stop(), _Slow(), free_port()
+    serving = asyncio.create_task(serve_http(app, "127.0.0.1", port, stop))
+    await _listening(port)
+
+    begun = asyncio.create_task(_ask(port))
+    await app.asked.wait()
+    stop.set()
+    app.go.set()
+    await serving
+
+    assert (await begun).startswith(b"HTTP/1.1 200")
+
+
+async def _listening(port: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                await asyncio.sleep(0.01)  # the server is another task
+            else:
+                writer.close()
+                return
+
+
+async def _ask(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    try:
+        return await reader.readuntil(b"ok")
+    finally:
+        writer.close()

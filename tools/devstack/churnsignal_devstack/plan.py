@@ -53,6 +53,7 @@ def told(ports: Ports, smtp_port: int, tokens_file: Path, secrets: Secrets, envi
         "CHURNSIGNAL_ENV": "dev",
         "CHURNSIGNAL_HOST": "127.0.0.1",
         "CHURNSIGNAL_PARTITIONS": "8",
+        "CHURNSIGNAL_DRAIN_S": "0",
         "CHURNSIGNAL_SIGNING_KEYS": secrets.signing_key,
         "CHURNSIGNAL_TOKENS_FILE": str(tokens_file),
         "CHURNSIGNAL_PUBLIC_URL": ports.url("alerts"),

@@ -19,6 +19,8 @@ from churnsignal_common.runtime.paging import BadCursor, decode_cursor
 from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 
+GRACE_S = 10
+_GOODBYE = (b"connection", b"close")
 _bearer = HTTPBearer(auto_error=False, description="A token from CHURNSIGNAL_TOKENS_FILE")
 
 
@@ -108,19 +110,29 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Any:
         yield
 
+    def say_goodbye(self) -> None:
+        """End each connection with its next answer, so that none is idle when we close: a client may be about to use it."""
+        # The answers of now, and those after the server has renewed its headers, as it does each second.
+        self.config.encoded_headers = [*self.config.encoded_headers, _GOODBYE]
+        self.server_state.default_headers = [*self.server_state.default_headers, _GOODBYE]
 
-async def serve_http(
-    app: Any, host: str, port: int, stop: Stop, *, grace_s: int = 10, backlog: int = 2048, protocol: type[Any] | None = None
-) -> None:
-    """Serve until `stop`, then finish the requests in flight within `grace_s` seconds. `protocol` replaces the safe h11."""
+
+async def serve_http(app: Any, host: str, port: int, stop: Stop, *, protocol: type[Any] | None = None, notice_s: float = 0) -> None:
+    """Serve until `stop`, then finish the requests in flight. `protocol` replaces the safe h11.
+
+    For `notice_s` seconds more new requests are taken too, each the last one of its connection: until balancers have seen that we leave.
+    """
     config = uvicorn.Config(
         app, host=host, port=port, http=protocol or "h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
-        timeout_graceful_shutdown=grace_s, timeout_keep_alive=75, backlog=backlog,
+        timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=75, backlog=2048,
     )  # fmt: skip
     server = _Server(config)
 
     async def ask_to_stop() -> None:
         await stop.wait()
+        if notice_s:
+            server.say_goodbye()
+            await Stop().wait(notice_s)
         server.should_exit = True
 
     watcher = asyncio.create_task(ask_to_stop(), name="http-stop")
@@ -133,10 +145,17 @@ async def serve_http(
 
 
 @contextlib.asynccontextmanager
-async def draining(readiness: Readiness) -> AsyncIterator[None]:
-    """Mark the service as started inside, and as draining on the way out."""
+async def draining(readiness: Readiness, stop: Stop) -> AsyncIterator[None]:
+    """Mark the service as started inside, and as draining from `stop` on."""
+
+    async def leave() -> None:
+        await stop.wait()
+        readiness.draining = True
+
     readiness.starting = False
+    leaving = asyncio.create_task(leave(), name="leave")
     try:
         yield
     finally:
+        leaving.cancel()
         readiness.draining = True

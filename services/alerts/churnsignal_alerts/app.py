@@ -91,7 +91,7 @@ async def join(kafka: AIOKafkaConsumer, brokers: Dependency, stop: Stop) -> bool
 
 
 async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, clock: Clock, patience_s: float) -> None:
-    """Every second: do what is due by itself, give up gaps, refresh the gauges."""
+    """Every second: do what is due by itself, move what somebody on leave has, give up gaps, refresh the gauges."""
     turn = 0
     while not await stop.wait(_HOUSEKEEPING_S):
         turn += 1
@@ -100,6 +100,7 @@ async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader,
                 continue
             consumer.postgres.up()
             if turn % _GAP_EVERY_S == 0:
+                await desk.move_away()
                 await consumer.probe()
                 await consumer.release_overdue(patience_s)
                 await refresh(reader, clock.now())

@@ -8,9 +8,10 @@ from churnsignal_common.contracts.risk import AccountProfile, risk_decoder
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from churnsignal_alerts import sequences, store
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Setup, plan_change, plan_moved
+from churnsignal_alerts.plan import Scene, Setup, plan_change, plan_moved
 from churnsignal_alerts.sequences import Held
 
 log = structlog.get_logger()
@@ -40,11 +41,14 @@ async def book_arranged(connection: AsyncConnection, arranged: Arranged, setup: 
     """Decide and write each change that is ready."""
     accounts = sorted({one.account for one in arranged.ready})
     newest = await store.lock_accounts(connection, accounts) if accounts else {}
+    red = set(await store.red_among(connection, {one.change.account.parent for one in arranged.ready} - {None}))
     for one in arranged.ready:
-        plans, verdicts = plan_change(one.change, newest[one.account], setup, now)
+        plans, verdicts = plan_change(one.change, newest[one.account], Scene(setup, now, frozenset(red)))
         for plan in plans:
             await store.save_plan(connection, plan, now, one.recorded_ms)
             newest[one.account][plan.episode.kind] = plan.episode
+            if plan.episode.kind is Kind.RISK:
+                (red.add if plan.episode.active else red.discard)(one.account)
         for verdict in verdicts:
             VERDICTS.labels(verdict.name.lower()).inc()
     await store.save_profiles(connection, {one.account: one.change.account for one in arranged.ready}.values())
@@ -55,8 +59,9 @@ async def book_profiles(connection: AsyncConnection, found: Sequence[AccountProf
     """Keep the profiles; an active episode of an account with a new owner moves to whoever looks after it now."""
     latest = {profile.account: profile for profile in found}
     await store.save_profiles(connection, latest.values())
+    red = frozenset(await store.red_among(connection, {profile.parent for profile in found} - {None}))
     for account, episodes in (await store.lock_accounts(connection, sorted(latest))).items():
         for episode in episodes.values():
-            plan = plan_moved(episode, latest[account], setup, now)
+            plan = plan_moved(episode, latest[account], Scene(setup, now, red))
             if plan is not None:
                 await store.save_plan(connection, plan, now)

@@ -1,24 +1,28 @@
 """Flow. The one way in for whatever a person or the time does with an episode: locked, decided, written in one transaction."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
 import structlog
 from churnsignal_common.clock import Clock
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
 from churnsignal_alerts.episodes import Contact, Episode
 from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, STEPS
+from churnsignal_alerts.mute import Silence
 from churnsignal_alerts.people import People
-from churnsignal_alerts.plan import default_snooze, plan_command, plan_contact, plan_due
+from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_contact, plan_due, plan_silenced
+from churnsignal_alerts.route import absent
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
 
 # In one transaction: many enough to keep up after an outage, few enough to be short.
 _AT_ONCE = 200
+Find = Callable[[AsyncConnection, datetime], Awaitable[list[str]]]
 
 
 class Desk:
@@ -63,22 +67,67 @@ class Desk:
 
     async def take_due(self) -> bool:
         """Do what is due by itself: snoozes that end, reminders, the next in line. Return whether more may be due."""
+        return await self._each(lambda connection, now: store.due_episodes(connection, now, _AT_ONCE), plan_due)
+
+    async def move_away(self) -> bool:
+        """Move the episodes of who is on leave, and back of who has returned. Return whether more may have to move."""
+        setup, now = await self._people.setup(), self._clock.now()
+        gone, here = absent(setup.directory, setup.policy, now)
+        return await self._each(lambda connection, _: store.misplaced(connection, gone, here, _AT_ONCE), plan_away)
+
+    async def move_from(self, csm: str) -> None:
+        """Move the episodes of a CSM who is not in the directory any more."""
+        while await self._each(lambda connection, _: store.misplaced(connection, [csm], [], _AT_ONCE), plan_away):
+            continue
+
+    async def _each(self, find: Find, decide: Callable[[Episode, Scene], Plan | None]) -> bool:
+        """Decide about each episode found, locked; return whether something changed and there may be more."""
         setup, now = await self._people.setup(), self._clock.now()
         done = []
         async with self._engine.begin() as connection:
-            due = await store.due_episodes(connection, now, _AT_ONCE)
-            for ident in due:
+            found = await find(connection, now)
+            for ident in found:
                 episode = await store.lock_episode(connection, ident)
-                plan = plan_due(episode, setup, now) if episode else None
+                if episode is None:
+                    continue
+                red = await store.red_among(connection, {episode.change.account.parent} - {None})
+                plan = decide(episode, Scene(setup, now, frozenset(red)))
                 if plan is not None:
                     await store.save_plan(connection, plan, now)
-                    done += [entry.what for entry in plan.entries]
+                    done.append(plan.entries[0].what if plan.entries else "waits")
         for what in done:
             STEPS.labels(what).inc()
         if done:
             log.info("steps_taken", count=len(done))
             self._wake.set()
-        return len(due) == _AT_ONCE
+        return bool(done) and len(found) == _AT_ONCE
+
+    async def silence(self, wanted: Silence) -> tuple[Silence, list[Episode]]:
+        """Silence what fits: nothing about it is told until the end. Return it with the episodes that it covers now."""
+        now = self._clock.now()
+        made = await self._people.put_silence(wanted)
+        covered = await self.covered(made)
+        for one in covered:
+            async with self._engine.begin() as connection:
+                episode = await store.lock_episode(connection, one.id)
+                plan = plan_silenced(episode, made, now) if episode else None
+                if plan is not None:
+                    await store.save_plan(connection, plan, now)
+        log.info("silenced", silence=made.id, episodes=len(covered))
+        return made, covered
+
+    async def covered(self, silence: Silence) -> list[Episode]:
+        """Return the active episodes that a silence fits."""
+        return [e for e in await store.active_episodes(self._engine) if silence.matcher.fits(e.kind, e.change.account)]
+
+    async def end_silence(self, ident: int) -> bool:
+        """End a silence now: what it covered is looked at again at once. Return whether there was one to end."""
+        now = self._clock.now()
+        if not await self._people.end_silence(ident, now):
+            return False
+        async with self._engine.begin() as connection:
+            await store.unmute(connection, f"silence:{ident}", now)
+        return True
 
 
 def _tomorrow(until: datetime) -> datetime:

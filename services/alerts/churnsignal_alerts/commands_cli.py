@@ -15,8 +15,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from churnsignal_alerts.api.models import CsmIn
 from churnsignal_alerts.app import routing_text
 from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.explain import explain
 from churnsignal_alerts.people import People
+from churnsignal_alerts.plan import Scene
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.settings import AlertsSettings
 
@@ -75,18 +77,20 @@ async def explain_route(settings: AlertsSettings, account: str, *, as_json: bool
     """Print who would be told about an account; return the exit code."""
     try:
         async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
-            known = await Reader(engine).profile(account)
+            known = await Reader(engine).profile(account) or AccountProfile(account=account)
+            red = await Reader(engine).red(known)
             setup = await People(engine, *routing_text(settings), _configured(settings)).setup()
     except (SQLAlchemyError, OSError) as error:
         return _away(error)
-    if known is None:
+    if known.updated_at is None:
         print(f"{account}: not known yet (no profile on accounts.v1); routed as an account without owner", file=sys.stderr)
-    told = explain(known or AccountProfile(account=account), setup, open_clock(settings.clock, dev=settings.dev).now())
+    told = explain(known, Kind.RISK, Scene(setup, open_clock(settings.clock, dev=settings.dev).now(), red))
     if as_json:
         print(jsonlib.dumps(told))
         return 0
     ways = ", ".join(f"{way['channel']} {way['address']}" for way in told["ways"])
-    print(f"{told['name']} ({told['recipient']}) by {ways} at {told['told_at']}\n  because {told['why']}")
+    when = f"not now: {told['muted']}" if told["muted"] else f"at {told['told_at']}"
+    print(f"{told['name']} ({told['recipient']}) by {ways} {when}\n  because {told['why']}")
     for step in told["steps"]:
         print(f"  {'->' if step['taken'] else '  '} {step['rule']} {step['who']}: {step['why']}")
     return 0

@@ -1,26 +1,36 @@
 """Flow. Who would be told about an account, when, by which channel, and why: asked by people, answered by the same rules."""
 
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from churnsignal_common.contracts.risk import AccountProfile
 
-from churnsignal_alerts.plan import Setup
-from churnsignal_alerts.route import due, route
+from churnsignal_alerts.episodes import Kind
+from churnsignal_alerts.mute import mute
+from churnsignal_alerts.plan import Scene
+from churnsignal_alerts.route import due, is_urgent, place, route
 
 
-def explain(profile: AccountProfile, setup: Setup, now: datetime) -> dict[str, Any]:
-    """Return the route of an alert that would be raised at `now`."""
-    routed = route(profile, setup.directory, setup.policy, setup.channels, now)
+def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]:
+    """Return the route of an alert that would be raised now: who, by which channel, when, why; or what would keep it from being told."""
+    setup, now = scene.setup, scene.now
+    pool = setup.policy.kind_pools.get(kind)
+    usual = place(pool, setup.policy, setup.channels) if pool else None
+    routed = usual or route(profile, setup.directory, setup.policy, setup.channels, now)
+    quiet = mute(kind, profile, setup.silences, scene.red, now)
+    urgent = is_urgent(profile, None, now.date(), setup.policy)
     who = routed.recipient
     return {
         "account": profile.account,
+        "kind": kind.value,
         "at": now.isoformat(),
         "recipient": who.id,
         "name": who.name,
         "ways": [{"channel": channel.value, "address": address} for channel, address in who.ways],
-        "told_at": due(who, now, urgent=False).astimezone(who.zone).isoformat(),
+        "told_at": due(who, now, urgent=urgent).astimezone(who.zone).isoformat(),
+        "urgent": urgent,
+        "on": kind in setup.policy.rules.kinds,
+        "muted": quiet.why if quiet else None,
         "locale": who.locale.value,
         "why": routed.why,
         "steps": [{"rule": step.rule, "who": step.who, "taken": step.taken, "why": step.why} for step in routed.steps],

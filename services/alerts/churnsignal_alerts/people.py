@@ -1,26 +1,31 @@
 """Door. CSMs and the routing document in Postgres, kept in memory as one setup that is read again when either changed."""
 
+from dataclasses import asdict, replace
 from datetime import datetime
 from time import monotonic
 from typing import Any
 
 from churnsignal_common.catalog.locales import Locale
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts.directory import Channel, Csm, directory_of
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import parse_hours, write_hours
+from churnsignal_alerts.mute import Matcher, Silence
 from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy_file import parse_policy
-from churnsignal_alerts.tables import csms, routing
+from churnsignal_alerts.tables import csms, routing, silences
 from churnsignal_alerts.trouble import forgive
 
 _FRESH_S = 1.0
+# Those that end last; nobody has more in force.
+_SILENCES = 2_000
 # Changes with every write to either table, in any replica.
 STAMP = text(
-    "SELECT (SELECT coalesce(max(version), 0) FROM alerts.routing) AS routing, count(*) AS people, coalesce(sum(xmin::text::bigint), 0) AS stamp "
-    "FROM alerts.csms"
+    "SELECT (SELECT coalesce(max(version), 0) FROM alerts.routing) AS routing, count(*) AS people, coalesce(sum(xmin::text::bigint), 0) AS stamp, "
+    "(SELECT count(*) + coalesce(sum(xmin::text::bigint), 0) FROM alerts.silences) AS silences FROM alerts.csms"
 )
 
 
@@ -42,6 +47,12 @@ def row_of(csm: Csm) -> dict[str, Any]:
         "hours": hours, "workdays": workdays, "channels": [str(c) for c in csm.channels], "manager": csm.manager, "delegate": csm.delegate,
         "away_from": csm.away_from, "away_until": csm.away_until, "active": csm.active,
     }  # fmt: skip
+
+
+def silence_of(row: Any) -> Silence:
+    """Return the silence of a row."""
+    matcher = Matcher(row["account"], row["segment"], row["owner"], Kind(row["kind"]) if row["kind"] else None)
+    return Silence(row["id"], matcher, row["author"], row["reason"], row["made_at"], row["ends_at"])
 
 
 class People:
@@ -67,7 +78,9 @@ class People:
                 rows = (await connection.execute(select(csms))).mappings().all()
                 document = (await connection.execute(select(routing).order_by(routing.c.version.desc()).limit(1))).mappings().first()
                 policy = parse_policy(*((document["document"], "stored routing") if document else (self._shipped, self._file)))
-                self._setup = Setup(directory_of(csm_of(row) for row in rows), policy, self._channels)
+                quiet = (await connection.execute(select(silences).order_by(silences.c.ends_at.desc()).limit(_SILENCES))).mappings().all()
+                found = tuple(silence_of(row) for row in quiet)
+                self._setup = Setup(directory_of(csm_of(row) for row in rows), policy, self._channels, found)
                 self._stamp = stamp
         self._read_s = monotonic()
 
@@ -99,6 +112,23 @@ class People:
         if row is None:
             return {"version": 0, "author": self._file, "at": None, "document": self._shipped}
         return dict(row)
+
+    async def put_silence(self, wanted: Silence) -> Silence:
+        """Store a silence; return it with its id."""
+        row = asdict(wanted)
+        values = row.pop("matcher") | {name: row[name] for name in ("author", "reason", "made_at", "ends_at")}
+        async with self._engine.begin() as connection:
+            ident = (await connection.execute(insert(silences).values(values).returning(silences.c.id))).scalar_one()
+        await self._refresh()
+        return replace(wanted, id=ident)
+
+    async def end_silence(self, ident: int, now: datetime) -> bool:
+        """End a silence that is in force; it stays on record."""
+        ended = update(silences).where(silences.c.id == ident, silences.c.ends_at > now).values(ends_at=now).returning(silences.c.id)
+        async with self._engine.begin() as connection:
+            found = (await connection.execute(ended)).first()
+        await self._refresh()
+        return found is not None
 
     async def put_routing(self, document: str, author: str, now: datetime) -> None:
         """Store a new version; raises BadPolicy with every problem."""

@@ -12,8 +12,23 @@ from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide
 from churnsignal_alerts.directory import Channel, Directory
 from churnsignal_alerts.episodes import Contact, Entry, Episode, Kind, NoticeKind, State, Task
+from churnsignal_alerts.mute import Mute, Silence, mute, of_silence
 from churnsignal_alerts.policy import Policy, Target
-from churnsignal_alerts.route import Recipient, Routed, assigned, due, due_day, is_urgent, later, route, shared, superior
+from churnsignal_alerts.route import (
+    Recipient,
+    Routed,
+    addressee,
+    assigned,
+    back_at,
+    due,
+    due_day,
+    is_urgent,
+    later,
+    place,
+    route,
+    shared,
+    superior,
+)
 
 _SYSTEM = "churnsignal"
 # Only news may be urgent: what was told before waits for working hours.
@@ -27,6 +42,19 @@ class Setup:
     directory: Directory
     policy: Policy
     channels: frozenset[Channel]
+    silences: tuple[Silence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """When something is decided, by which setup, and which accounts among those it may depend on are red themselves."""
+
+    setup: Setup
+    now: datetime
+    red: frozenset[str] = frozenset()
+
+    def mute(self, episode: Episode) -> Mute | None:
+        return mute(episode.kind, episode.change.account, self.setup.silences, self.red, self.now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,34 +83,53 @@ class Plan:
     edit: bool = False
 
 
-def plan_change(change: RiskChanged, newest: Mapping[Kind, Episode], setup: Setup, now: datetime) -> tuple[list[Plan], list[Verdict]]:
+def plan_change(change: RiskChanged, newest: Mapping[Kind, Episode], scene: Scene) -> tuple[list[Plan], list[Verdict]]:
     """Return a plan for each kind of episode that the change concerns, and every verdict for the metric."""
-    plans, verdicts = [], []
+    plans, verdicts, rules = [], [], scene.setup.policy.rules
     for kind in Kind:
         episode = newest.get(kind)
-        verdict = decide(kind, episode, change, now, setup.policy.rules)
+        verdict = decide(kind, episode, change, scene.now, rules)
         verdicts.append(verdict)
-        after = apply(verdict, kind, episode, change, setup.policy.rules.flap_window)
+        after = apply(verdict, kind, episode, change, rules.flap_window)
         if after is not None:
-            plans.append(_tell(verdict, after, setup, now))
+            plans.append(_tell(verdict, after, scene))
     return plans, verdicts
 
 
-def _tell(verdict: Verdict, episode: Episode, setup: Setup, now: datetime) -> Plan:
+def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
+    setup, now, kind = scene.setup, scene.now, NOTICES.get(verdict)
     routed = _routed(episode, setup, now)
-    if verdict is not Verdict.HOLD_OPEN:
-        episode = replace(episode, csm=routed.recipient.id)
     entry = Entry(episode.id, now, _what(verdict, episode), _SYSTEM, verdict.value)
-    kind = NOTICES.get(verdict)
     if verdict is Verdict.HOLD_OPEN:
         return Plan(episode, (entry,))
+    episode = replace(episode, csm=routed.recipient.id, stands_for=routed.stands_for)
     when = now if kind is None else _due(kind, episode, routed, setup, now)
     if episode.active:
         tasks = episode.tasks if verdict is Verdict.TELL_WORSE else _tasks(episode, routed.recipient, setup.policy, now)
-        episode = replace(episode, tasks=tasks, next_at=next_due(episode, routed.recipient, setup.policy, when))
+        episode = replace(episode, tasks=tasks, muted="", next_at=next_due(episode, routed.recipient, setup.policy, when))
+        if quiet := scene.mute(episode):
+            return _muted(episode, quiet, entry, now)
+    elif episode.muted and not episode.told:
+        # What nobody was to hear of ends without a word.
+        return Plan(replace(episode, muted=""), (entry,), cancel=True)
     number = _round(now) if verdict is Verdict.TELL_WORSE else episode.flips
     notices = _notices(episode, kind, number, verdict.value, routed, when) if kind else ()
     return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active)
+
+
+def _muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
+    """Return an episode that is not told for now; the timeline says why, once."""
+    entries = [entry] if entry else []
+    if episode.muted != quiet.by:
+        entries.append(Entry(episode.id, now, "muted", _SYSTEM, quiet.why))
+    return Plan(replace(episode, muted=quiet.by, next_at=quiet.until), tuple(entries), cancel=True)
+
+
+def plan_silenced(episode: Episode, silence: Silence, now: datetime) -> Plan | None:
+    """Return what a new silence means for an episode that it fits: what waits to be told is void. None: nothing."""
+    if episode.state is not State.OPEN or not silence.matcher.fits(episode.kind, episode.change.account):
+        return None
+    return _muted(episode, of_silence(silence), None, now)
 
 
 def _tasks(episode: Episode, who: Recipient, policy: Policy, now: datetime) -> tuple[Task, ...]:
@@ -117,7 +164,9 @@ def _what(verdict: Verdict, episode: Episode) -> str:
 
 
 def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
-    """Return who hears of the episode: whoever heard of it before, while the account has the same owner or a person chose them."""
+    """Return who hears of the episode: the pool of its kind, or whoever heard of it before, while the account has the same owner or a person chose them."""
+    if pool := setup.policy.kind_pools.get(episode.kind):
+        return place(pool, setup.policy, setup.channels)
     same = episode.pinned or episode.change.account.owner == episode.fall.account.owner
     if episode.csm and same:
         chosen = assigned(episode.csm, setup.directory, setup.policy, setup.channels, now)
@@ -129,7 +178,11 @@ def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
 def _due(kind: NoticeKind, episode: Episode, routed: Routed, setup: Setup, now: datetime) -> datetime:
     if not kind.alone:
         return due(routed.recipient, now + setup.policy.settle, urgent=False)
-    return due(routed.recipient, now, urgent=kind in _FIRST and is_urgent(episode.change, setup.policy))
+    return due(routed.recipient, now, urgent=kind in _FIRST and _urgent(episode.change, setup.policy))
+
+
+def _urgent(change: RiskChanged, policy: Policy) -> bool:
+    return is_urgent(change.account, change.knockout, change.as_of.date(), policy)
 
 
 def _notices(episode: Episode, kind: NoticeKind, number: int, verdict: str, routed: Routed, due_at: datetime) -> tuple[Notice, ...]:
@@ -150,7 +203,9 @@ def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime
     since = now
     if command.act is Act.REASSIGN:
         since = due(routed.recipient, now, urgent=False)
-        notices = _notices(after, NoticeKind.MOVED, _round(now), f"reassigned by {command.by}", routed, since)
+        why = f"reassigned by {command.by}"
+        notices = _notices(after, NoticeKind.MOVED, _round(now), why, routed, since)
+        notices += _farewell(after, episode.csm, why, setup, now)
     after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, since))
     quiet = command.act in (Act.NOTE, Act.FEEDBACK, Act.TASK)
     return Plan(after, (entry,), notices, cancel=not quiet, edit=not quiet), answer
@@ -165,49 +220,61 @@ def plan_contact(episode: Episode, contact: Contact, setup: Setup, now: datetime
     return Plan(after, (Entry(episode.id, now, "contact", contact.person, why),))
 
 
-def plan_due(episode: Episode, setup: Setup, now: datetime) -> Plan | None:
+def plan_due(episode: Episode, scene: Scene) -> Plan | None:
     """Return what happens by itself now: a snooze wakes, what nothing came of is open again, the next in line is told. None: it is not time."""
+    setup, now = scene.setup, scene.now
     if episode.next_at is None or now < episode.next_at:
         return None
     same = _routed(episode, setup, now)
     match episode.state:
         case State.SNOOZED:
             woken = replace(episode, state=State.OPEN, until=None, worse_only=False, rung=0)
-            return _step(woken, "woke", "the snooze is over", NoticeKind.REMINDER, same, setup, now)
+            return _step(woken, "woke", "the snooze is over", NoticeKind.REMINDER, same, scene)
         case State.ACKNOWLEDGED:
             again = replace(episode, state=State.OPEN, rung=0)
-            return _step(again, "unacknowledged", "nothing has happened since", NoticeKind.NUDGE, same, setup, now)
+            return _step(again, "unacknowledged", "nothing has happened since", NoticeKind.NUDGE, same, scene)
         case State.OPEN:
-            return _escalate(episode, same, setup, now)
+            return _escalate(episode, same, scene)
         case State.RECOVERED | State.CLOSED:
             return Plan(replace(episode, next_at=None), ())
         case _:
             assert_never(episode.state)
 
 
-def _escalate(episode: Episode, same: Routed, setup: Setup, now: datetime) -> Plan:
+def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
+    setup, now = scene.setup, scene.now
+    if quiet := scene.mute(episode):
+        return _muted(episode, quiet, None, now)
+    if episode.muted and not episode.told:
+        return _step(episode, "told", "no longer muted", NoticeKind.SUMMARY, same, scene)
+    if episode.muted:
+        after = replace(episode, muted="")
+        return Plan(replace(after, next_at=next_due(after, same.recipient, setup.policy, now)), ())
     if episode.rung >= len(setup.policy.follow_up.rungs):
         return Plan(replace(episode, next_at=None), ())
     target, profile = setup.policy.follow_up.rungs[episode.rung].to, episode.change.account
     up = replace(episode, rung=episode.rung + 1)
     match target:
         case Target.OWNER:
-            return _step(up, "reminded", "nobody has acted", NoticeKind.NUDGE, same, setup, now)
+            return _step(up, "reminded", "nobody has acted", NoticeKind.NUDGE, same, scene)
         case Target.MANAGER:
             routed = superior(profile, episode.csm, setup.directory, setup.policy, setup.channels, now)
         case Target.POOL:
             routed = shared(profile, setup.policy, setup.channels)
         case _:
             assert_never(target)
-    return _step(up, "escalated", f"nobody has acted; {routed.why}", NoticeKind.ESCALATED, routed, setup, now)
+    return _step(up, "escalated", f"nobody has acted; {routed.why}", NoticeKind.ESCALATED, routed, scene)
 
 
-def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Routed, setup: Setup, now: datetime) -> Plan:
+def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Routed, scene: Scene) -> Plan:
     """Return a step taken by time: `routed` is told, and their working time runs until the next."""
-    when = _due(kind, episode, routed, setup, now)
-    after = replace(episode, next_at=next_due(episode, routed.recipient, setup.policy, when))
-    notices = _notices(after, kind, _round(now), why, routed, when)
-    return Plan(after, (Entry(episode.id, now, what, _SYSTEM, why),), notices, edit=what != "escalated")
+    entry = Entry(episode.id, scene.now, what, _SYSTEM, why)
+    if quiet := scene.mute(episode):
+        return _muted(episode, quiet, entry, scene.now)
+    when = _due(kind, episode, routed, scene.setup, scene.now)
+    after = replace(episode, muted="", next_at=next_due(episode, routed.recipient, scene.setup.policy, when))
+    notices = _notices(after, kind, _round(scene.now), why, routed, when)
+    return Plan(after, (entry,), notices, edit=kind is not NoticeKind.ESCALATED)
 
 
 def _detail(command: Command) -> str:
@@ -221,21 +288,66 @@ def _round(now: datetime) -> int:
     return int(now.timestamp() * 1000)
 
 
-def plan_moved(episode: Episode, profile: AccountProfile, setup: Setup, now: datetime) -> Plan | None:
-    """Return what a new owner of the account means for its active episode: the new one is told once. None: nothing changes."""
+def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan | None:
+    """Return what a new owner of the account means for its active episode: each side is told once. None: nothing changes."""
     if not episode.active or episode.pinned or profile.owner == episode.fall.account.owner:
         return None
+    setup = scene.setup
     change, fall = (msgspec.structs.replace(one, account=profile) for one in (episode.change, episode.fall))
     after = replace(episode, change=change, fall=fall)
-    routed = route(profile, setup.directory, setup.policy, setup.channels, now)
+    routed = route(profile, setup.directory, setup.policy, setup.channels, scene.now)
     if routed.recipient.id == episode.csm:
         return Plan(after, ())
+    return _handed(after, routed, "the account has a new owner", scene)
+
+
+def plan_away(episode: Episode, scene: Scene) -> Plan | None:
+    """Return what somebody's leave, or their return, means for an active episode: each side is told once. None: nothing changes."""
+    setup, now = scene.setup, scene.now
+    chosen = episode.stands_for or episode.csm
+    routed = assigned(chosen, setup.directory, setup.policy, setup.channels, now) if episode.pinned and chosen else None
+    routed = routed or route(episode.change.account, setup.directory, setup.policy, setup.channels, now)
+    if not episode.active or routed.recipient.id == episode.csm:
+        return None
+    here = episode.csm and assigned(episode.csm, setup.directory, setup.policy, setup.channels, now)
+    if episode.state is State.ACKNOWLEDGED and here and here.recipient.id == episode.csm:
+        # Whoever is at it goes on.
+        return None
+    return _handed(episode, routed, "back from leave" if here and here.recipient.id == episode.csm else "on leave", scene)
+
+
+def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
+    """Return the episode with somebody else: they are told, and so is whoever had heard of it before."""
     kind = NoticeKind.MOVED if episode.told else NoticeKind.RISK
-    when = _due(kind, after, routed, setup, now)
-    after = replace(after, csm=routed.recipient.id, rung=0)
-    after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, when))
-    notices = _notices(after, kind, _round(now), "the account has a new owner", routed, when)
-    return Plan(after, (Entry(episode.id, now, "moved", _SYSTEM, routed.why),), notices, cancel=True)
+    when, before = _due(kind, episode, routed, scene.setup, scene.now), episode.csm
+    after = replace(episode, csm=routed.recipient.id, stands_for=routed.stands_for, rung=0)
+    entry = Entry(episode.id, scene.now, "moved", _SYSTEM, f"{why}; {routed.why}")
+    if after.state is State.OPEN and (quiet := scene.mute(after)):
+        return _muted(after, quiet, entry, scene.now)
+    after = replace(after, next_at=next_due(after, routed.recipient, scene.setup.policy, when))
+    notices = () if after.state is State.SNOOZED else _notices(after, kind, _round(scene.now), why, routed, when)
+    return Plan(after, (entry,), notices + _farewell(after, before, why, scene.setup, scene.now), cancel=True)
+
+
+def _farewell(episode: Episode, before: str | None, why: str, setup: Setup, now: datetime) -> tuple[Notice, ...]:
+    """Return the line that tells whoever looked after a told episode that somebody else does."""
+    who = addressee(before, setup.directory, setup.policy, setup.channels) if before and episode.told else None
+    if who is None or who.id == episode.csm:
+        return ()
+    return tuple(
+        Notice(
+            episode.id,
+            NoticeKind.HANDED,
+            _round(now),
+            why,
+            who,
+            channel,
+            address,
+            "looked after it before",
+            back_at(who, setup.directory, now),
+        )
+        for channel, address in who.ways
+    )
 
 
 def default_snooze(command: Command, policy: Policy, now: datetime) -> datetime:

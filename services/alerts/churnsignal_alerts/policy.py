@@ -16,6 +16,8 @@ from churnsignal_alerts.hours import Hours
 
 # Slack's for a button.
 LONGEST_URL = 3_000
+# How the id of a pool begins where a CSM could stand.
+POOL = "pool:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,13 @@ class Urgent:
     arr: float | None
     renewal_days: int | None
     reasons: frozenset[str]
+
+
+class Touch(StrEnum):
+    """How accounts of a tier are looked after: by a person, or from a pool."""
+
+    PERSON = "person"
+    POOL = "pool"
 
 
 class Target(StrEnum):
@@ -108,6 +117,8 @@ class Policy:
     worse_snooze: timedelta
     follow_up: FollowUp
     playbooks: tuple[Playbook, ...]
+    kind_pools: Mapping[Kind, str]
+    tiers: Mapping[str, Touch]
     link_valid: timedelta
     account_url: str | None = None
     operator: Pool | None = None

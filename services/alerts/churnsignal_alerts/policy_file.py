@@ -16,7 +16,7 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_alerts.decide import Rules
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import Hours, is_country, parse_hours
-from churnsignal_alerts.policy import FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Urgent
+from churnsignal_alerts.policy import FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Touch, Urgent
 
 _PACKAGE = "churnsignal_alerts.config"
 
@@ -84,11 +84,19 @@ class _Reader:
 
     def _hours(self, data: dict[str, Any]) -> list[Problem]:
         places = [(["hours"], data.get("hours") or {}), (["catch_all"], data["catch_all"]), (["operator"], data.get("operator") or {})]
-        places += [(["segments", name], pool) for name, pool in (data.get("segments") or {}).items()]
-        problems = []
+        places += [([part, name], pool) for part in ("segments", "pools") for name, pool in (data.get(part) or {}).items()]
+        problems = self._names(data)
         for path, place in places:
             for key, complaint in _wrong(place):
                 problems.append(self.at([*path, key], complaint))
+        return problems
+
+    def _names(self, data: dict[str, Any]) -> list[Problem]:
+        segments, pools = data.get("segments") or {}, data.get("pools") or {}
+        problems = [self.at(["pools", name], "a segment has this name already; choose another") for name in pools if name in segments]
+        for kind, to in (data.get("kinds") or {}).items():
+            if isinstance(to, dict) and to["pool"] not in segments and to["pool"] not in pools:
+                problems.append(self.at(["kinds", kind], f"no pool {to['pool']!r}; add it below `pools`"))
         return problems
 
     def at(self, path: list[Any], message: str) -> Problem:
@@ -150,9 +158,10 @@ def _policy(data: Mapping[str, Any]) -> Policy:
     hours, urgent = data.get("hours") or {}, data.get("urgent") or {}
     flapping, summary = data.get("flapping") or {}, data.get("summary") or {}
     kinds = {"risk": True} | (data.get("kinds") or {})
+    pools = (data.get("segments") or {}) | (data.get("pools") or {})
     return Policy(
         catch_all=_pool("catch-all", data["catch_all"]),
-        pools={name: _pool(name, pool) for name, pool in (data.get("segments") or {}).items()},
+        pools={name: _pool(name, pool) for name, pool in pools.items()},
         hours=_hours(hours) or parse_hours("09:00-18:00", "mon-fri"),
         zone=ZoneInfo(hours.get("zone") or "UTC"),
         country=hours.get("country"),
@@ -168,6 +177,8 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         snooze=timedelta(hours=data.get("snooze_hours", 24)),
         worse_snooze=timedelta(days=data.get("snooze_worse_days", 14)),
         follow_up=_follow_up(data.get("follow_up") or {}),
+        kind_pools={Kind(name): to["pool"] for name, to in kinds.items() if isinstance(to, dict)},
+        tiers={name.casefold(): Touch(how) for name, how in (data.get("tiers") or {}).items()},
         playbooks=tuple(_playbook(one) for one in data.get("playbooks") or ()),
         link_valid=timedelta(days=data.get("link_days", 14)),
         account_url=data.get("account_url"),

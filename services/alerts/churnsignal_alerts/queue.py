@@ -85,7 +85,8 @@ EPISODES = text(
 TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
 CONTENT = text("""
 SELECT n.id AS notice, n.kind AS notice_kind, n.target, n.recorded_ms, n.created_at AS queued_at, n.due_at, n.delivery, e.*,
-  EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = e.id AND o.state = 'sent') AS told
+  EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = e.id AND o.state = 'sent') AS told,
+  (SELECT max(c.at) FROM alerts.contacts c WHERE c.account = e.account) AS touched_at
 FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode WHERE n.delivery = :delivery ORDER BY n.id
 """)
 # The first message about the episode to the same place: later ones answer it.

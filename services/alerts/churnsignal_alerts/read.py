@@ -92,6 +92,11 @@ class Reader:
         async with self._engine.connect() as connection:
             return await store.profile(connection, account)
 
+    async def red(self, profile: AccountProfile) -> frozenset[str]:
+        """Return the account's parent if it is red itself."""
+        async with self._engine.connect() as connection:
+            return frozenset(await store.red_among(connection, [profile.parent]))
+
     async def first_seen(self, signature: bytes) -> bool:
         """Return whether a signed request comes for the first time."""
         async with self._engine.begin() as connection:

@@ -1,7 +1,7 @@
 """Pure. Who is told, by which channel and when: owner > delegate while away > manager > segment pool > catch-all. Never nobody."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog.locales import Locale
@@ -9,9 +9,12 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
 from churnsignal_alerts.hours import Hours, after_working, holiday_calendar, next_opening, working_day
-from churnsignal_alerts.policy import Policy, Pool
+from churnsignal_alerts.policy import POOL, Policy, Pool, Touch
 
 _CHAIN = 5
+# Nobody in touch for so long makes an account half as urgent again.
+_LONELY_DAYS = 60
+_ON_LEAVE = "on leave"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,19 @@ class Routed:
     def why(self) -> str:
         return next(f"{step.rule}: {step.why}" for step in self.steps if step.taken)
 
+    @property
+    def stands_for(self) -> str | None:
+        """Return the CSM on leave whose place the recipient takes."""
+        return next((step.who for step in self.steps if step.why == _ON_LEAVE), None)
+
 
 def route(profile: AccountProfile, directory: Directory, policy: Policy, channels: frozenset[Channel], now: datetime) -> Routed:
     """Return who is told about an account. `channels` are the configured ones; with none, both count, and notices wait for one."""
     usable = channels or frozenset(Channel)
     steps: list[Step] = []
+    if policy.tiers.get((profile.tier or "").casefold()) is Touch.POOL:
+        steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to their pool"))
+        return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
     person = _person(profile.owner, directory, policy, usable, now, steps)
     if person:
         return Routed(person, tuple(steps))
@@ -128,13 +139,49 @@ def _try(rule: str, csm: Csm, policy: Policy, usable: frozenset[Channel], now: d
     if not csm.active:
         why = "deactivated"
     elif csm.away_on(now.astimezone(zone).date()):
-        why = "on leave"
+        why = _ON_LEAVE
     elif not ways:
         why = "no address on a channel that is configured"
     steps.append(Step(rule, csm.id, not why, why or "reachable"))
-    if why:
-        return None
+    return None if why else _of(csm, ways, policy)
+
+
+def _of(csm: Csm, ways: tuple[tuple[Channel, str], ...], policy: Policy) -> Recipient:
+    zone = zone_of(csm.zone, policy.zone)
     return Recipient(csm.id, csm.name, ways, csm.locale, zone, csm.country or policy.country, csm.hours or policy.hours)
+
+
+def addressee(ident: str, directory: Directory, policy: Policy, channels: frozenset[Channel]) -> Recipient | None:
+    """Return one CSM or pool as such, on leave or not; None for who is not there any more."""
+    if ident.startswith(POOL):
+        return place(ident.removeprefix(POOL), policy, channels).recipient
+    csm = directory.csms.get(ident)
+    ways = _ways(csm, channels or frozenset(Channel)) if csm and csm.active else ()
+    return _of(csm, ways, policy) if csm and ways else None
+
+
+def absent(directory: Directory, policy: Policy, now: datetime) -> tuple[list[str], list[str]]:
+    """Return who is on leave or deactivated, and who is there."""
+    gone: list[str] = []
+    here: list[str] = []
+    for csm in directory.csms.values():
+        away = not csm.active or csm.away_on(now.astimezone(zone_of(csm.zone, policy.zone)).date())
+        (gone if away else here).append(csm.id)
+    return gone, here
+
+
+def back_at(recipient: Recipient, directory: Directory, now: datetime) -> datetime:
+    """Return when the recipient is at work again: after their leave, at the next opening."""
+    csm = directory.csms.get(recipient.id)
+    if csm and csm.away_until and csm.away_on(now.astimezone(recipient.zone).date()):
+        now = datetime.combine(csm.away_until + timedelta(days=1), time(0), recipient.zone).astimezone(UTC)
+    return due(recipient, now, urgent=False)
+
+
+def place(name: str, policy: Policy, channels: frozenset[Channel]) -> Routed:
+    """Return the pool of that name, else the catch-all."""
+    steps: list[Step] = []
+    return Routed(_pool(name, policy, channels or frozenset(Channel), steps), tuple(steps))
 
 
 def _ways(csm: Csm, usable: frozenset[Channel]) -> tuple[tuple[Channel, str], ...]:
@@ -166,7 +213,7 @@ def _pool_ways(pool: Pool, usable: frozenset[Channel]) -> tuple[tuple[Channel, s
 
 def _recipient(pool: Pool, ways: tuple[tuple[Channel, str], ...], policy: Policy) -> Recipient:
     zone = pool.zone or policy.zone
-    return Recipient(f"pool:{pool.name}", pool.name, ways, pool.locale, zone, pool.country or policy.country, pool.hours or policy.hours)
+    return Recipient(POOL + pool.name, pool.name, ways, pool.locale, zone, pool.country or policy.country, pool.hours or policy.hours)
 
 
 def due(recipient: Recipient, now: datetime, *, urgent: bool) -> datetime:
@@ -186,24 +233,28 @@ def due_day(recipient: Recipient, now: datetime, days: int) -> date:
     return working_day(now.astimezone(recipient.zone).date(), days, recipient.hours, holiday_calendar(recipient.country))
 
 
-def is_urgent(change: RiskChanged, policy: Policy) -> bool:
-    """Return whether the change may be told outside working hours."""
-    rule, account = policy.urgent, change.account
+def is_urgent(account: AccountProfile, knockout: str | None, day: date, policy: Policy) -> bool:
+    """Return whether trouble of the account may be told outside working hours; `knockout` is the fact that made it, if one did."""
+    rule = policy.urgent
     if rule.arr is not None and account.arr is not None and account.arr >= rule.arr:
         return True
     if rule.renewal_days is not None and account.renewal_on is not None:
-        left = (account.renewal_on - change.as_of.date()).days
+        left = (account.renewal_on - day).days
         if 0 <= left <= rule.renewal_days:
             return True
-    return change.knockout is not None and change.knockout in rule.reasons
+    return knockout is not None and knockout in rule.reasons
 
 
-def priority(change: RiskChanged) -> int:
-    """Return the order of the list: revenue at risk, more of it the nearer the renewal; accounts without a known revenue come after."""
+def priority(change: RiskChanged, touched_at: datetime | None) -> int:
+    """Return the order of the list: revenue at risk, more of it the nearer the renewal and the longer nobody has been in touch.
+
+    Accounts without a known revenue come after.
+    """
     account = change.account
     at_risk = 10_000 - (change.score_after if change.score_after is not None else 5_000)
     nearness = 0
     if account.renewal_on is not None:
         nearness = max(0, 180 - max(0, (account.renewal_on - change.as_of.date()).days))
     money = min(int(account.arr or 0), 10**12)
-    return (money * at_risk + at_risk) * (180 + nearness) // 180
+    lonely = _LONELY_DAYS if touched_at is None else min(_LONELY_DAYS, max(0, (change.as_of - touched_at).days))
+    return (money * at_risk + at_risk) * (180 + nearness) * (2 * _LONELY_DAYS + lonely) // (180 * 2 * _LONELY_DAYS)

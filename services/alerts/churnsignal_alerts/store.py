@@ -9,9 +9,10 @@ import msgspec
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, profile_decoder
 from sqlalchemy import RowMapping, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
+from churnsignal_alerts.mute import by_parent
 from churnsignal_alerts.plan import Notice, Plan
 from churnsignal_alerts.route import priority
 from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
@@ -70,6 +71,41 @@ async def lock_accounts(connection: AsyncConnection, accounts: Sequence[str]) ->
     return found
 
 
+# Whose CSM is on leave, and who could go back to a CSM who has returned; whoever works on one goes on with it.
+MISPLACED = text("""
+SELECT id FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed') AND csm = ANY(:gone)
+UNION ALL SELECT id FROM alerts.episodes WHERE state IN ('open', 'snoozed') AND stands_for = ANY(:here)
+LIMIT :most
+""")
+RED = text(
+    "SELECT account FROM alerts.episodes WHERE account = ANY(:accounts) AND kind = 'risk' AND state IN ('open', 'acknowledged', 'snoozed')"
+)
+UNMUTE = text("UPDATE alerts.episodes SET next_at = :now WHERE muted = :by AND state IN ('open', 'acknowledged', 'snoozed')")
+ACTIVE = text("SELECT * FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed')")
+
+
+async def red_among(connection: AsyncConnection, accounts: Iterable[str | None]) -> list[str]:
+    """Return which of the accounts have an active episode of risk."""
+    wanted = sorted(account for account in accounts if account)
+    return [row.account for row in await connection.execute(RED, {"accounts": wanted})] if wanted else []
+
+
+async def unmute(connection: AsyncConnection, by: str, now: datetime) -> None:
+    """Make due at once what `by` muted."""
+    await connection.execute(UNMUTE, {"by": by, "now": now})
+
+
+async def misplaced(connection: AsyncConnection, gone: Sequence[str], here: Sequence[str], most: int) -> list[str]:
+    """Return active episodes that may have to move to somebody else."""
+    return [row.id for row in await connection.execute(MISPLACED, {"gone": gone, "here": here, "most": most})]
+
+
+async def active_episodes(engine: AsyncEngine) -> list[Episode]:
+    """Return every active episode."""
+    async with engine.connect() as connection:
+        return [episode_of(row) for row in (await connection.execute(ACTIVE)).mappings()]
+
+
 async def due_episodes(connection: AsyncConnection, now: datetime, most: int) -> list[str]:
     """Return episodes for which something is due by itself, locked."""
     return [row.id for row in await connection.execute(DUE, {"now": now, "most": most})]
@@ -103,7 +139,7 @@ def _episode_row(episode: Episode) -> dict[str, Any]:
         "id": episode.id, "account": episode.account, "kind": episode.kind, "state": episode.state, "opened_at": episode.opened_at,
         "since": episode.since, "ended_at": episode.ended_at, "flips": episode.flips, "csm": episode.csm, "pinned": episode.pinned,
         "acted_by": episode.by, "acted_at": episode.acted_at, "until": episode.until, "outcome": episode.outcome, "note": episode.note,
-        "score_before": episode.score_before, "change": _encoder.encode(episode.change), "fall": _encoder.encode(episode.fall), "priority": priority(episode.change), "version": 0,
+        "score_before": episode.score_before, "change": _encoder.encode(episode.change), "fall": _encoder.encode(episode.fall), "priority": priority(episode.change, episode.touched_at), "version": 0,
         "rung": episode.rung, "next_at": episode.next_at, "worse_only": episode.worse_only, "muted": episode.muted,
         "stands_for": episode.stands_for, "feedback": episode.feedback, "tasks": _encoder.encode(episode.tasks),
     }  # fmt: skip
@@ -126,6 +162,8 @@ async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, reco
     await connection.execute(
         statement.on_conflict_do_update(index_elements=["id"], set_={**changed, "version": episodes.c.version + 1}),
     )
+    if plan.episode.kind is Kind.RISK and not plan.episode.active:
+        await unmute(connection, by_parent(plan.episode.account), now)
     if plan.entries:
         await connection.execute(insert(timeline), [_entry_row(entry) for entry in plan.entries])
     if plan.cancel:

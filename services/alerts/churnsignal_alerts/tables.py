@@ -34,6 +34,11 @@ episodes = Table(
     Column("feedback", Text), Column("tasks", LargeBinary),
 )  # fmt: skip
 
+silences = Table(
+    "silences", metadata, Column("id", BigInteger, primary_key=True), Column("account", Text), Column("segment", Text), Column("owner", Text),
+    Column("kind", Text), Column("author", Text), Column("reason", Text), Column("made_at", _When), Column("ends_at", _When),
+)  # fmt: skip
+
 contacts = Table(
     "contacts", metadata, Column("id", BigInteger, primary_key=True), Column("account", Text), Column("at", _When), Column("way", Text),
     Column("person", Text), Column("note", Text), Column("author", Text), Column("noted_at", _When),

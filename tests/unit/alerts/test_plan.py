@@ -8,7 +8,7 @@ from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, Kind, NoticeKind
 from churnsignal_alerts.hours import ALWAYS
-from churnsignal_alerts.plan import Plan, Setup, plan_change, plan_command, plan_moved
+from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_command, plan_moved
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
 from tests.support.alerts import EMMA, HANAKO, NOON, change, opened, recovered, setup
@@ -19,7 +19,7 @@ DAY = timedelta(days=1)
 
 
 def told(new: RiskChanged, episode: Episode | None = None, who: Setup | None = None) -> Plan:
-    plans, _ = plan_change(new, {} if episode is None else {Kind.RISK: episode}, who or setup([AWAKE, OTHER]), max(NOON, new.as_of))
+    plans, _ = plan_change(new, {} if episode is None else {Kind.RISK: episode}, Scene(who or setup([AWAKE, OTHER]), max(NOON, new.as_of)))
     assert len(plans) == 1
     return plans[0]
 
@@ -73,7 +73,7 @@ def test_whom_a_person_chose_keeps_it_whatever_the_owner_is() -> None:
     better = change(2, Band.GREEN, from_band=Band.RED, as_of=NOON + DAY, profile_owner="hanako")
 
     assert heard(told(better, replace(chosen, csm="emma"))) == [("emma", NoticeKind.RECOVERY)]
-    assert plan_moved(chosen, change(profile_owner="somebody").account, setup([AWAKE, OTHER]), NOON) is None
+    assert plan_moved(chosen, change(profile_owner="somebody").account, Scene(setup([AWAKE, OTHER]), NOON)) is None
 
 
 def test_a_new_owner_is_told_once_and_an_untold_alert_simply_goes_to_them() -> None:
@@ -81,26 +81,26 @@ def test_a_new_owner_is_told_once_and_an_untold_alert_simply_goes_to_them() -> N
     profile = msgspec.structs.replace(start.change.account, owner="emma")
     people = setup([AWAKE, OTHER])
 
-    moved = plan_moved(start, profile, people, NOON + DAY)
-    untold = plan_moved(replace(start, told=False), profile, people, NOON + DAY)
+    moved = plan_moved(start, profile, Scene(people, NOON + DAY))
+    untold = plan_moved(replace(start, told=False), profile, Scene(people, NOON + DAY))
 
     assert moved is not None
     assert untold is not None
-    assert heard(moved) == [("emma", NoticeKind.MOVED)]
+    assert heard(moved) == [("emma", NoticeKind.MOVED), ("hanako", NoticeKind.HANDED)]
     assert heard(untold) == [("emma", NoticeKind.RISK)]
-    assert plan_moved(moved.episode, profile, people, NOON + DAY) is None
+    assert plan_moved(moved.episode, profile, Scene(people, NOON + DAY)) is None
 
 
 def test_an_owner_who_came_with_a_change_of_an_open_episode_is_still_told_when_the_profile_comes() -> None:
     start = replace(told(change(profile_owner="hanako")).episode, told=True)
     held = told(change(2, profile_owner="emma"), start)
 
-    moved = plan_moved(replace(held.episode, told=True), held.episode.change.account, setup([AWAKE, OTHER]), NOON)
+    moved = plan_moved(replace(held.episode, told=True), held.episode.change.account, Scene(setup([AWAKE, OTHER]), NOON))
 
     assert held.notices == ()
     assert held.episode.csm == "hanako"
     assert moved is not None
-    assert heard(moved) == [("emma", NoticeKind.MOVED)]
+    assert heard(moved) == [("emma", NoticeKind.MOVED), ("hanako", NoticeKind.HANDED)]
 
 
 def test_a_command_that_changes_nothing_writes_nothing() -> None:

@@ -127,15 +127,18 @@ def test_an_alert_waits_for_the_opening_unless_it_is_urgent() -> None:
     ],
 )
 def test_what_is_urgent_is_configured(urgent: Urgent, expected: bool) -> None:
-    assert is_urgent(change(knockout="cancelled"), replace(POLICY, urgent=urgent)) is expected
+    one = change(knockout="cancelled")
+
+    assert is_urgent(one.account, one.knockout, one.as_of.date(), replace(POLICY, urgent=urgent)) is expected
 
 
-def test_more_money_a_lower_score_and_a_nearer_renewal_come_first() -> None:
-    plain = change()
+def test_more_money_a_lower_score_a_nearer_renewal_and_longer_silence_of_ours_come_first() -> None:
+    recent = NOON - timedelta(days=2)
+    plain = priority(change(), recent)
 
-    assert priority(change(profile_arr=2_400_000.0)) > priority(plain)
-    assert priority(change(score_after=100)) > priority(plain)
-    assert priority(change(profile_renewal_on=date(2026, 12, 1))) > priority(plain)
-    assert priority(change(profile_renewal_on=None)) < priority(plain)
-    assert 0 < priority(change(profile_arr=None)) < priority(plain)
-    assert priority(change(profile_arr=1e30, score_after=0)) < 2**63
+    assert priority(change(profile_arr=2_400_000.0), recent) > plain
+    assert priority(change(score_after=100), recent) > plain
+    assert priority(change(profile_renewal_on=date(2026, 12, 1)), recent) > plain
+    assert priority(change(profile_renewal_on=None), recent) < plain
+    assert 0 < priority(change(profile_arr=None), recent) < plain
+    assert priority(change(), None) == priority(change(), NOON - timedelta(days=400)) > priority(change(), NOON - timedelta(days=9)) > plain

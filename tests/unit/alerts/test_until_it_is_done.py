@@ -8,7 +8,7 @@ import pytest
 from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.episodes import Contact, Episode, NoticeKind, Outcome, State, Way
 from churnsignal_alerts.hours import ALWAYS, after_working, holiday_calendar, parse_hours
-from churnsignal_alerts.plan import Plan, Setup, plan_change, plan_command, plan_contact, plan_due
+from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_command, plan_contact, plan_due
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_common.contracts.risk import Band
 from hypothesis import given
@@ -25,7 +25,7 @@ LADDER = [("hanako", NoticeKind.NUDGE), ("boss", NoticeKind.ESCALATED), ("pool:c
 
 def first(people: Setup = PEOPLE, now: datetime = NOON) -> Episode:
     """Return an episode as its first telling leaves it."""
-    plans, _ = plan_change(change(profile_owner="hanako", as_of=now), {}, people, now)
+    plans, _ = plan_change(change(profile_owner="hanako", as_of=now), {}, Scene(people, now))
     return replace(plans[0].episode, told=True)
 
 
@@ -39,7 +39,7 @@ def taken(episode: Episode, people: Setup = PEOPLE, most: int = 10) -> list[tupl
     """Return all that happens by itself from here on."""
     steps: list[tuple[datetime, Plan]] = []
     while episode.next_at is not None and len(steps) < most:
-        plan = plan_due(episode, people, episode.next_at)
+        plan = plan_due(episode, Scene(people, episode.next_at))
         assert plan is not None
         steps.append((episode.next_at, plan))
         episode = plan.episode
@@ -59,7 +59,7 @@ def test_when_nobody_acts_the_owner_is_reminded_then_the_manager_and_the_pool_ar
 
 
 def test_a_step_before_its_time_is_none() -> None:
-    assert plan_due(first(), PEOPLE, NOON + 8 * HOUR) is None
+    assert plan_due(first(), Scene(PEOPLE, NOON + 8 * HOUR)) is None
 
 
 @pytest.mark.parametrize("people", [setup([replace(OWNER, manager=None)]), setup([OWNER, replace(BOSS, active=False)]), setup([])])
@@ -113,7 +113,7 @@ def test_a_closed_episode_does_nothing_more(command: Command) -> None:
 
 
 def test_a_recovered_episode_does_nothing_more() -> None:
-    plans, _ = plan_change(change(2, Band.GREEN, from_band=Band.RED), {first().kind: first()}, PEOPLE, NOON + DAY)
+    plans, _ = plan_change(change(2, Band.GREEN, from_band=Band.RED), {first().kind: first()}, Scene(PEOPLE, NOON + DAY))
 
     assert (plans[0].episode.next_at, plans[0].cancel) == (None, True)
 
@@ -130,7 +130,7 @@ def test_a_snooze_wakes_at_its_end_and_says_so() -> None:
 def test_a_snooze_until_it_is_worse_wakes_when_it_is_and_at_last_by_itself() -> None:
     asleep = after(first(), Command(Act.SNOOZE, "hanako", until=NOON + 14 * DAY, worse_only=True))
 
-    worse, _ = plan_change(change(2, profile_owner="hanako", score_after=1500), {asleep.kind: asleep}, PEOPLE, NOON + DAY)
+    worse, _ = plan_change(change(2, profile_owner="hanako", score_after=1500), {asleep.kind: asleep}, Scene(PEOPLE, NOON + DAY))
 
     assert (worse[0].episode.state, worse[0].entries[0].what) == (State.OPEN, "woke")
     assert heard([(NOON, worse[0])]) == [("hanako", NoticeKind.REMINDER)]
@@ -156,7 +156,7 @@ def test_a_playbook_gives_an_episode_its_steps_with_days_that_people_work() -> N
     people = Setup(setup([HANAKO]).directory, parse_policy(text, "routing.yaml"), BOTH)
 
     mine = first(people, datetime(2026, 11, 20, 3, 0, tzinfo=UTC))
-    other, _ = plan_change(change(profile_owner="hanako", profile_segment="other"), {}, people, NOON)
+    other, _ = plan_change(change(profile_owner="hanako", profile_segment="other"), {}, Scene(people, NOON))
 
     # From Friday over a holiday on Monday.
     assert [(task.text["ja"], task.due.isoformat()) for task in mine.tasks] == [("電話", "2026-11-24"), ("Meet", "2026-11-30")]

@@ -42,6 +42,7 @@ def routes(parts: Parts) -> APIRouter:
     async def remove(ident: str) -> Response:
         if not await parts.people.remove(ident):
             raise HTTPException(404, "no such CSM")
+        await parts.desk.move_from(ident)
         return Response(status_code=204)
 
     return router

@@ -1,14 +1,15 @@
 """Flow. What the API takes and gives, checked once at the edge."""
 
-from datetime import date, datetime
-from typing import Annotated, Any
+from datetime import date
+from typing import Annotated, Any, Self
 
 from churnsignal_common.catalog.locales import Locale
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from churnsignal_alerts.directory import Channel, Csm
-from churnsignal_alerts.episodes import Feedback, Outcome, Way
+from churnsignal_alerts.episodes import Feedback, Kind, Outcome, Way
 from churnsignal_alerts.hours import is_country, parse_hours, write_hours
+from churnsignal_alerts.mute import Matcher
 from churnsignal_alerts.policy_file import is_zone
 
 
@@ -122,6 +123,30 @@ class ContactIn(BaseModel):
     note: Text = ""
 
 
+class SilenceIn(BaseModel):
+    """What not to tell, until when and why. Everything given must fit; `*` and `?` stand for any characters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    account: Ident | None = None
+    segment: Ident | None = None
+    owner: Ident | None = None
+    kind: Kind | None = None
+    reason: Annotated[Text, Field(min_length=1)]
+    ends_at: AwareDatetime
+    author: Ident | None = None
+    preview: bool = False
+
+    @model_validator(mode="after")
+    def _fits_something(self) -> Self:
+        if self.matcher() == Matcher():
+            raise ValueError("needs at least one of account, segment, owner, kind: a silence of everything would hide that nothing works")
+        return self
+
+    def matcher(self) -> Matcher:
+        return Matcher(self.account, self.segment, self.owner, self.kind)
+
+
 class RoutingIn(BaseModel):
     """A whole routing.yaml."""
 
@@ -134,5 +159,7 @@ class ExplainIn(BaseModel):
     account: Ident
     owner: Text | None = None
     segment: Text | None = None
+    tier: Text | None = None
     arr: float | None = None
-    at: datetime | None = None
+    kind: Kind = Kind.RISK
+    at: AwareDatetime | None = None

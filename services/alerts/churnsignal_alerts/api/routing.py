@@ -5,12 +5,13 @@ from typing import Annotated, Any
 from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_common.runtime.http import may, problem
 from churnsignal_common.runtime.tokens import Caller, Role
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
 
 from churnsignal_alerts.api.models import ExplainIn, RoutingIn
 from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.explain import explain, with_changes
+from churnsignal_alerts.plan import Scene
 from churnsignal_alerts.policy_file import BadPolicy
 
 
@@ -33,10 +34,9 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.post("/v1/routing/explain", summary="Who would get it, when, by which channel, why", dependencies=reader)
     async def who(body: ExplainIn) -> dict[str, Any]:
-        if body.at is not None and body.at.tzinfo is None:
-            raise HTTPException(422, "at needs an offset, such as 2026-11-24T09:00:00+09:00")
         known = await parts.reader.profile(body.account) or AccountProfile(account=body.account)
-        profile = with_changes(known, owner=body.owner, segment=body.segment, arr=body.arr)
-        return explain(profile, await parts.people.setup(), body.at or parts.clock.now())
+        profile = with_changes(known, owner=body.owner, segment=body.segment, tier=body.tier, arr=body.arr)
+        scene = Scene(await parts.people.setup(), body.at or parts.clock.now(), await parts.reader.red(profile))
+        return explain(profile, body.kind, scene)
 
     return router

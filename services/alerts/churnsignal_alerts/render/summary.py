@@ -19,9 +19,9 @@ _SEPARATOR = " · "
 
 def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
     """Return the card of several notices for one person."""
-    ranked = sorted(told, key=lambda pair: (not pair[1].active, -priority(pair[1].change), pair[1].account))
+    ranked = sorted(told, key=lambda pair: (not pair[1].active, -priority(pair[1].change, pair[1].touched_at), pair[1].account))
     locale = reader.locale
-    bad = [episode for _, episode in ranked if episode.active]
+    bad = [episode for kind, episode in ranked if episode.active and kind is not NoticeKind.HANDED]
     everyone = formats.quantity(locale, len(ranked), "accounts")
     at_risk = formats.quantity(locale, len(bad), "accounts")
     headline = say(locale, "summary.headline", accounts=at_risk) if bad else say(locale, "summary.headline.mixed", accounts=everyone)
@@ -66,7 +66,9 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
     facts = [formats.per_year(locale, account.arr, account.currency) if account.arr is not None else ""]
     if account.renewal_on:
         facts.append(say(locale, "summary.line.renewal", day=formats.day(locale, account.renewal_on)))
-    if episode.active:
+    if kind is NoticeKind.HANDED:
+        reason = say(locale, "summary.line.handed", to=(episode.csm or "").removeprefix("pool:"))
+    elif episode.active:
         facts.append(say(locale, "summary.line.risk", after=after))
         strongest = explain.strongest(change.drivers, 1)
         reason = explain.knockout_sentence(locale, change.knockout) if change.knockout else ""
@@ -74,4 +76,10 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
     else:
         key = "summary.line.missed" if kind is NoticeKind.DIGEST else "summary.line.recovery"
         reason = say(locale, key, length=lasted(episode, reader), after=after)
-    return Line(episode.id, clean(episode.name, 80), _SEPARATOR.join(fact for fact in facts if fact), clean(reason, 200), episode.active)
+    return Line(
+        episode.id,
+        clean(episode.name, 80),
+        _SEPARATOR.join(fact for fact in facts if fact),
+        clean(reason, 200),
+        episode.active and kind is not NoticeKind.HANDED,
+    )

@@ -41,6 +41,11 @@ CREATE INDEX episodes_by_csm ON alerts.episodes (csm, opened_at DESC, id DESC);
 CREATE INDEX episodes_due ON alerts.episodes (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX episodes_muted ON alerts.episodes (muted) WHERE muted <> '';
 CREATE INDEX episodes_in_trust ON alerts.episodes (stands_for) WHERE stands_for IS NOT NULL;
+CREATE INDEX episodes_in_hand ON alerts.episodes (csm) WHERE state IN ('open', 'acknowledged', 'snoozed');
+CREATE TABLE alerts.silences (
+  id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text, segment text, owner text, kind text, author text NOT NULL, reason text NOT NULL,
+  made_at timestamptz NOT NULL, ends_at timestamptz NOT NULL);
+CREATE INDEX silences_by_end ON alerts.silences (ends_at DESC);
 CREATE TABLE alerts.contacts (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, at timestamptz NOT NULL, way text NOT NULL, person text NOT NULL,
   note text NOT NULL, author text NOT NULL, noted_at timestamptz NOT NULL);

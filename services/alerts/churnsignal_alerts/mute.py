@@ -1,0 +1,72 @@
+"""Pure. What keeps an alert from being told for now: a silence that somebody set, or a parent that is red itself."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+
+from churnsignal_common.contracts.risk import AccountProfile
+
+from churnsignal_alerts.episodes import Kind
+
+# A parent's end wakes its children at once; this is for the parent that is no longer theirs.
+LOOK_AGAIN = timedelta(hours=24)
+
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """Which alerts a silence covers: those that fit everything given. `*` and `?` stand for any characters."""
+
+    account: str | None = None
+    segment: str | None = None
+    owner: str | None = None
+    kind: Kind | None = None
+
+    def fits(self, kind: Kind, profile: AccountProfile) -> bool:
+        if self.kind is not None and kind is not self.kind:
+            return False
+        pairs = ((self.account, profile.account), (self.segment, profile.segment), (self.owner, profile.owner))
+        return all(pattern is None or fnmatchcase((value or "").casefold(), pattern.casefold()) for pattern, value in pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Somebody's wish not to hear of something until `ends_at`, with the reason."""
+
+    id: int
+    matcher: Matcher
+    author: str
+    reason: str
+    made_at: datetime
+    ends_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Mute:
+    """What mutes an alert: `by` is what the episode keeps, `why` is for its timeline, at `until` it is looked at again."""
+
+    by: str
+    why: str
+    until: datetime
+
+
+def of_silence(silence: Silence) -> Mute:
+    """Return the mute that a silence means."""
+    return Mute(
+        f"silence:{silence.id}", f"silenced by {silence.author} until {silence.ends_at.isoformat()}: {silence.reason}", silence.ends_at
+    )
+
+
+def by_parent(account: str) -> str:
+    """Return how an episode names the red parent that mutes it."""
+    return f"parent:{account}"
+
+
+def mute(kind: Kind, profile: AccountProfile, silences: Iterable[Silence], red: frozenset[str], now: datetime) -> Mute | None:
+    """Return what mutes an alert; `red` are the accounts with an open episode of risk. The silence that ends last counts."""
+    fitting = [s for s in silences if s.made_at <= now < s.ends_at and s.matcher.fits(kind, profile)]
+    if fitting:
+        return of_silence(max(fitting, key=lambda silence: (silence.ends_at, silence.id)))
+    if profile.parent is not None and profile.parent != profile.account and profile.parent in red:
+        return Mute(by_parent(profile.parent), f"its parent {profile.parent} is at risk itself", now + LOOK_AGAIN)
+    return None

@@ -1,0 +1,157 @@
+"""Silences, contacts, leave and timers in the running service."""
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.alerts_world import World
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+
+
+async def test_a_silence_shows_what_it_covers_mutes_it_and_its_end_tells_it(world: World) -> None:
+    await world.csm("sil")
+    body = {"owner": "sil", "reason": "migration", "ends_at": (world.now + timedelta(hours=6)).isoformat()}
+    made = (await world.http.post("/v1/silences", json=body)).json()
+    await world.publish(world.change("silenced", "sil"))
+    await world.applied("silenced", 1)
+    preview = (await world.http.post("/v1/silences", json=body | {"preview": True})).json()
+    muted = await world.episode("silenced")
+
+    ended = await world.http.delete(f"/v1/silences/{made['id']}")
+    await world.until(lambda: timelines(world, "silenced", "told"))
+    world.advance(minutes=11)
+    await world.until(lambda: world.to("U0SIL"))
+
+    assert (made["episodes"], made["author"], ended.status_code) == ([], "admin", 204)
+    assert [e["account"] for e in preview["episodes"]] == ["silenced"]
+    assert [e["what"] for e in muted["timeline"]] == ["opened", "muted"]
+    assert muted["notices"] == []
+    assert made["id"] not in [s["id"] for s in (await world.http.get("/v1/silences")).json()["items"]]
+    assert (await world.http.delete(f"/v1/silences/{made['id']}")).status_code == 404
+
+
+async def timelines(world: World, account: str, what: str) -> list[dict[str, object]]:
+    """Return the entries of a kind on the newest episode's timeline."""
+    return [entry for entry in (await world.episode(account))["timeline"] if entry["what"] == what]
+
+
+async def test_a_silence_voids_what_is_queued(world: World) -> None:
+    await world.csm("night", hours="09:00-10:00", workdays="mon", zone="Asia/Tokyo")
+    await world.publish(world.change("queued", "night"))
+    await world.applied("queued", 1)
+    body = {"account": "queu*", "reason": "known", "ends_at": (world.now + timedelta(days=1)).isoformat()}
+
+    made = (await world.http.post("/v1/silences", json=body)).json()
+
+    assert [e["account"] for e in made["episodes"]] == ["queued"]
+    assert [n["state"] for n in (await world.episode("queued"))["notices"]] == ["cancelled"]
+    await world.http.delete(f"/v1/silences/{made['id']}")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"account": "x"}, {"reason": "r", "ends_at": "2027-01-01T00:00:00Z"}, {"account": "x", "reason": "r", "ends_at": "2020-01-01T00:00:00Z"},
+             {"account": "x", "reason": "r", "ends_at": "2027-01-01T00:00:00"}, {"account": "x\0", "reason": "r", "ends_at": "2027-01-01T00:00:00Z"}],
+)  # fmt: skip
+async def test_a_silence_without_a_reason_an_end_or_a_target_is_refused(world: World, body: dict[str, str]) -> None:
+    assert (await world.http.post("/v1/silences", json=body)).status_code == 422
+
+
+async def test_a_red_parent_mutes_its_child_until_it_recovers(world: World) -> None:
+    await world.csm("par")
+    await world.publish(world.change("holding", "par"))
+    await world.applied("holding", 1)
+    await world.publish(world.change("daughter", "par", profile_parent="holding"))
+    await world.applied("daughter", 1)
+    muted = await world.episode("daughter")
+
+    await world.publish(world.change("holding", "par", to="green", from_band="red"))
+    await world.until(lambda: timelines(world, "daughter", "told"))
+
+    assert [e["what"] for e in muted["timeline"]] == ["opened", "muted"]
+
+
+async def test_leave_moves_open_episodes_and_tells_each_side_once(world: World) -> None:
+    await world.csm("stand")
+    await world.csm("owner")
+    await world.publish(world.change("onleave", "owner"))
+    await world.until(lambda: world.to("U0OWNER"))
+    await world.quiet()
+    today = world.now.date().isoformat()
+
+    await world.csm("owner", delegate="stand", away_from=today, away_until=today)
+    await world.until(lambda: world.to("U0STAND"))
+    world.advance(hours=13)
+    await world.until(lambda: timelines(world, "onleave", "moved"))
+    await world.quiet()
+    await world.csm("owner")
+
+    moved = await world.episode("onleave")
+    told = [(n["recipient"], n["kind"]) for n in moved["notices"] if n["kind"] != "state"]
+    assert told[:3] == [("owner", "risk"), ("stand", "moved"), ("owner", "handed")]
+
+
+async def test_a_contact_is_shared_on_the_timeline_and_in_the_log(world: World) -> None:
+    await world.csm("con")
+    await world.publish(world.change("called", "con"))
+    await world.until(lambda: world.to("U0CON"))
+
+    noted = await world.http.post("/v1/accounts/called/contacts", json={"way": "call", "by": "Con", "note": "they are on holiday"})
+    future = {"way": "call", "at": (world.now + timedelta(days=1)).isoformat()}
+    refused = await world.http.post("/v1/accounts/called/contacts", json=future)
+    first = (await world.http.get("/v1/accounts/called/contacts", params={"limit": 1})).json()
+    await world.http.post("/v1/accounts/called/contacts", json={"way": "email", "by": "Con"})
+    page = (await world.http.get("/v1/accounts/called/contacts", params={"limit": 1})).json()
+    older = (await world.http.get("/v1/accounts/called/contacts", params={"limit": 1, "cursor": page["next_cursor"]})).json()
+
+    assert (noted.status_code, refused.status_code) == (201, 422)
+    assert [(c["person"], c["author"], c["way"]) for c in first["items"]] == [("Con", "admin", "call")]
+    assert [c["way"] for c in page["items"] + older["items"]] == ["email", "call"]
+    assert older["next_cursor"] is None
+    assert [(e["actor"], e["why"]) for e in await timelines(world, "called", "contact")] == [
+        ("Con", "call; they are on holiday"),
+        ("Con", "email"),
+    ]
+
+
+async def test_nobody_acting_is_told_up_the_line_and_closing_ends_it(world: World) -> None:
+    await world.csm("chief")
+    await world.csm("idle", manager="chief")
+    await world.publish(world.change("ignored", "idle"))
+    await world.until(lambda: world.to("U0IDLE"))
+    await world.quiet()
+
+    world.advance(hours=10)
+    await world.until(lambda: timelines(world, "ignored", "reminded"))
+    await world.quiet()
+    world.advance(hours=10)
+    await world.until(lambda: world.to("U0CHIEF"))
+    await world.act((await world.episode("ignored"))["id"], "close", outcome="saved", note="renewed")
+    world.advance(days=9)
+    await world.quiet()
+
+    seen = await world.episode("ignored")
+    kinds = [(n["recipient"], n["kind"]) for n in seen["notices"] if n["kind"] != "state"]
+    assert kinds == [("idle", "risk"), ("idle", "nudge"), ("chief", "escalated")]
+    assert (seen["outcome"], seen["note"], seen["next_at"]) == ("saved", "renewed", None)
+
+
+async def test_notes_feedback_and_snoozes_until_worse_are_commands_like_all(world: World) -> None:
+    await world.csm("fed")
+    await world.publish(world.change("feedback", "fed"))
+    await world.until(lambda: world.to("U0FED"))
+    episode = (await world.episode("feedback"))["id"]
+
+    noted = await world.act(episode, "note", note="see the ticket")
+    useful = await world.act(episode, "feedback", verdict="useful")
+    again = await world.act(episode, "feedback", verdict="useful")
+    unknown = await world.act(episode, "feedback", verdict="lovely")
+    asleep = await world.act(episode, "snooze", or_worse=True)
+    no_task = await world.http.post(f"/v1/episodes/{episode}/tasks/1/done", json={})
+    metrics = (await world.http.get("/metrics")).text
+
+    assert (noted.json()["note"], useful.json()["feedback"], again.json()["answer"]) == ("see the ticket", "useful", "already")
+    assert (unknown.status_code, no_task.status_code) == (422, 404)
+    assert asleep.json()["state"] == "snoozed"
+    assert asleep.json()["until"][:10] == (world.now + timedelta(days=14)).date().isoformat()
+    assert 'churnsignal_alerts_feedback_total{verdict="useful"} 1.0' in metrics

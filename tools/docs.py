@@ -12,7 +12,7 @@ from churnsignal_common.contracts.generate import files as contract_files
 from churnsignal_common.runtime.health import Readiness
 from churnsignal_common.runtime.http import build_app
 from churnsignal_common.runtime.settings import ServiceSettings
-from churnsignal_ingest.api.admin import add_admin
+from churnsignal_ingest.api.admin import Behind, add_admin
 from churnsignal_ingest.app import ABOUT as INGEST
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.reasons import PROBLEMS, REASONS
@@ -78,7 +78,7 @@ def _apps() -> dict[str, FastAPI]:
     """Return the services' applications with nothing behind them: good for their schema only."""
     nothing: Any = _Nothing()
     ingest = build_app("ingest", INGEST, Readiness(()), CollectorRegistry())
-    add_admin(ingest, nothing, nothing, nothing, nothing)
+    add_admin(ingest, Behind(nothing, nothing, nothing, nothing, nothing, nothing))
     scoring = build_app("scoring", SCORING, Readiness(()), CollectorRegistry())
     add_api(scoring, nothing)
     return {"ingest": ingest, "scoring": scoring, "alerts": alerts_api.build(nothing, {})}

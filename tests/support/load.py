@@ -100,7 +100,7 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
 
 
 def create_key(told: dict[str, str], *arguments: str, source: str = "test") -> str:
-    """Return a new write key, made by the service's own command."""
+    """Return a new write key of `source`, made by the service's own command."""
     argv = [sys.executable, "-m", "churnsignal_ingest", "keys", "create", "--source", source, *arguments, "--json"]
     made = json.loads(subprocess.run(argv, env=told, capture_output=True, text=True, check=True).stdout)
     return str(made.get("write_key") or made["key"])

@@ -8,8 +8,9 @@ from pathlib import Path
 from time import monotonic
 
 from churnsignal_common.clock import open_clock
+from churnsignal_common.contracts.topics import USAGE_REJECTED
 from churnsignal_common.document import ConfigError
-from churnsignal_common.kafka.client import brokers_of, new_producer
+from churnsignal_common.kafka.client import brokers_of, new_consumer, new_producer
 from churnsignal_common.mapping.mapper import MappingConfig
 from churnsignal_common.mapping.parse import parse_mapping
 from churnsignal_common.postgres.engine import open_engine
@@ -21,7 +22,7 @@ from churnsignal_common.runtime.tasks import Stop, run_until_stopped
 from churnsignal_common.runtime.tokens import Tokens
 from prometheus_client import CollectorRegistry
 
-from churnsignal_ingest.api.admin import add_admin
+from churnsignal_ingest.api.admin import Behind, add_admin
 from churnsignal_ingest.api.edge import GuardedProtocol
 from churnsignal_ingest.api.tracking import Inside, Tracking
 from churnsignal_ingest.auth.directory import Directory, Rates
@@ -31,10 +32,13 @@ from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.publish.coalescer import Coalescer, Pace
 from churnsignal_ingest.publish.gate import Gate
 from churnsignal_ingest.publish.link import keep_linked
+from churnsignal_ingest.rejected.replay import Replay
+from churnsignal_ingest.rejected.topic import RejectedTopic
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.accounts import AccountPaths, account_paths
 from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
+from churnsignal_ingest.validate.rejudge import Rules
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 # After the drain: the requests in flight, and the flush to Kafka.
@@ -78,7 +82,8 @@ async def run(settings: IngestSettings) -> int:
     kafka, postgres = Dependency("kafka"), Dependency("postgres")
     readiness = Readiness((kafka, postgres), tolerant=True)
     metrics = Metrics(CollectorRegistry())
-    judge = Judge(Limits(), read_account_paths(settings.config_dir), settings.partitions, partial(secrets.token_hex, 16))
+    paths = read_account_paths(settings.config_dir)
+    judge = Judge(Limits(), paths, settings.partitions, partial(secrets.token_hex, 16))
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "ingest", pool=3))
         hasher = hasher_of(settings.signing_keys.get_secret_value())
@@ -90,7 +95,13 @@ async def run(settings: IngestSettings) -> int:
         coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
 
         rest = build_app("ingest", ABOUT, readiness, metrics.registry)
-        add_admin(rest, store, Tokens(settings.tokens_file), clock, secrets.token_bytes)
+        brokers = brokers_of(settings)
+        reader = partial(new_consumer, brokers, "churnsignal-ingest-rejected", None)
+        topic = RejectedTopic(reader, settings.topic(USAGE_REJECTED), settings.partitions, dated=settings.clock == "real")
+        replay = Replay(
+            topic, coalescer.publish, lambda scope: Rules(judge.limits, paths, settings.partitions, directory.suppressed, scope)
+        )
+        add_admin(rest, Behind(store, Tokens(settings.tokens_file), clock, secrets.token_bytes, replay, metrics))
         inside = Inside(gate, directory, judge, coalescer, clock, monotonic, metrics)
         app = Tracking(inside, rest)
 
@@ -104,7 +115,7 @@ async def run(settings: IngestSettings) -> int:
             finally:
                 drained.set()
 
-        producer = partial(new_producer, brokers_of(settings), "churnsignal-ingest")
+        producer = partial(new_producer, brokers, "churnsignal-ingest")
         return await run_until_stopped(
             stop,
             {

@@ -20,6 +20,9 @@ class Metrics:
         self._clamped = Counter(
             "churnsignal_ingest_clamped_total", "Accepted calls whose time lay in the future.", ["source"], registry=registry
         )
+        self._replayed = Counter(
+            "churnsignal_ingest_replayed_total", "Refused calls that operators published after a fix.", registry=registry
+        )
         self._produce = Histogram(
             "churnsignal_ingest_produce_seconds", "Time from a flush's first record to the brokers' ack.", registry=registry, buckets=_FAST
         )
@@ -41,6 +44,9 @@ class Metrics:
 
     def clamped(self, source: str, count: int) -> None:
         self._clamped.labels(source).inc(count)
+
+    def replayed(self, count: int) -> None:
+        self._replayed.inc(count)
 
     def request(self, route: str, status: int, seconds: float) -> None:
         child = self._request_timers.get((route, status))

@@ -150,6 +150,7 @@ def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", 
         topic=place.topic,
         partition=place.partition,
         offset=poison.offset,
+        cut=len(poison.value) > BODY_BYTES,
         body=poison.value[:BODY_BYTES],
     )
     key = source or "unknown"

@@ -1,14 +1,19 @@
-"""What operators ask of a running ingest: whose calls are dropped."""
+"""What operators ask of a running ingest: whose calls are dropped, what was refused, and another chance for it."""
 
 import asyncio
+import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
-from churnsignal_common.contracts.envelope import envelope_decoder
+from churnsignal_common.contracts.envelope import Rejected, encoder, envelope_decoder
+from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.kafka.client import Brokers, new_producer
 from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.ingest import OPERATOR, READER, arm, ask
@@ -100,3 +105,91 @@ def metrics(port: int) -> str:
 
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         return str(answer.read().decode())
+
+
+def listed(port: int, query: str) -> list[dict[str, Any]]:
+    """Return all items behind a query, a page at a time."""
+    items, cursor = [], ""
+    while True:
+        status, _, page = ask(port, f"/admin/v1/rejected?{query}{cursor}", token=OPERATOR, method="GET")
+        assert status == 200, page
+        items += page["items"]
+        if page["next_cursor"] is None:
+            return items
+        cursor = f"&cursor={page['next_cursor']}"
+
+
+def bury(told: dict[str, str], value: bytes) -> None:
+    """Publish what scoring publishes about a record that it cannot process."""
+    record = Rejected(
+        id=f"{USAGE_EVENTS}:0:9", source="", stage="scoring", reason="unreadable", message="why", rejected_at=datetime.now(UTC),
+        topic=USAGE_EVENTS, partition=0, offset=9, body=value,
+    )  # fmt: skip
+    partition = partition_of("unknown", int(told["CHURNSIGNAL_PARTITIONS"]))
+
+    async def publish() -> None:
+        producer = new_producer(Brokers(told["KAFKA_BOOTSTRAP_SERVERS"], {}), "test-scoring")
+        await producer.start()
+        try:
+            topic = told["CHURNSIGNAL_TOPIC_PREFIX"] + USAGE_REJECTED
+            await producer.send_and_wait(topic, encoder.encode(record), b"unknown", partition=partition)
+        finally:
+            await producer.stop()
+
+    asyncio.run(publish())
+
+
+def test_refused_and_buried_records_are_found_by_source_reason_and_time_and_replayed_once(
+    told: dict[str, str], ingest: ServiceProcess
+) -> None:
+    port, path = ingest.port, "/admin/v1/rejected"
+    browser, other = create_key(told, "--scope", "browser"), create_key(told, source="other")
+    group = {"type": "group", "userId": "u1", "groupId": "acme", "messageId": "g1"}
+    began = quote(datetime.now(UTC).isoformat())
+    ask(port, "/v1/batch", {"batch": [group, track("b1", timestamp="never")], "writeKey": browser})
+    ask(port, "/v1/batch", {"batch": [track(f"o{number}", timestamp="never") for number in range(5)]}, key=other)
+    bury(told, b"\xff\xfe")
+    ended = quote(datetime.now(UTC).isoformat())
+    assert [ask(port, path, token=READER, method="GET")[0], ask(port, path + "/replay", {}, token=READER)[0]] == [403, 403]
+
+    everything = listed(port, "limit=2")
+    by_reason = listed(port, "source=test&reason=scope_call")
+    poison = listed(port, "stage=scoring")
+
+    assert sorted(item["id"] for item in everything) == ["b1", "g1", "o0", "o1", "o2", "o3", "o4", f"{USAGE_EVENTS}:0:9"]
+    assert [(item["id"], item["scope"], json.loads(item["body"])) for item in by_reason] == [("g1", "browser", group)]
+    assert "key of scope `server`" in by_reason[0]["remedy"]
+    assert [(item["source"], item["place"], item["body"], item["body_base64"]) for item in poison] == [
+        ("unknown", {"topic": USAGE_EVENTS, "partition": 0, "offset": 9}, None, "//4=")
+    ]
+    assert [len(listed(port, query)) for query in (f"since={began}", f"until={began}", f"since={ended}", "source=other&id=o3")] == [
+        8,
+        0,
+        0,
+        1,
+    ]
+    assert browser not in json.dumps(everything)
+
+    still = ask(port, path + "/replay", {}, token=OPERATOR)[2]
+    dry = ask(port, path + "/replay", {"source": "test", "scope": "server", "dry_run": True}, token=OPERATOR)[2]
+    before = lying(told)
+    twice = [ask(port, path + "/replay", {"source": "test", "scope": "server"}, token=OPERATOR)[2] for _ in range(2)]
+    added = [envelope_decoder.decode(r.value) for r in asyncio.run(read_records(told, USAGE_EVENTS))]
+
+    assert still["still_refused"] == {"scope_call": 1, "bad_timestamp": 6, "unreadable": 1}
+    assert (still["matched"], still["published"]) == (8, 0)
+    assert dry | {"next_cursor": None} == {"matched": 2, "published": 1, "still_refused": {"bad_timestamp": 1}, "next_cursor": None}
+    assert twice[0] == twice[1] == dry
+    assert (before.count("g1"), [(envelope.id, envelope.source, envelope.account) for envelope in added]) == (
+        0,
+        [("g1", "test", "acme")] * 2,
+    )
+    assert added[0] == added[1]
+    assert "churnsignal_ingest_replayed_total 2.0" in metrics(port)
+
+
+@pytest.mark.parametrize("query", ["cursor=nonsense", "since=yesterday", "limit=0", "stage=alerts", "surce=test"])
+def test_a_question_that_means_nothing_is_refused(ingest: ServiceProcess, query: str) -> None:
+    status, headers, _ = ask(ingest.port, f"/admin/v1/rejected?{query}", token=OPERATOR, method="GET")
+
+    assert (status in (400, 422), headers["content-type"]) == (True, "application/problem+json")

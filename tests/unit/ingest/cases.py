@@ -41,6 +41,7 @@ def judged(
     verdicts = judge_all(parcel, sender, NOW, judge or new_judge(), suppressed, importing=importing)
     assert verdicts.accepted + len(verdicts.refused) + verdicts.suppressed == len(parcel.items)
     assert verdicts.accepted + len(verdicts.refused) == len(verdicts.records)
+    assert verdicts.raws == []
     return verdicts
 
 

@@ -128,8 +128,23 @@ class AccountAbsorbed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
 Command = UserLinked | UserAliased | OverrideSet | OverrideCleared | OutcomeRecorded | ProfileEdited | AccountMerged | AccountAbsorbed
 
 
+class Around(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What stood around a refused call, so that it can be judged again as it was: its key's scope, its path, its batch."""
+
+    scope: str
+    kind: str | None = None
+    format: Format = Format.SEGMENT
+    sent_at: datetime | None = None
+    importing: bool = False
+    historical: bool = False
+    batch_context: msgspec.Raw = msgspec.field(default_factory=itertools.repeat(NULL).__next__)
+
+
 class Rejected(msgspec.Struct, frozen=True, kw_only=True):
-    """The record on usage.rejected.v1: what was refused by `stage` and why, with the original bytes (base64) less the write key."""
+    """The record on usage.rejected.v1: what was refused by `stage` and why, with the original bytes (base64) less the write key.
+
+    `around` is ingest's; topic, partition and offset say where scoring met the record. `cut`: the bytes are only the beginning.
+    """
 
     v: int = 1
     id: str
@@ -141,6 +156,8 @@ class Rejected(msgspec.Struct, frozen=True, kw_only=True):
     topic: str | None = None
     partition: int | None = None
     offset: int | None = None
+    around: Around | None = None
+    cut: bool = False
     body: bytes
 
 

@@ -1,6 +1,7 @@
 """Door. The admin API, for operators with a bearer token: sources and their write keys here, the rest in its own files."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
@@ -13,9 +14,12 @@ from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_ingest.api.described import described
+from churnsignal_ingest.api.rejects import add_rejects
 from churnsignal_ingest.api.suppressions import add_suppressions
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
 from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
+from churnsignal_ingest.metrics import Metrics
+from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.validate.judge import Scope
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
@@ -99,7 +103,19 @@ class KeyList(BaseModel):
     next_cursor: None = None
 
 
-def add_admin(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock, chance: Callable[[int], bytes]) -> None:
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind the admin API."""
+
+    store: SourceStore
+    tokens: Tokens
+    clock: Clock
+    chance: Callable[[int], bytes]
+    replay: Replay
+    metrics: Metrics
+
+
+def add_admin(app: FastAPI, behind: Behind) -> None:
     """Add the admin paths to `app`, and to its schema the paths that are served in front of it."""
     plain = app.openapi
     app.openapi = lambda: described(plain())  # type: ignore[method-assign] # FastAPI's own way to extend the schema
@@ -108,9 +124,10 @@ def add_admin(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock, ch
     async def database_away(_request: Any, _error: SQLAlchemyError) -> Any:
         return problem(503, "Postgres is away", "Try again in a few seconds.", {"Retry-After": "5"})
 
-    _add_sources(app, store, tokens, clock)
-    _add_keys(app, store, tokens, clock, chance)
-    add_suppressions(app, store, tokens, clock)
+    _add_sources(app, behind.store, behind.tokens, behind.clock)
+    _add_keys(app, behind)
+    add_suppressions(app, behind.store, behind.tokens, behind.clock)
+    add_rejects(app, behind.replay, behind.metrics, behind.tokens)
 
 
 def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock) -> None:
@@ -141,8 +158,9 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
         return _source_out(await _there(found))
 
 
-def _add_keys(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock, chance: Callable[[int], bytes]) -> None:
-    reads, writes = [Depends(may(Role.READER, tokens))], [Depends(may(Role.OPERATOR, tokens))]
+def _add_keys(app: FastAPI, behind: Behind) -> None:
+    store, clock, chance = behind.store, behind.clock, behind.chance
+    reads, writes = [Depends(may(Role.READER, behind.tokens))], [Depends(may(Role.OPERATOR, behind.tokens))]
     path = "/admin/v1/sources/{source_id}/keys"
 
     @app.get(path, tags=["keys"], dependencies=reads, summary="List a source's write keys")

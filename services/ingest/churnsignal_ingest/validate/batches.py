@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
-from churnsignal_common.contracts.envelope import NULL, Format, holds_nul
+from churnsignal_common.contracts.envelope import NULL, Around, Format, holds_nul
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from msgspec import Raw
 
@@ -46,6 +46,7 @@ class Parcel(msgspec.Struct, frozen=True):
     context: bytes | None = None
     plain: bool = False
     form: Format = Format.SEGMENT
+    kind: str | None = None
 
 
 class _Batch(msgspec.Struct):
@@ -94,7 +95,8 @@ def open_single(body: bytes, kind: str) -> Parcel:
         single = _decode_single(body)
     except BROKEN:
         raise RequestProblem(Problem.MALFORMED_JSON) from None
-    return Parcel([body], partial(parse_call, kind=kind), _text(single.write_key), single.sent_at, single.historical is True)
+    parse = partial(parse_call, kind=kind)
+    return Parcel([body], parse, _text(single.write_key), single.sent_at, single.historical is True, kind=kind)
 
 
 def _text(value: Any) -> str | None:
@@ -107,7 +109,16 @@ def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judg
     arrival = _arrive(parcel, sender, received_at, judge.limits, suppressed, importing)
     judged = Judged()
     judge.judge_calls(parcel.items, parcel.parse, arrival, judged, plain=parcel.plain)
+    if judged.refused:
+        judge.keep(judged, sender.source, received_at, _around(parcel, sender, arrival, importing), parcel.write_key)
     return judged
+
+
+def _around(parcel: Parcel, sender: Sender, arrival: Arrival, importing: bool) -> Around:
+    return Around(
+        scope=sender.scope.value, kind=parcel.kind, format=parcel.form, sent_at=arrival.sent_at, importing=importing,
+        historical=parcel.historical, batch_context=NULL if parcel.context is None else Raw(parcel.context),
+    )  # fmt: skip
 
 
 def _check_batch(parcel: Parcel, limits: Limits) -> None:
@@ -137,10 +148,9 @@ def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limit
     if parcel.context is not None:
         head += b',"batch_context":' + parcel.context
         group_id = _group_of(parcel.context, limits)
-    key = parcel.write_key.encode() if parcel.write_key else b""
     return Arrival(
         sender.source, sender.scope, received_at, sent_at, skew(received_at, sent_at), history,
-        parcel.historical and not may_import, group_id, key, received, head + b',"id":',
+        parcel.historical and not may_import, group_id, received, head + b',"id":',
         USAGE_HISTORY if history else USAGE_EVENTS, suppressed,
     )  # fmt: skip
 

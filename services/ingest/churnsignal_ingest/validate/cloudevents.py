@@ -24,15 +24,15 @@ def open_events(body: bytes, content_type: str, headers: dict[str, str]) -> Parc
     media = content_type.partition(";")[0].strip().lower()
     if media == "application/cloudevents-batch+json":
         try:
-            return Parcel([bytes(raw) for raw in _split(body)], _parse, form=Format.CLOUDEVENTS)
+            return Parcel([bytes(raw) for raw in _split(body)], parse_event, form=Format.CLOUDEVENTS)
         except msgspec.ValidationError:
             raise RequestProblem(Problem.MALFORMED_BATCH) from None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise RequestProblem(Problem.MALFORMED_JSON) from None
     if media == "application/cloudevents+json":
-        return Parcel([body], _parse, form=Format.CLOUDEVENTS)
+        return Parcel([body], parse_event, form=Format.CLOUDEVENTS)
     if "ce-specversion" in headers:
-        return Parcel([_from_binary(body, media, headers)], _parse, form=Format.CLOUDEVENTS)
+        return Parcel([_from_binary(body, media, headers)], parse_event, form=Format.CLOUDEVENTS)
     raise RequestProblem(Problem.UNSUPPORTED_MEDIA)
 
 
@@ -47,7 +47,7 @@ def _from_binary(body: bytes, media: str, headers: dict[str, str]) -> bytes:
     return b"{" + b",".join(parts) + b"}"
 
 
-def _parse(raw: bytes) -> tuple[Call, bytes]:
+def parse_event(raw: bytes) -> tuple[Call, bytes]:
     event = decode_any(raw)
     if not isinstance(event, dict):
         raise Refusal(Reason.NOT_AN_OBJECT)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 import msgspec
-from churnsignal_common.contracts.envelope import Rejected, encoder
+from churnsignal_common.contracts.envelope import Around, Rejected, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 
@@ -25,9 +25,11 @@ Record: TypeAlias = tuple[str, int, bytes, bytes]
 # From a call's bytes to the call and the bytes that go on.
 Parse: TypeAlias = Callable[[bytes], tuple[Call, bytes]]
 json_text = msgspec.json.Encoder().encode
+# What every write key looks like, wherever in a call an SDK has put it.
+WRITE_KEY = re.compile(rb"cs[bsi]_[0-9a-f]{48}")
 # 512 keys take more bytes than this, and so does an event that is too large.
 _SMALL = 2048
-_WRITE_KEY = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
+_WRITE_KEY_FIELD = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
 # An id with fewer characters fits its limit of bytes, whatever they are.
 _PLAIN_ID = 64
 
@@ -54,7 +56,6 @@ class Arrival(msgspec.Struct, frozen=True):
     history: bool
     barred: bool
     batch_group_id: Any
-    write_key: bytes
     received: bytes
     head: bytes
     topic: str
@@ -77,13 +78,17 @@ class Refused:
 
 @dataclass(slots=True)
 class Judged:
-    """All calls of a request: N in, N accounted for in `accepted`, `refused` and `suppressed`. Records of refused ones are in `records` too."""
+    """All calls of a request: N in, N accounted for in `accepted`, `refused` and `suppressed`. Records of refused ones are in `records` too.
+
+    `raws` are the bytes of the refused ones, until they are records.
+    """
 
     records: list[Record] = field(default_factory=list)
     accepted: int = 0
     suppressed: int = 0
     clamped: int = 0
     refused: list[Refused] = field(default_factory=list)
+    raws: list[bytes] = field(default_factory=list)
 
 
 # The types of calls, and which of them a browser's public key may make.
@@ -170,29 +175,36 @@ class Judge:
                     records.append((here.topic, account.partition, account.key, value))
             except Refusal as refusal:
                 self.refuse(index, bytes(raw), call, refusal.reason, arrival, judged)
-        judged.accepted = len(records) - len(judged.refused)
+        judged.accepted = len(records)
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
-        """Add a refused call to `judged`, its bytes less the write key to the topic of rejected calls, so many as a record can hold.
-
-        A suppressed one is only counted.
-        """
+        """Add a refused call to `judged`; if it is about somebody on the list, only count it."""
         if arrival.suppressed and arrival.suppressed.named_in(raw, arrival.batch_group_id):
             judged.suppressed += 1
             return
         given = call.message_id if call is not None and isinstance(call.message_id, str) else None
-        message_id = given[:255].replace("\x00", "") if given else None
-        judged.refused.append(Refused(index, message_id, reason))
-        body = raw.replace(arrival.write_key, b"") if arrival.write_key else raw
-        if b"writeKey" in body:
-            # Browsers put the key on each call too, or only there.
-            body = _WRITE_KEY.sub(rb"\1", body)
-        record = Rejected(
-            id=message_id or self._new_id(), source=arrival.source, stage="ingest", reason=reason.value,
-            message=REASONS[reason].cause, rejected_at=arrival.received_at, body=body[: self.limits.kept_bytes],
-        )  # fmt: skip
-        partition = partition_of(arrival.source, self._partitions)
-        judged.records.append((USAGE_REJECTED, partition, arrival.source.encode(), encoder.encode(record)))
+        judged.refused.append(Refused(index, given[:255].replace("\x00", "") if given else None, reason))
+        judged.raws.append(raw)
+
+    def keep(self, judged: Judged, source: str, received_at: datetime, around: Around, write_key: str | None) -> None:
+        """Make records of the refused calls, for operators: their bytes without any write key, so many as a record can hold."""
+        partition, key = partition_of(source, self._partitions), source.encode()
+        limit = self.limits.kept_bytes
+        for each, raw in zip(judged.refused, judged.raws, strict=True):
+            body = _without_keys(raw, write_key)
+            record = Rejected(
+                id=each.message_id or self._new_id(), source=source, stage="ingest", reason=each.reason.value, message=REASONS[each.reason].cause,
+                rejected_at=received_at, around=around, cut=len(body) > limit, body=body[:limit],
+            )  # fmt: skip
+            judged.records.append((USAGE_REJECTED, partition, key, encoder.encode(record)))
+        judged.raws.clear()
+
+
+def _without_keys(raw: bytes, given: str | None) -> bytes:
+    """Return the call less the request's key and all that looks like one: browsers put it on each call too, or only there."""
+    # Shorter words are no secrets, and may stand anywhere in a call.
+    body = raw.replace(given.encode(), b"") if given and len(given) >= _SECRET else raw
+    return WRITE_KEY.sub(b"", _WRITE_KEY_FIELD.sub(rb"\1", body) if b"writeKey" in body else body)
 
 
 def _admit(call: Call, arrival: Arrival) -> Arrival:

@@ -15,12 +15,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from churnsignal_ingest.app import read_account_paths
-from churnsignal_ingest.imports.files import BadFile, Bookmark, Progress, cache_dir, count_rows, digest
+from churnsignal_ingest.imports.files import BadFile, BadRows, Bookmark, Progress, cache_dir, count_rows, digest
 from churnsignal_ingest.imports.run import import_file, try_file
 from churnsignal_ingest.imports.upload import Uploader, UploadFailed
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
+
+_SHOWN = 20
 
 
 def dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
@@ -28,44 +30,55 @@ def dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
     judge = Judge(Limits(), read_account_paths(settings.config_dir), settings.partitions, partial(secrets.token_hex, 16))
     clock = open_clock(settings.clock, dev=settings.dev)
 
-    def work(told: Callable[[Progress], None]) -> Progress:
-        return try_file(file, judge, clock.now(), told)
+    def work(bad_rows: BadRows, told: Callable[[Progress], None]) -> Progress:
+        return try_file(file, judge, clock.now(), bad_rows, told)
 
-    return _run(file, work, as_json=as_json)
+    return _run(file, "dry-run", work, as_json=as_json)
 
 
 def send(file: Path, source: str, url: str, write_key: str, *, restart: bool, as_json: bool) -> int:
     """Import the file; return the exit code: 0 done, 1 failed, 130 interrupted."""
 
-    def work(told: Callable[[Progress], None]) -> Progress:
+    def work(bad_rows: BadRows, told: Callable[[Progress], None]) -> Progress:
         bookmark = Bookmark(cache_dir(), source, digest(file))
         if restart:
             bookmark.forget()
         uploader = Uploader(url, write_key)
         try:
-            return import_file(file, uploader, bookmark, told)
+            return import_file(file, uploader, bookmark, bad_rows, told)
         finally:
             uploader.close()
 
-    return _run(file, work, as_json=as_json)
+    return _run(file, source, work, as_json=as_json)
 
 
-def _run(file: Path, work: Callable[[Callable[[Progress], None]], Progress], *, as_json: bool) -> int:
+def _run(file: Path, name: str, work: Callable[[BadRows, Callable[[Progress], None]], Progress], *, as_json: bool) -> int:
     try:
+        bad_rows = BadRows(cache_dir() / f"{name}-{digest(file)}.bad-rows.jsonl")
         with _bar(count_rows(file)) as told:
-            done = work(told)
-    except (BadFile, UploadFailed, OSError, UnicodeDecodeError) as error:
+            done = work(bad_rows, told)
+    except (BadFile, UploadFailed, OSError) as error:
         print(f"{error}\nNothing acknowledged is lost: the same command goes on where it stopped.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it stopped.", file=sys.stderr)
         return 130
+    _tell(done, bad_rows, as_json=as_json)
+    return 0 if done.accepted + done.suppressed or not done.rows else 1
+
+
+def _tell(done: Progress, bad_rows: BadRows, *, as_json: bool) -> None:
+    count = sum(done.rejected.values())
     if as_json:
-        print(json_module.dumps(msgspec.to_builtins(done)))
-    else:
-        refused = ", ".join(f"{count} {reason}" for reason, count in sorted(done.rejected.items())) or "none"
-        print(f"{done.rows} rows: {done.accepted} accepted, {sum(done.rejected.values())} rejected ({refused})")
-    return 0
+        counts = {"rows": done.rows, "accepted": done.accepted, "suppressed": done.suppressed, "rejected": done.rejected}
+        print(json_module.dumps(counts | {"bad_rows": str(bad_rows.path), "first_bad_rows": msgspec.to_builtins(bad_rows.first(_SHOWN))}))
+        return
+    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(done.rejected.items())) or "none"
+    print(f"{done.rows} rows: {done.accepted} accepted, {done.suppressed} suppressed, {count} rejected ({reasons})")
+    for bad in bad_rows.first(_SHOWN):
+        print(f"row {bad.row}: {bad.reason}: {bad.message}", file=sys.stderr)
+    if count:
+        print(f"All {count} bad rows are listed in {bad_rows.path}. Mend them in a file of their own and import that.", file=sys.stderr)
 
 
 @contextmanager

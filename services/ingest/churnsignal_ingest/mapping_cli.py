@@ -21,7 +21,7 @@ from churnsignal_common.runtime.config_files import read_config
 from rich.console import Console
 from rich.table import Table
 
-from churnsignal_ingest.imports.calls import call_of
+from churnsignal_ingest.imports.calls import Unreadable, call_of
 from churnsignal_ingest.imports.files import BadFile, rows_of
 from churnsignal_ingest.validate.accounts import account_paths
 from churnsignal_ingest.validate.batches import Sender, judge_all, open_batch
@@ -50,7 +50,10 @@ def try_mapping(file: Path, mapping: Path | None, *, as_json: bool) -> int:
 
 def _calls(file: Path) -> Iterator[dict[str, Any]]:
     if file.suffix.lower() != ".json":
-        yield from (call_of(row, number, "test") for number, row in enumerate(rows_of(file)))
+        for number, row in enumerate(rows_of(file), 1):
+            if isinstance(row, Unreadable):
+                raise BadFile(f"{file}: row {number}: {row}")
+            yield call_of(row, number, "test")
         return
     try:
         body = msgspec.json.decode(file.read_bytes())

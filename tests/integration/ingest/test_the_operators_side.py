@@ -2,17 +2,21 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from urllib.request import urlopen
 
 import pytest
 from churnsignal_common.contracts.envelope import Rejected, encoder, envelope_decoder
 from churnsignal_common.contracts.partitions import partition_of
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 from churnsignal_common.kafka.client import Brokers, new_producer
 from churnsignal_devstack.services import ServiceProcess
 
@@ -84,26 +88,26 @@ def test_listed_users_and_accounts_are_dropped_within_ten_seconds_and_taken_agai
     assert 'churnsignal_ingest_events_total{outcome="suppressed",reason="",source="test"}' in metrics(port)
 
 
-@pytest.mark.parametrize(
-    ("body", "said"),
-    [
-        ({"items": []}, "items"),
-        ({"items": [{"kind": "team", "id": "x"}]}, "items.0.kind"),
-        ({"items": [{"kind": "user", "id": " "}]}, "must not be empty"),
-        ({"items": [{"kind": "user", "id": "x" * 256}]}, "over 255 bytes"),
-    ],
-)
-def test_a_listing_that_names_nobody_is_refused_with_the_place(ingest: ServiceProcess, body: Any, said: str) -> None:
-    status, headers, problem = ask(ingest.port, "/admin/v1/suppressions", body, token=OPERATOR, method="PUT")
+def test_questions_and_listings_that_mean_nothing_are_refused_with_the_place(ingest: ServiceProcess) -> None:
+    queries = ("cursor=nonsense", "since=yesterday", "limit=0", "stage=alerts", "surce=test")
+    listings = {
+        "body.items": {"items": []},
+        "items.0.kind": {"items": [{"kind": "team", "id": "x"}]},
+        "must not be empty": {"items": [{"kind": "user", "id": " "}]},
+        "over 255 bytes": {"items": [{"kind": "user", "id": "x" * 256}]},
+        "items.0.idd": {"items": [{"kind": "user", "idd": "x"}]},
+    }
 
-    assert (status, headers["content-type"]) == (422, "application/problem+json")
-    assert said in problem["detail"]
+    asked = [ask(ingest.port, f"/admin/v1/rejected?{query}", token=OPERATOR, method="GET") for query in queries]
+    listed = [ask(ingest.port, "/admin/v1/suppressions", body, token=OPERATOR, method="PUT") for body in listings.values()]
+
+    assert {headers["content-type"] for _, headers, _ in [*asked, *listed]} == {"application/problem+json"}
+    assert [status for status, _, _ in [*asked, *listed]] == [400, *[422] * 9]
+    assert all(said in problem["detail"] for said, (_, _, problem) in zip(listings, listed, strict=True))
 
 
 def metrics(port: int) -> str:
-    import urllib.request
-
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+    with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
         return str(answer.read().decode())
 
 
@@ -188,8 +192,55 @@ def test_refused_and_buried_records_are_found_by_source_reason_and_time_and_repl
     assert "churnsignal_ingest_replayed_total 2.0" in metrics(port)
 
 
-@pytest.mark.parametrize("query", ["cursor=nonsense", "since=yesterday", "limit=0", "stage=alerts", "surce=test"])
-def test_a_question_that_means_nothing_is_refused(ingest: ServiceProcess, query: str) -> None:
-    status, headers, _ = ask(ingest.port, f"/admin/v1/rejected?{query}", token=OPERATOR, method="GET")
+def importing(told: dict[str, str], cache: Path, file: Path, *more: str) -> subprocess.Popen[str]:
+    argv = [sys.executable, "-m", "churnsignal_ingest", "import", str(file), "--source", "warehouse", "--json", *more]
+    return subprocess.Popen(
+        argv, env=told | {"CHURNSIGNAL_CACHE_DIR": str(cache)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
-    assert (status in (400, 422), headers["content-type"]) == (True, "application/problem+json")
+
+def test_an_import_goes_on_after_ctrl_c_to_the_lane_of_history_with_exact_counts_and_bad_rows_by_number(
+    told: dict[str, str], ingest: ServiceProcess, tmp_path: Path
+) -> None:
+    file, rows = tmp_path / "events.csv", 12_000
+    lines = [f"a{n % 50},u{n},commit,2026-01-02T03:04:05Z,{n}" for n in range(rows)]
+    lines[6000], lines[6001], lines[11_999] = "a,u,,2026-01-02,1", "too,many,cells,in,this,row", "a,u,commit,never,1"
+    file.write_text("account_id,user_id,event,occurred_at,quantity\n" + "\n".join(lines) + "\n")
+    dry = importing(told, tmp_path, file, "--dry-run")
+    dry_counts = json.loads(dry.communicate(timeout=60)[0])
+
+    first = importing(told, tmp_path, file)
+    assert until(60, lambda: list(tmp_path.glob("imports/warehouse-*.json")) or first.poll() is not None)
+    first.send_signal(signal.SIGINT)
+    stopped = (first.wait(30), first.communicate()[1])
+    second, third = importing(told, tmp_path, file).communicate(timeout=120), importing(told, tmp_path, file).communicate(timeout=60)
+
+    counts = json.loads(second[0])
+    assert stopped[0] == 130, stopped
+    assert "goes on where it stopped" in stopped[1]
+    assert (counts["rows"], counts["accepted"]) == (rows, rows - 3)
+    assert counts["rejected"] == {"no_event_name": 1, "unreadable_row": 1, "bad_timestamp": 1} == dry_counts["rejected"]
+    assert [(bad["row"], bad["reason"]) for bad in counts["first_bad_rows"]] == [
+        (6001, "no_event_name"),
+        (6002, "unreadable_row"),
+        (12_000, "bad_timestamp"),
+    ]
+    assert json.loads(third[0]) == counts
+    live = asyncio.run(read_records(told, USAGE_EVENTS, USAGE_UNRESOLVED))
+    history = [envelope_decoder.decode(r.value) for r in asyncio.run(read_records(told, USAGE_HISTORY))]
+    assert live == []
+    assert len({envelope.id for envelope in history}) == rows - 3
+    assert all(envelope.history for envelope in history)
+
+
+def test_a_key_that_may_not_import_is_named_before_anything_counts_as_live(
+    told: dict[str, str], ingest: ServiceProcess, tmp_path: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    file.write_text('{"account_id":"a","user_id":"u","event":"commit","occurred_at":"2026-01-02T03:04:05Z"}\n')
+
+    failed = importing(told, tmp_path, file, "--write-key", create_key(told))
+
+    assert "--scope import" in failed.communicate(timeout=60)[1]
+    assert failed.returncode == 1
+    assert lying(told) == ["refused"]

@@ -145,11 +145,11 @@ def test_what_scoring_buried_of_somebody_suppressed_stays_buried() -> None:
         assert rejudge(buried(USAGE_EVENTS, live[3]), replace(RULES, suppressed=suppressed)) == "suppressed"
 
 
-def test_a_body_over_the_limit_of_batches_is_cut_and_says_so() -> None:
+def test_a_body_that_no_record_can_hold_is_cut_and_says_so() -> None:
     (record,) = judged(batch(track(properties={"long": "x" * 600_000}))).records
     kept = rejected_decoder.decode(record[3])
 
-    assert (kept.cut, len(kept.body), len(record[3]) < 1_000_000) == (True, 500 * 1024, True)
+    assert (kept.cut, len(kept.body), len(record[3]) < 1_000_000) == (True, Limits().kept_bytes, True)
     assert rejudge(kept, RULES) == "cut"
 
 

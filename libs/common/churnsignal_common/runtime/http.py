@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from churnsignal_common.runtime.health import Readiness
@@ -22,6 +23,12 @@ from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 GRACE_S = 10
 _GOODBYE = (b"connection", b"close")
 _bearer = HTTPBearer(auto_error=False, description="A token from CHURNSIGNAL_TOKENS_FILE")
+
+
+class Strict(BaseModel):
+    """What a caller sends: a field that we do not know is a typing error, not something to pass over."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def problem(status: int, title: str, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from churnsignal_common.clock import Clock
-from churnsignal_common.runtime.http import after, may, problem
+from churnsignal_common.runtime.http import Strict, after, may, problem
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role, Tokens
 from fastapi import Depends, FastAPI, HTTPException, Query
@@ -38,7 +38,7 @@ class SourceOut(BaseModel):
     disabled_at: datetime | None
 
 
-class SourceIn(BaseModel):
+class SourceIn(Strict):
     """A new source."""
 
     name: str = Field(pattern=NAME, examples=["web-backend"])
@@ -47,7 +47,7 @@ class SourceIn(BaseModel):
     burst: float | None = Field(default=None, gt=0)
 
 
-class SourceChange(BaseModel):
+class SourceChange(Strict):
     """What may change; absent fields stay."""
 
     kind: Literal["segment", "rudder"] | None = None
@@ -75,13 +75,13 @@ class NewKeyOut(KeyOut):
     write_key: str
 
 
-class KeyIn(BaseModel):
+class KeyIn(Strict):
     """What the new key may do."""
 
     scope: Scope = Scope.SERVER
 
 
-class KeyChange(BaseModel):
+class KeyChange(Strict):
     """End a key now, or replace it with an overlap during which both work."""
 
     id: int

@@ -4,7 +4,7 @@ import base64
 from datetime import datetime
 from typing import Annotated, Any
 
-from churnsignal_common.runtime.http import after, may, problem
+from churnsignal_common.runtime.http import Strict, after, may, problem
 from churnsignal_common.runtime.paging import encode_cursor
 from churnsignal_common.runtime.tokens import Role, Tokens
 from fastapi import Depends, FastAPI, Query
@@ -53,7 +53,7 @@ class RejectedPage(BaseModel):
     next_cursor: str | None
 
 
-class Filter(BaseModel):
+class Filter(Strict):
     """Which refused records; what is absent asks for all."""
 
     source: str | None = Field(default=None, description=f"`{NO_SOURCE}` holds what scoring buried before its source could be read.")

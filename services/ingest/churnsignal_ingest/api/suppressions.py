@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 
 from churnsignal_common.clock import Clock
-from churnsignal_common.runtime.http import after, may
+from churnsignal_common.runtime.http import Strict, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 from fastapi import Depends, FastAPI, Query
@@ -36,7 +36,7 @@ class SuppressionOut(BaseModel):
     listed_by: str = Field(description="Name of the admin token.")
 
 
-class SuppressionChange(BaseModel):
+class SuppressionChange(Strict):
     """One user (a user id or an anonymous id) or account, and whether its calls are to be dropped from now on."""
 
     kind: Literal["user", "account"]
@@ -44,7 +44,7 @@ class SuppressionChange(BaseModel):
     suppressed: bool = True
 
 
-class SuppressionChanges(BaseModel):
+class SuppressionChanges(Strict):
     """Users and accounts to list or to lift; all others stay as they are, so the same request may be sent twice."""
 
     items: list[SuppressionChange] = Field(min_length=1, max_length=10_000)

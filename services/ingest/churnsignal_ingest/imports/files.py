@@ -1,4 +1,4 @@
-"""Door. Files of history: CSV, JSON Lines and Parquet, row by row; and how far an earlier run came."""
+"""Door. Files of history: CSV, JSON Lines and Parquet, row by row; how far an earlier run came, and the list of rows that do not count."""
 
 import csv
 import hashlib
@@ -10,17 +10,20 @@ from typing import Any
 
 import msgspec
 
+from churnsignal_ingest.imports.calls import BadRow, Row, Unreadable
+
+_PARQUET_ROWS = 50_000
+
 
 class BadFile(Exception):
-    """The file cannot be read as what its name says; the message names the place."""
+    """The file as a whole cannot be read as what its name says."""
 
 
-def rows_of(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a .csv, .jsonl or .parquet file."""
+def rows_of(path: Path) -> Iterator[Row]:
+    """Yield the rows of a .csv, .jsonl or .parquet file; a row that cannot be read is `Unreadable`, and the others go on."""
     match path.suffix.lower():
         case ".csv":
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                yield from csv.DictReader(file)
+            yield from _csv(path)
         case ".jsonl" | ".ndjson":
             yield from _json_lines(path)
         case ".parquet":
@@ -29,26 +32,54 @@ def rows_of(path: Path) -> Iterator[dict[str, Any]]:
             raise BadFile(f"{path}: {other or 'no ending'}: give a .csv, .jsonl or .parquet file")
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _csv(path: Path) -> Iterator[Row]:
+    # Bytes that are no UTF-8 come through as surrogates, which no JSON takes: only their own row is bad.
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        reader = csv.DictReader(file)
+        _check_header(path, reader)
+        while True:
+            try:
+                row: dict[Any, Any] = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Unreadable(f"Line {reader.line_num}: {error}.")
+                continue
+            yield Unreadable(f"Line {reader.line_num} has more cells than the header.") if None in row else row
+
+
+def _check_header(path: Path, reader: "csv.DictReader[str]") -> None:
+    try:
+        names = set(reader.fieldnames or ())
+    except csv.Error as error:
+        raise BadFile(f"{path}: {error}") from error
+    if not names & {"event", "type"}:
+        raise BadFile(f"{path}: the first line must name the columns, `event` among them, such as account_id,user_id,event,occurred_at")
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
             try:
-                yield decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise BadFile(f"{path}:{number}: {error}: each line must be a JSON object") from error
+                row: Row = decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                row = Unreadable(f"Line {number} is no JSON object: {error}.")
+            yield row
 
 
-def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+def _parquet(path: Path) -> Iterator[Row]:
     import polars as pl  # noqa: PLC0415 heavy, and only this kind of file needs it
 
     try:
-        frame = pl.read_parquet(path)
+        lazy = pl.scan_parquet(path)
+        total = lazy.select(pl.len()).collect().item()
+        for begin in range(0, total, _PARQUET_ROWS):
+            yield from lazy.slice(begin, _PARQUET_ROWS).collect().iter_rows(named=True)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise BadFile(f"{path}: {error}") from error
-    yield from frame.iter_rows(named=True)
 
 
 def count_rows(path: Path) -> int:
@@ -64,11 +95,13 @@ def digest(path: Path) -> str:
 
 @dataclass(slots=True)
 class Progress:
-    """What became of the rows so far: rows = accepted + the sum of rejected."""
+    """What became of the rows so far: rows = accepted + suppressed + the sum of rejected. `listed_bytes` of the list of bad rows hold."""
 
     rows: int = 0
     accepted: int = 0
+    suppressed: int = 0
     rejected: dict[str, int] = field(default_factory=dict)
+    listed_bytes: int = 0
 
 
 class Bookmark:
@@ -91,6 +124,29 @@ class Bookmark:
 
     def forget(self) -> None:
         self._path.unlink(missing_ok=True)
+
+
+class BadRows:
+    """A file of JSON Lines: each row that does not count, with its number and reason. Holds no content of rows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def begin(self, size: int) -> None:
+        """Keep what the bookmark vouches for; what a killed run wrote behind it comes again."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("ab") as file:
+            file.truncate(size)
+
+    def add(self, rows: list[BadRow]) -> int:
+        """Append and return how long the file is now."""
+        with self.path.open("ab") as file:
+            file.writelines(msgspec.json.encode(row) + b"\n" for row in rows)
+            return file.tell()
+
+    def first(self, count: int) -> list[BadRow]:
+        with self.path.open("rb") as file:
+            return [msgspec.json.decode(line, type=BadRow) for _, line in zip(range(count), file, strict=False)]
 
 
 def cache_dir() -> Path:

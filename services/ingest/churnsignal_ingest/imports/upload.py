@@ -4,6 +4,7 @@ import base64
 import gzip
 import http.client
 import time
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,14 @@ _AGAIN = (408, 429, 500, 502, 503, 504)
 
 class UploadFailed(Exception):
     """The service would not take the batch; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What the service said of a batch: index, code and message of each refused call, and how many it dropped as suppressed."""
+
+    refused: list[tuple[int, str, str]] = field(default_factory=list)
+    suppressed: int = 0
 
 
 class Uploader:
@@ -33,15 +42,15 @@ class Uploader:
         }
         self._proven = False
 
-    def send(self, body: bytes) -> list[str]:
-        """Return the reasons of refused events after the service's 200; retry what may pass, raise UploadFailed otherwise."""
+    def send(self, body: bytes) -> Answered:
+        """Return what the service's 200 says; retry what may pass, raise UploadFailed otherwise."""
         packed = gzip.compress(body, 1)
         began = time.monotonic()
         while True:
             status, answer, wait_s = self._try(packed)
             if status == 200:
                 self._proven = True
-                return [told["code"] for told in answer.get("rejected", [])]
+                return _answered(answer)
             waited_s = time.monotonic() - began
             new_key = status == 401 and not self._proven and waited_s < _NEW_KEY_PATIENCE_S
             if not (new_key or (status in (0, *_AGAIN) and waited_s < _PATIENCE_S)):
@@ -64,3 +73,10 @@ class Uploader:
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _answered(answer: dict[str, Any]) -> Answered:
+    refused = [(told["index"], told["code"], told["message"]) for told in answer.get("rejected", [])]
+    if any(code == "scope_history" for _, code, _ in refused):
+        raise UploadFailed("the write key may not import history: make one with `churnsignal-ingest keys create --scope import`")
+    return Answered(refused, answer.get("suppressed", 0))

@@ -27,6 +27,7 @@ Parse: TypeAlias = Callable[[bytes], tuple[Call, bytes]]
 json_text = msgspec.json.Encoder().encode
 # What every write key looks like, wherever in a call an SDK has put it.
 WRITE_KEY = re.compile(rb"cs[bsi]_[0-9a-f]{48}")
+_SECRET = 8
 # 512 keys take more bytes than this, and so does an event that is too large.
 _SMALL = 2048
 _WRITE_KEY_FIELD = re.compile(rb'("writeKey"\s*:\s*")[^"]*')

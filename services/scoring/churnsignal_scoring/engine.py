@@ -21,7 +21,7 @@ from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
-from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, lifecycle, read_profile, segment
+from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
@@ -82,8 +82,7 @@ class AccountEngine:
             known = look.knockout(state.memory.own)
             state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
         change = None if history else self._worsen(state, look, as_of, now)
-        profile = read_profile(look.view, look.segment, look.life) if new_facts else None
-        return Settled(self._assessment(state, look), change, profile)
+        return Settled(self._assessment(state, look), change, self._news(state, look) if new_facts else None)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
         """Close `day` for one account: evaluate as of its end, move the band memory, prune. Idempotent: a closed day changes nothing.
@@ -116,7 +115,7 @@ class AccountEngine:
         before = self._look(state, record, last_closed, live=True)
         profile = msgspec.structs.replace(read_profile(before.view, before.segment, Lifecycle.MERGED), merged_into=into, updated_at=now)
         empty(state)
-        state.merged_into = into
+        state.merged_into, state.published = into, ""
         memory = state.memory
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
         memory.score, memory.coverage = None, 0
@@ -184,6 +183,15 @@ class AccountEngine:
             sources=judge_sources(day, sources, previous),
             left_out=left_out,
         )
+
+    def _news(self, state: AccountState, look: Look) -> AccountProfile | None:
+        """Return the profile when it differs from what was published: most group calls say again what is known."""
+        profile = read_profile(look.view, look.segment, look.life)
+        told = fingerprint(profile)
+        if told == state.published:
+            return None
+        state.published, state.dirty = told, True
+        return profile
 
     def _norms(self, record: DayRecord | None) -> dict[str, Norms]:
         if record is None:

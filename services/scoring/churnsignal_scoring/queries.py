@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Float, Text, cast, func, select, text, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Float, Text, cast, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.health.days import to_date
@@ -58,6 +58,12 @@ class Queries:
         async with self._engine.connect() as connection:
             row = (await connection.execute(select(accounts).where(accounts.c.account == account))).mappings().first()
         return _account(row) if row is not None else None
+
+    async def count_known(self, names: list[str]) -> int:
+        """Return how many of these accounts were ever heard of."""
+        query = select(func.count()).where(accounts.c.account == func.any(cast(names, ARRAY(Text))))
+        async with self._engine.connect() as connection:
+            return int((await connection.execute(query)).scalar_one())
 
     async def history(self, account: str, before: int | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 closed days, newest first."""

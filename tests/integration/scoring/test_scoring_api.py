@@ -1,18 +1,23 @@
 """Scoring's HTTP: who may ask, what is answered, pages, and commands that reach the score by the log."""
 
 import asyncio
+import json
 import os
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 from churnsignal_common.runtime.tokens import hash_token
+from churnsignal_devstack.services import command
 
 from tests.support.plant import Hands, at, group, open_plant, track
 from tests.support.stack import Stack, service
 
 DAY = 20_000
+KEI = "kei@example.com"
 
 
 @pytest.fixture(scope="module")
@@ -43,9 +48,7 @@ async def fill(world: dict[str, str]) -> None:
     async with open_plant(world) as plant:
         for number in range(5):
             name = f"a{number}"
-            await plant.put(
-                [group(name, "u", at(DAY, 8), f"g{number}", name=f"Account {number}", arr=1000 * number, owner="kei@example.com")]
-            )
+            await plant.put([group(name, "u", at(DAY, 8), f"g{number}", name=f"Account {number}", arr=1000 * number, owner=KEI)])
             await plant.put([track(name, "Opened Report", at(DAY, 9), f"{name}{n}", user=f"u{n}") for n in range(3)])
         await plant.put([track("a3", "Payment Failed", at(DAY, 10), "p"), track(None, "x", at(DAY, 10), "stranger", user="nobody")])
         await plant.drained()
@@ -60,19 +63,19 @@ async def get(world: dict[str, str], path: str, **query: Any) -> Any:
 
 @pytest.mark.asyncio
 async def test_accounts_are_listed_page_by_page_filtered_and_ordered(world: dict[str, str]) -> None:
-    first = await get(world, "/v1/accounts", order="account", limit=2)
-    second = await get(world, "/v1/accounts", order="account", limit=2, cursor=first["next_cursor"])
-    third = await get(world, "/v1/accounts", order="account", limit=2, cursor=second["next_cursor"])
+    first = await get(world, "/v1/accounts", order="account", owner=KEI, limit=2)
+    second = await get(world, "/v1/accounts", order="account", owner=KEI, limit=2, cursor=first["next_cursor"])
+    third = await get(world, "/v1/accounts", order="account", owner=KEI, limit=2, cursor=second["next_cursor"])
     red = await get(world, "/v1/accounts", band="red")
-    rich = await get(world, "/v1/accounts", order="arr", limit=3)
-    more = await get(world, "/v1/accounts", order="arr", limit=3, cursor=rich["next_cursor"])
+    rich = await get(world, "/v1/accounts", order="arr", owner=KEI, limit=3)
+    more = await get(world, "/v1/accounts", order="arr", owner=KEI, limit=3, cursor=rich["next_cursor"])
 
     assert [row["account"] for page in (first, second, third) for row in page["items"]] == [f"a{n}" for n in range(5)]
     assert third["next_cursor"] is None
     # Another test may have put a0 into red by hand.
     assert {row["account"] for row in red["items"]} - {"a0"} == {"a3"}
     assert [row["account"] for page in (rich, more) for row in page["items"]] == ["a4", "a3", "a2", "a1", "a0"]
-    assert len((await get(world, "/v1/accounts", owner="kei@example.com"))["items"]) == 5
+    assert len((await get(world, "/v1/accounts", owner=KEI))["items"]) == 5
     assert (await get(world, "/v1/accounts", owner="someone"))["items"] == []
 
 
@@ -162,3 +165,32 @@ async def test_an_account_is_merged_by_an_operator_and_only_where_it_makes_sense
     assert [answer.status_code for answer in (refused, missing, itself, done, again, into_it)] == [403, 404, 422, 202, 409, 409]
     assert (await get(world, "/v1/accounts/merge-b"))["events"] == 2
     assert (await get(world, "/v1/accounts/merge-a"))["profile"]["merged_into"] == "merge-b"
+
+
+@pytest.mark.asyncio
+async def test_contract_data_is_imported_whole_or_not_at_all_and_reaches_the_profile(world: dict[str, str], tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text("account_id,arr,renewal_date,csm\nimp-1,77000,2027-03-31,hana\nnobody-yet,5,,\n")
+    bad.write_text("account_id,arr\nimp-1,1\nimp-2,many\n")
+
+    async with open_plant(world) as plant:
+        await plant.put([group("imp-1", None, at(DAY, 8), "imp", plan="pro")])
+        await plant.drained()
+    dry = run_command(world, "accounts", "import", str(good), "--dry-run", "--json")
+    refused = run_command(world, "accounts", "import", str(bad))
+    done = run_command(world, "accounts", "import", str(good), "--json")
+    async with open_plant(world) as plant:
+        await plant.drained()
+
+    assert (dry.returncode, json.loads(dry.stdout)) == (0, {"accounts": 2, "values": 4, "cleared": 0, "unknown": 1, "sent": 0})
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"{bad}:3: arr: 'many': write a number" in refused.stderr
+    assert (done.returncode, json.loads(done.stdout)["sent"]) == (0, 2)
+    profile = (await get(world, "/v1/accounts/imp-1"))["profile"]
+    assert (profile["arr"], profile["renewal_on"], profile["owner"], profile["plan"]) == (77000, "2027-03-31", "hana", "pro")
+    assert (await get(world, "/v1/accounts/nobody-yet"))["profile"]["arr"] == 5
+
+
+def run_command(world: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    told = os.environ | {name: value for name, value in world.items() if name != "URL"}
+    return subprocess.run([*command("scoring"), *arguments], check=False, env=told, capture_output=True, text=True, timeout=60)

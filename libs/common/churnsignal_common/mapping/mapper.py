@@ -123,7 +123,11 @@ class Mapper:
 
     def is_trait(self, name: str) -> bool:
         """Return whether a trait of this name is kept as a fact of the account."""
-        return plain_name(name) in self._profile
+        return self.fact_of(name) is not None
+
+    def fact_of(self, name: str) -> str | None:
+        """Return the fact that a trait of this name is kept as, whatever its spelling."""
+        return self._profile.get(plain_name(name))
 
     def names(self, event: str) -> bool:
         """Return whether a rule, or the list of what to ignore, names this event."""

@@ -2,7 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from hashlib import blake2b
 
+import msgspec
 from churnsignal_common.contracts.risk import AccountProfile
 
 from churnsignal_scoring.health.days import from_date
@@ -10,9 +12,11 @@ from churnsignal_scoring.health.values import as_date, as_number, as_text
 from churnsignal_scoring.health.view import View
 
 _TEXTS = ("name", "plan", "currency", "owner", "tier", "timezone", "country", "parent")
-_NUMBERS = ("arr", "seats", "notice_days")
+_NUMBERS = ("seats", "notice_days")
 _DAYS = ("renewal_on", "created_on")
-PROFILE_FACTS = frozenset((*_TEXTS, *_NUMBERS, *_DAYS, "segment", "lifecycle", "outcome", "paused_until"))
+PROFILE_NUMBERS = frozenset((*_NUMBERS, "arr", "mrr"))
+PROFILE_DAYS = frozenset((*_DAYS, "paused_until"))
+PROFILE_FACTS = frozenset((*_TEXTS, *PROFILE_NUMBERS, *PROFILE_DAYS, "segment", "lifecycle", "outcome"))
 DEFAULT_SEGMENT = "default"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,6 +44,7 @@ _SAID = {
     "subscribed": Lifecycle.ACTIVE,
     "customer": Lifecycle.ACTIVE,
 }
+LIFECYCLES = frozenset(_SAID)
 
 
 def lifecycle(view: View) -> Lifecycle:
@@ -78,7 +83,7 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         account=view.state.account,
         name=texts["name"],
         plan=texts["plan"],
-        arr=numbers["arr"],
+        arr=_revenue(view),
         currency=texts["currency"],
         seats=_whole(numbers["seats"]),
         renewal_on=days["renewal_on"],
@@ -94,6 +99,19 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         updated_at=None if changed is None else _EPOCH + timedelta(microseconds=changed),
         merged_into=view.state.merged_into,
     )
+
+
+def fingerprint(profile: AccountProfile) -> str:
+    """Return what tells a changed profile from one that was only said again."""
+    said = msgspec.json.encode(msgspec.structs.replace(profile, updated_at=None))
+    return blake2b(said, digest_size=8).hexdigest()
+
+
+def _revenue(view: View) -> float | None:
+    said = [(version.stamp, version.value, times) for name, times in (("arr", 1), ("mrr", 12)) if (version := view.version(name))]
+    _, value, times = max((one for one in said if one[1] is not None), default=((), None, 1))
+    amount = _amount(value)
+    return None if amount is None else amount * times
 
 
 def _whole(value: float | None) -> int | None:

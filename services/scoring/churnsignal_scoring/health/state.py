@@ -39,6 +39,7 @@ class _Rest(msgspec.Struct):
     reported: dict[str, int]
     held: bool
     merged_into: str | None = None
+    published: str = ""
 
 
 _rest_decoder = msgspec.json.Decoder(_Rest)
@@ -57,7 +58,7 @@ class AccountState:
 
     `lasts` is the latest call of a day: (time, id), for evidence. `reported` is the last day a family of signals was seen.
     `held` says that the account is out of the game (churned, paused, ignored, merged) and counts in no norm. `merged_into` is the account that
-    gets its calls.
+    gets its calls. `published` is the fingerprint of the profile as it was published last.
     `memo` keeps what was worked out from the days before the last, until a call touches one of them; it is not written.
     The `dirty_*` sets name what changed since `clean()`.
     """
@@ -72,6 +73,7 @@ class AccountState:
     segment: str = ""
     held: bool = False
     merged_into: str | None = None
+    published: str = ""
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
     teams: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
@@ -265,6 +267,7 @@ class AccountState:
                 self.reported,
                 self.held,
                 self.merged_into,
+                self.published,
             )
         )
         habit = self.active.to_bytes((self.active.bit_length() + 7) // 8, "little")
@@ -296,6 +299,7 @@ class AccountState:
         state = cls(row.account, row.first_day, row.last_active, seen, row.events_total, row.origin)
         state.active = int.from_bytes(row.habit, "little")
         state.segment, state.held, state.memory, state.merged_into = row.segment, rest.held, rest.memory, rest.merged_into
+        state.published = rest.published
         state.lasts, state.reported = {day: (from_us(stamp), call) for day, stamp, call in rest.lasts}, rest.reported
         state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
         for stored in users:

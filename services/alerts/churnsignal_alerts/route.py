@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog.locales import Locale
-from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
+from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, at_risk
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
 from churnsignal_alerts.hours import Hours, after_working, holiday_calendar, next_opening, working_day
@@ -251,10 +251,6 @@ def priority(change: RiskChanged, touched_at: datetime | None) -> int:
     Accounts without a known revenue come after.
     """
     account = change.account
-    at_risk = 10_000 - (change.score_after if change.score_after is not None else 5_000)
-    nearness = 0
-    if account.renewal_on is not None:
-        nearness = max(0, 180 - max(0, (account.renewal_on - change.as_of.date()).days))
-    money = min(int(account.arr or 0), 10**12)
     lonely = _LONELY_DAYS if touched_at is None else min(_LONELY_DAYS, max(0, (change.as_of - touched_at).days))
-    return (money * at_risk + at_risk) * (180 + nearness) * (2 * _LONELY_DAYS + lonely) // (180 * 2 * _LONELY_DAYS)
+    risk = at_risk(account.arr, change.score_after, account.renewal_on, change.as_of.date())
+    return risk * (2 * _LONELY_DAYS + lonely) // (2 * _LONELY_DAYS)

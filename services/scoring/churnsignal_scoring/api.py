@@ -33,6 +33,7 @@ from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.queries import Filters, Queries
 from churnsignal_scoring.relay import Relay
+from churnsignal_scoring.tree import roll_up
 
 SOURCE = "scoring-api"
 
@@ -108,12 +109,12 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
     reader = Depends(may(Role.READER, inside.tokens))
     limits = Annotated[int, Query(ge=1, le=500)]
 
-    @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the worst first", dependencies=[reader])
+    @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the most at risk first", dependencies=[reader])
     async def list_accounts(
         band: Literal["green", "yellow", "red", "grey"] | None = None,
         owner: str | None = None,
         segment: str | None = None,
-        order: Literal["account", "score", "arr"] = "score",
+        order: Literal["at_risk", "score", "arr", "account"] = "at_risk",
         cursor: str | None = None,
         limit: limits = 100,
     ) -> dict[str, Any]:
@@ -130,6 +131,17 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
             raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
         del found["key"]
         return found | await _explain(inside, account) | {"changes": await inside.queries.changes(account, 20)}
+
+    @app.get("/v1/accounts/{account}/owners", tags=["accounts"], summary="Whose account it was since when", dependencies=[reader])
+    async def owners(account: str) -> dict[str, Any]:
+        return {"items": await inside.queries.owners(account), "next_cursor": None}
+
+    @app.get("/v1/accounts/{account}/tree", tags=["accounts"], summary="The account and those below it, rolled up", dependencies=[reader])
+    async def tree(account: str) -> dict[str, Any]:
+        day, nodes = await inside.queries.tree(account)
+        if not nodes:
+            raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
+        return {"closed_on": day, "roll_up": roll_up(nodes), "items": [node._asdict() for node in nodes]}
 
     @app.get("/v1/accounts/{account}/history", tags=["accounts"], summary="Closed days, newest first", dependencies=[reader])
     async def history(account: str, cursor: str | None = None, limit: limits = 100) -> dict[str, Any]:

@@ -56,5 +56,5 @@ class Conclude:
         return cause
 
     def _keep(self, resident: Resident, settled: Settled, effects: Effects) -> None:
-        row = AccountRow(resident.state, resident.partition, settled.assessment, settled.profile, resident.closed_day)
+        row = AccountRow(resident.state, resident.partition, settled.assessment, settled.profile, settled.ranks, resident.closed_day)
         effects.conclude(row, settled)

@@ -9,7 +9,7 @@ import msgspec
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_event
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
 
-from churnsignal_scoring.health.assessment import Assessment, Settled
+from churnsignal_scoring.health.assessment import Assessment, Ranks, Settled
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.links import Known
 from churnsignal_scoring.outcomes import Place, Tally
@@ -58,12 +58,13 @@ class OutboxRow(NamedTuple):
 
 
 class AccountRow(NamedTuple):
-    """An account's state with what was last concluded from it. `profile` only when it changed."""
+    """An account's state with what was last concluded from it. `profile` and `ranks` only when they changed."""
 
     state: AccountState
     partition: int
     assessment: Assessment
     profile: AccountProfile | None
+    ranks: Ranks | None
     closed_day: int
 
 
@@ -122,8 +123,8 @@ class Effects:
         """Keep what an evaluation came to: the row, a change of band and a new profile. The partition of accounts is that of the topics."""
         name = row.state.account
         before = self.accounts.get(name)
-        if before is not None and row.profile is None:
-            row = row._replace(profile=before.profile)
+        if before is not None:
+            row = row._replace(profile=row.profile or before.profile, ranks=row.ranks or before.ranks)
         self.accounts[name] = row
         if settled.profile is not None:
             self.send(row.partition, ACCOUNTS, row.partition, name, encoder.encode(settled.profile))

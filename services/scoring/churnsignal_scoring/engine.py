@@ -7,12 +7,24 @@ from typing import NamedTuple
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, RiskChanged
+from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, RiskChanged, at_risk
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.mapping.usage import Usage
 
 from churnsignal_scoring.health import explain
-from churnsignal_scoring.health.assessment import FROZEN, Assessment, Explanation, Look, Settled, exists, forced_by, is_frozen
+from churnsignal_scoring.health.assessment import (
+    FROZEN,
+    LAST,
+    UNSCORED,
+    Assessment,
+    Explanation,
+    Look,
+    Ranks,
+    Settled,
+    exists,
+    forced_by,
+    is_frozen,
+)
 from churnsignal_scoring.health.bands import Standing, is_worse, step, wanted
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
@@ -21,9 +33,10 @@ from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
-from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, segment
+from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.health.values import as_date
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.versions import Policy, fixed_policy
 
@@ -75,14 +88,16 @@ class AccountEngine:
         as_of = today - 1 if last_closed is None else last_closed
         look = self._look(state, record, as_of, live=True)
         new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
-        if new_facts or not state.segment:
+        is_news = new_facts or not state.segment
+        if is_news:
             state.segment = look.segment
         if history:
             self._mark(state, look.card, Cause.HISTORY)
             known = look.knockout(state.memory.own)
             state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
         change = None if history else self._worsen(state, look, as_of, now)
-        return Settled(self._assessment(state, look), change, self._news(state, look) if new_facts else None)
+        ranks = self._ranks(state, look, today) if is_news or change is not None else None
+        return Settled(self._assessment(state, look), change, self._news(state, look) if new_facts else None, ranks)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
         """Close `day` for one account: evaluate as of its end, move the band memory, prune. Idempotent: a closed day changes nothing.
@@ -107,8 +122,9 @@ class AccountEngine:
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
         state.segment = state.segment or look.segment
+        ranks = self._ranks(state, look, day)
         state.prune(day)
-        return Settled(self._assessment(state, look), change, None)
+        return Settled(self._assessment(state, look), change, None, ranks)
 
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
@@ -122,7 +138,7 @@ class AccountEngine:
         look = self._look(state, record, last_closed, live=True)
         change = None if memory.band is Band.GREY else self._change(state, look, Band.GREY, Cause.MERGED, now)
         told = None if change is None else msgspec.structs.replace(change, account=profile)
-        return Settled(self._assessment(state, look), told, profile)
+        return Settled(self._assessment(state, look), told, profile, LAST)
 
     def explain(self, state: AccountState, record: DayRecord | None, as_of: int) -> Explanation:
         """Return the live evaluation after the close of `as_of` with its drivers, without touching the state."""
@@ -192,6 +208,15 @@ class AccountEngine:
             return None
         state.published, state.dirty = told, True
         return profile
+
+    def _ranks(self, state: AccountState, look: Look, today: int) -> Ranks:
+        if look.life.holds:
+            return LAST
+        score = state.memory.score if state.memory.frozen else look.score
+        # A fact that forces red leaves nothing of the score to rely on.
+        risk = 0 if state.memory.band is Band.RED and look.knockout(state.memory.own) is not None else score
+        renewal = as_date(look.view.fact("renewal_on"))
+        return Ranks(UNSCORED if score is None else score, at_risk(revenue(look.view), risk, renewal, to_date(today)))
 
     def _norms(self, record: DayRecord | None) -> dict[str, Norms]:
         if record is None:

@@ -2,22 +2,50 @@
 
 from typing import Any, NamedTuple
 
-from sqlalchemy import ARRAY, ColumnElement, Float, Text, cast, func, select, text, tuple_
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    Float,
+    Integer,
+    Select,
+    Text,
+    cast,
+    func,
+    literal_column,
+    select,
+    text,
+    tuple_,
+)
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churnsignal_scoring.health.days import to_date
-from churnsignal_scoring.tables import accounts, parked, risk_changes, score_history
+from churnsignal_scoring.health.days import from_us, to_date
+from churnsignal_scoring.tables import accounts, owner_history, parked, risk_changes, score_history
+from churnsignal_scoring.tree import Node
 
-# Grey accounts have no score and come last when the worst come first.
-_UNSCORED = 10_001
-_OWNER = accounts.c.profile["owner"].as_string()
-_ARR = func.coalesce(cast(accounts.c.profile["arr"].as_string(), Float), 0.0)
+# Spelled as the indexes are: with parameters in place of the constants Postgres would not recognise them, and sort the table.
+_OWNER: ColumnElement[Any] = literal_column("profile ->> 'owner'", Text)
+# `?` and not `->>`: of this Postgres guesses rightly that it holds for hardly any account.
+_SHOWN: ColumnElement[Any] = literal_column("(profile ? 'merged_into') IS NOT TRUE", Boolean)
 ORDERS: dict[str, ColumnElement[Any]] = {
     "account": accounts.c.account,
-    "score": func.coalesce(accounts.c.score, _UNSCORED),
-    "arr": -_ARR,
+    "at_risk": literal_column("-coalesce(at_risk, 0)", BigInteger),
+    "score": literal_column("coalesce(standing, 10001)", Integer),
+    "arr": literal_column("-coalesce((profile ->> 'arr')::float8, 0)", Float),
 }
+UNOWNED = "none"
+DEPTH, BRANCHES = 8, 1_000
 
+TREE = """-- an account and those below it, with their scores on the last day that all of them have closed
+WITH RECURSIVE below AS (
+    SELECT account, profile, closed_day, 0 AS depth, ARRAY[account] AS path FROM accounts WHERE account = :account
+    UNION ALL
+    SELECT a.account, a.profile, a.closed_day, b.depth + 1, b.path || a.account FROM below b JOIN accounts a ON (a.profile ->> 'parent') = b.account
+    WHERE b.depth < :depth AND a.account <> ALL(b.path) AND a.profile ->> 'merged_into' IS NULL),
+day AS (SELECT min(closed_day) AS day FROM below)
+SELECT b.account, b.profile ->> 'name' AS name, b.profile ->> 'parent' AS parent, b.depth, h.score, h.band, d.day
+FROM below b CROSS JOIN day d LEFT JOIN score_history h ON h.account = b.account AND h.day = d.day ORDER BY b.depth, b.account LIMIT :branches"""
 
 FEATURES = """-- what is counted by the call's own name, unless a rule gives that name
 SELECT substr(c.key, 14) AS name, sum(c.value::bigint)::bigint AS calls, count(DISTINCT d.account)::bigint AS accounts
@@ -26,7 +54,7 @@ GROUP BY c.key ORDER BY calls DESC, name LIMIT :limit"""
 
 
 class Filters(NamedTuple):
-    """Which accounts; None means any."""
+    """Which accounts; None means any, and `none` as owner those without one."""
 
     band: str | None
     owner: str | None
@@ -40,19 +68,26 @@ class Queries:
         self._engine = engine
 
     async def accounts(self, filters: Filters, order: str, after: list[Any] | None, limit: int) -> list[dict[str, Any]]:
-        """Return up to limit + 1 accounts after the key."""
-        key = ORDERS[order]
-        query = select(accounts, key.label("key")).order_by(key, accounts.c.account).limit(limit + 1)
-        if after is not None:
-            query = query.where(tuple_(key, accounts.c.account) > tuple_(*after))
-        if filters.band is not None:
-            query = query.where(accounts.c.band == filters.band)
-        if filters.owner is not None:
-            query = query.where(filters.owner == _OWNER)
-        if filters.segment is not None:
-            query = query.where(accounts.c.segment == filters.segment)
+        """Return up to limit + 1 accounts after the key; those merged into others are not shown."""
         async with self._engine.connect() as connection:
-            return [_account(row) for row in (await connection.execute(query)).mappings()]
+            return [_account(row) for row in (await connection.execute(page_of(filters, order, after, limit))).mappings()]
+
+    async def owners(self, account: str) -> list[dict[str, Any]]:
+        """Return whose account it was since when, the newest first."""
+        query = select(owner_history).where(owner_history.c.account == account).order_by(owner_history.c.id.desc()).limit(BRANCHES)
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(query)).mappings().all()
+        ends = [None, *(from_us(row["since_us"]).isoformat() for row in rows)]
+        return [
+            {"owner": row["owner"], "since": from_us(row["since_us"]).isoformat(), "until": end}
+            for row, end in zip(rows, ends, strict=False)
+        ]
+
+    async def tree(self, account: str) -> tuple[str | None, list[Node]]:
+        """Return the day, and the account with all below it, the account itself first; none when nobody has heard of it."""
+        async with self._engine.connect() as connection:
+            rows = (await connection.execute(text(TREE), {"account": account, "depth": DEPTH, "branches": BRANCHES})).all()
+        return (to_date(rows[0].day).isoformat() if rows else None), [Node(*row[:6]) for row in rows]
 
     async def account(self, account: str) -> dict[str, Any] | None:
         async with self._engine.connect() as connection:
@@ -103,6 +138,21 @@ class Queries:
             ]
 
 
+def page_of(filters: Filters, order: str, after: list[Any] | None, limit: int) -> Select[Any]:
+    """Return the query of one page; each order, with or without an owner, walks an index."""
+    key = ORDERS[order]
+    query = select(accounts, key.label("key")).where(_SHOWN).order_by(key, accounts.c.account).limit(limit + 1)
+    if after is not None:
+        query = query.where(tuple_(key, accounts.c.account) > tuple_(cast(after[0], key.type), cast(after[1], Text)))
+    if filters.band is not None:
+        query = query.where(accounts.c.band == filters.band)
+    if filters.owner is not None:
+        query = query.where(_OWNER.is_(None) if filters.owner == UNOWNED else _OWNER.in_([filters.owner]))
+    if filters.segment is not None:
+        query = query.where(accounts.c.segment == filters.segment)
+    return query
+
+
 def _account(row: Any) -> dict[str, Any]:
     active = row["last_active"]
     return {
@@ -115,5 +165,6 @@ def _account(row: Any) -> dict[str, Any]:
         "events": row["events_total"],
         "closed_on": to_date(row["closed_day"]).isoformat(),
         "profile": row["profile"] or {},
+        "at_risk": (row["at_risk"] or 0) // 10_000,
         "key": row.get("key"),
     }

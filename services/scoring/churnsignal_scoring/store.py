@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -10,9 +11,10 @@ from churnsignal_common.runtime import crash
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket
-from churnsignal_scoring.effects import AccountRow, Effects, OutboxRow, encoder, positions_of
+from churnsignal_scoring.effects import Effects, OutboxRow, encoder, positions_of
+from churnsignal_scoring.health.days import to_us
 from churnsignal_scoring.health.rows import UserRow
-from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS
+from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, AccountState
 from churnsignal_scoring.ownership import Ownership
 
 crash.declare("scoring.in_transaction")
@@ -46,22 +48,27 @@ WHERE d.partition = n.partition AND d.lane = n.lane AND d.bucket = n.bucket"""
 
 STATES = """-- what changed of the accounts, their days, users and facts; a profile only when it changed
 WITH days AS (
-    INSERT INTO day_counts (account, day, counts) SELECT * FROM unnest($16::text[], $17::int[], $18::jsonb[])
+    INSERT INTO day_counts (account, day, counts) SELECT * FROM unnest($18::text[], $19::int[], $20::jsonb[])
     ON CONFLICT (account, day) DO UPDATE SET counts = EXCLUDED.counts),
 users AS (
-    INSERT INTO user_days (account, user_id, block, mask) SELECT * FROM unnest($19::text[], $20::text[], $21::int[], $22::int[])
+    INSERT INTO user_days (account, user_id, block, mask) SELECT * FROM unnest($21::text[], $22::text[], $23::int[], $24::int[])
     ON CONFLICT (account, block, user_id) DO UPDATE SET mask = EXCLUDED.mask),
 facts AS (
-    INSERT INTO facts (account, name, versions) SELECT * FROM unnest($23::text[], $24::text[], $25::jsonb[])
+    INSERT INTO facts (account, name, versions) SELECT * FROM unnest($25::text[], $26::text[], $27::jsonb[])
     ON CONFLICT (account, name) DO UPDATE SET versions = EXCLUDED.versions)
 INSERT INTO accounts AS a (account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest,
-    partition, band, score, coverage, profile, closed_day)
+    partition, band, score, coverage, profile, closed_day, standing, at_risk)
 SELECT * FROM unnest($1::text[], $2::int[], $3::int[], $4::bigint[], $5::bigint[], $6::int[], $7::bytea[], $8::text[], $9::bytea[],
-    $10::int[], $11::text[], $12::int[], $13::int[], $14::jsonb[], $15::int[])
+    $10::int[], $11::text[], $12::int[], $13::int[], $14::jsonb[], $15::int[], $16::int[], $17::bigint[])
 ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active = EXCLUDED.last_active, last_event_us = EXCLUDED.last_event_us,
     events_total = EXCLUDED.events_total, origin = EXCLUDED.origin, habit = EXCLUDED.habit, segment = EXCLUDED.segment, rest = EXCLUDED.rest,
     band = EXCLUDED.band, score = EXCLUDED.score, coverage = EXCLUDED.coverage, profile = coalesce(EXCLUDED.profile, a.profile),
-    closed_day = EXCLUDED.closed_day"""
+    closed_day = EXCLUDED.closed_day, standing = coalesce(EXCLUDED.standing, a.standing), at_risk = coalesce(EXCLUDED.at_risk, a.at_risk)"""
+
+OWNED = """-- since when an account has its owner, when that is somebody else than before
+INSERT INTO owner_history (account, since_us, owner)
+SELECT n.account, n.since, n.owner FROM unnest($1::text[], $2::bigint[], $3::text[]) AS n(account, since, owner)
+WHERE n.owner IS DISTINCT FROM (SELECT h.owner FROM owner_history h WHERE h.account = n.account ORDER BY h.id DESC LIMIT 1)"""
 
 EMPTY = """-- what was handed over to the accounts that these are merged into
 WITH days AS (DELETE FROM day_counts WHERE account = ANY($1::text[])),
@@ -128,7 +135,7 @@ class Store:
             if effects.emptied:
                 await pg.execute(EMPTY, effects.emptied)
             if effects.accounts:
-                await _save_accounts(pg, effects.accounts.values())
+                await _save_accounts(pg, effects)
             await _save_conclusions(pg, effects)
             await _save_unresolved(pg, effects)
             stored = await _save_outbox(pg, effects)
@@ -166,20 +173,32 @@ async def _save_progress(pg: RawConnection, effects: Effects) -> list[Any]:
     return await pg.fetch(PROGRESS, sorted(effects.partitions), *arrays, effects.today, effects.published)
 
 
-async def _save_accounts(pg: RawConnection, rows: Iterable[AccountRow]) -> None:
+async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
     accounts: list[tuple[Any, ...]] = []
     days: list[tuple[Any, ...]] = []
     users: list[UserRow] = []
     facts: list[tuple[Any, ...]] = []
-    for row in sorted(rows, key=lambda row: row.state.account):
+    owned: list[tuple[Any, ...]] = []
+    for row in sorted(effects.accounts.values(), key=lambda row: row.state.account):
         changed = row.state.rows()
         verdict = row.assessment
         profile = encoder.encode(row.profile).decode() if row.profile is not None else None
-        accounts.append((*changed.account, row.partition, verdict.band.value, verdict.score, verdict.coverage, profile, row.closed_day))
+        ranks = (None, None) if row.ranks is None else (row.ranks.standing, row.ranks.at_risk)
+        fixed = (row.partition, verdict.band.value, verdict.score, verdict.coverage, profile, row.closed_day)
+        accounts.append((*changed.account, *fixed, *ranks))
+        if row.profile is not None:
+            owned.append((row.state.account, _owned_since(row.state, effects.now), row.profile.owner))
         days.extend((account, day, counts.decode()) for account, day, counts in changed.days)
         users.extend(changed.users)
         facts.extend((account, name, versions.decode()) for account, name, versions in changed.facts)
-    await pg.execute(STATES, *_columns(accounts, 15), *_columns(days, 3), *_columns(users, 4), *_columns(facts, 3))
+    await pg.execute(STATES, *_columns(accounts, 17), *_columns(days, 3), *_columns(users, 4), *_columns(facts, 3))
+    await _put(pg, OWNED, owned)
+
+
+def _owned_since(state: AccountState, now: datetime) -> int:
+    said = state.facts.get("owner")
+    # What came from a merged account has no time of its own here.
+    return said[0].occurred_us if said and said[0].occurred_us > 0 else to_us(now)
 
 
 async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:

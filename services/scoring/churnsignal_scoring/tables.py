@@ -23,6 +23,17 @@ accounts = Table(
     Column("score", Integer),
     Column("coverage", Integer, nullable=False),
     Column("closed_day", Integer, nullable=False),
+    Column("standing", Integer),
+    Column("at_risk", BigInteger),
+)
+
+owner_history = Table(
+    "owner_history",
+    metadata,
+    Column("id", BigInteger, primary_key=True),
+    Column("account", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("owner", Text),
 )
 
 score_history = Table(

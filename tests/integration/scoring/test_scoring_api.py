@@ -194,3 +194,49 @@ async def test_contract_data_is_imported_whole_or_not_at_all_and_reaches_the_pro
 def run_command(world: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
     told = os.environ | {name: value for name, value in world.items() if name != "URL"}
     return subprocess.run([*command("scoring"), *arguments], check=False, env=told, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.asyncio
+async def test_the_most_at_risk_come_first_and_accounts_without_an_owner_are_listed(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        await plant.put([group("lone-1", None, at(DAY, 8), "l1", name="Lone", arr=5)])
+        await plant.drained()
+
+    listed = (await get(world, "/v1/accounts", owner=KEI))["items"]
+    unowned = (await get(world, "/v1/accounts", owner="none", limit=500))["items"]
+
+    # a3 is red by a failed payment; of the others, not yet scored, more revenue means more at risk. a0 has none.
+    assert [row["account"] for row in listed] == ["a3", "a4", "a2", "a1", "a0"]
+    assert [row["at_risk"] for row in listed] == [3001, 2000, 1000, 500, 0]
+    assert "lone-1" in {row["account"] for row in unowned}
+    assert all("owner" not in row["profile"] for row in unowned)
+
+
+@pytest.mark.asyncio
+async def test_it_is_known_whose_account_it_was_since_when(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        for hour, owner in ((8, "kei"), (9, "kei"), (10, "hana"), (11, None)):
+            await plant.put([group("handed", None, at(DAY, hour), f"h{hour}", owner=owner)])
+            await plant.drained()
+
+    found = (await get(world, "/v1/accounts/handed/owners"))["items"]
+
+    times = [at(DAY, hour).isoformat() for hour in (11, 10, 8)]
+    assert [(row["owner"], row["since"], row["until"]) for row in found] == [
+        (None, times[0], None),
+        ("hana", times[1], times[0]),
+        ("kei", times[2], times[1]),
+    ]
+
+
+@pytest.mark.asyncio
+async def test_a_tree_of_accounts_is_shown_with_what_it_comes_to_and_ends_even_in_a_ring(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        for name, parent in (("tree", "leaf"), ("branch", "tree"), ("leaf", "branch"), ("other", "tree")):
+            await plant.put([group(name, None, at(DAY, 8), f"t{name}", parent=parent)])
+        await plant.drained()
+
+    found = await get(world, "/v1/accounts/tree/tree")
+
+    assert [(node["account"], node["depth"]) for node in found["items"]] == [("tree", 0), ("branch", 1), ("other", 1), ("leaf", 2)]
+    assert found["roll_up"] == {"own": None, "worst_child": None, "average_of_children": None, "children": 3, "scored_children": 0}

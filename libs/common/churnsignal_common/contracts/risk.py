@@ -33,6 +33,20 @@ class Cause(StrEnum):
         return self not in (Cause.EVENT, Cause.CLOSE)
 
 
+NEAR_DAYS = 180
+
+
+def at_risk(arr: float | None, score: int | None, renewal_on: date | None, on: date) -> int:
+    """Return the order in which accounts need somebody: revenue x risk, up to twice as much the nearer the renewal; in ten-thousandths.
+
+    Without a score half is at risk; accounts without a known revenue come after those with one, by their risk.
+    """
+    risk = 10_000 - (5_000 if score is None else score)
+    nearness = 0 if renewal_on is None else max(0, NEAR_DAYS - max(0, (renewal_on - on).days))
+    money = min(int(arr or 0), 10**12)
+    return (money * risk + risk) * (NEAR_DAYS + nearness) // NEAR_DAYS
+
+
 class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an account, on accounts.v1 and inside each risk change. `arr` is a year's revenue in `currency`'s major unit.
 

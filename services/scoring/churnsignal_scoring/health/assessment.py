@@ -35,12 +35,28 @@ class Assessment(msgspec.Struct, frozen=True):
     record_day: int | None
 
 
+class Ranks(msgspec.Struct, frozen=True):
+    """Where lists show the account: by its score (the worst first), and by what is at risk. As of the last close or news of it.
+
+    Not of every call: a list in order needs an index, and an index on what each call moves would cost every write.
+    """
+
+    standing: int
+    at_risk: int
+
+
+UNSCORED = 10_001
+"""Grey accounts have no score and come last when the worst come first."""
+LAST = Ranks(UNSCORED, 0)
+
+
 class Settled(msgspec.Struct, frozen=True):
-    """What came of an evaluation. `change` is already counted in the state's sequence; `profile` is set when it changed."""
+    """What came of an evaluation. `change` is already counted in the state's sequence; `profile` and `ranks` are set when they changed."""
 
     assessment: Assessment
     change: RiskChanged | None
     profile: AccountProfile | None
+    ranks: Ranks | None = None
 
 
 @dataclass(frozen=True, slots=True)

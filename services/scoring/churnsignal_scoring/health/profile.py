@@ -83,7 +83,7 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         account=view.state.account,
         name=texts["name"],
         plan=texts["plan"],
-        arr=_revenue(view),
+        arr=revenue(view),
         currency=texts["currency"],
         seats=_whole(numbers["seats"]),
         renewal_on=days["renewal_on"],
@@ -107,7 +107,8 @@ def fingerprint(profile: AccountProfile) -> str:
     return blake2b(said, digest_size=8).hexdigest()
 
 
-def _revenue(view: View) -> float | None:
+def revenue(view: View) -> float | None:
+    """Return a year's revenue: what was said last, a month's twelve times."""
     said = [(version.stamp, version.value, times) for name, times in (("arr", 1), ("mrr", 12)) if (version := view.version(name))]
     _, value, times = max((one for one in said if one[1] is not None), default=((), None, 1))
     amount = _amount(value)

@@ -37,9 +37,19 @@ CREATE TABLE scoring.dedup (
 CREATE TABLE scoring.accounts (
     account text PRIMARY KEY, partition int NOT NULL, first_day int, last_active int, last_event_us bigint, events_total bigint NOT NULL,
     origin int NOT NULL, habit bytea NOT NULL, segment text NOT NULL, rest bytea NOT NULL, profile jsonb, band text NOT NULL,
-    score int CHECK (score BETWEEN 0 AND 10000), coverage int NOT NULL CHECK (coverage BETWEEN 0 AND 10000), closed_day int NOT NULL)
-    WITH (fillfactor = 80);
+    score int CHECK (score BETWEEN 0 AND 10000), coverage int NOT NULL CHECK (coverage BETWEEN 0 AND 10000), closed_day int NOT NULL,
+    standing int, at_risk bigint) WITH (fillfactor = 80);
 CREATE INDEX accounts_of_partition ON scoring.accounts (partition, account);
+-- One for each order of the list. What they stand on moves at closes and by news only, so that the writes of every call stay within their page.
+CREATE INDEX accounts_at_risk ON scoring.accounts ((-coalesce(at_risk, 0)), account);
+CREATE INDEX accounts_standing ON scoring.accounts ((coalesce(standing, 10001)), account);
+CREATE INDEX accounts_arr ON scoring.accounts ((-coalesce((profile ->> 'arr')::float8, 0)), account);
+CREATE INDEX accounts_of_owner ON scoring.accounts ((profile ->> 'owner'), (-coalesce(at_risk, 0)), account);
+CREATE INDEX accounts_of_parent ON scoring.accounts ((profile ->> 'parent'));
+
+CREATE TABLE scoring.owner_history (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, since_us bigint NOT NULL, owner text);
+CREATE INDEX owner_history_of_account ON scoring.owner_history (account, id);
 
 CREATE TABLE scoring.day_counts (
     account text NOT NULL, day int NOT NULL, counts jsonb NOT NULL, PRIMARY KEY (account, day)) WITH (fillfactor = 80);

@@ -5,58 +5,23 @@ CPU is that of the process under test, so neighbours on the machine disturb it l
 authentication, limits, validation, rate limits, metrics and logs on, as in production.
 """
 
-import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from churnsignal_devstack import children, ports
-from churnsignal_devstack.backing import passing
-from churnsignal_devstack.postgres import Durability
-from churnsignal_devstack.services import ServiceProcess, command, environment, free_port_base, run_once
+from churnsignal_devstack.services import environment
 
+from benchmarks.ingest.target import Contender, ours
 from benchmarks.results import write
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
 SECONDS = float(os.environ.get("SECONDS", "3"))
 SIZES = (100, 1)
-TICKS = os.sysconf("SC_CLK_TCK")
 OURS, CEILING, IDIOMATIC = "ours", "ceiling", "idiomatic"
-
-
-class Contender:
-    """One running program."""
-
-    def __init__(self, pid: int, port: int) -> None:
-        self.pid, self.port = pid, port
-
-    def cpu_s(self) -> float:
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-    def rss_mb(self) -> float:
-        return int(Path(f"/proc/{self.pid}/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
-
-    def measure(self, size: int, seconds: float, key: str) -> dict[str, float]:
-        """Return what one stretch of load showed."""
-        before = self.cpu_s()
-        argv = [sys.executable, "-m", "benchmarks.ingest.load", str(self.port), str(size), str(seconds), key]
-        seen = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout)
-        used = self.cpu_s() - before
-        if seen["bad"] or not seen["requests"]:
-            raise RuntimeError(f"{seen['bad']} requests failed and {seen['requests']} succeeded on port {self.port}")
-        events = seen["requests"] * size
-        return {
-            "events_per_cpu_s": events / used,
-            "events_per_s": events / seen["seconds"],
-            "p99_ms": seen["p99_ms"],
-            "cpu_share": used / seen["seconds"],
-            "rss_mb": self.rss_mb(),
-        }
 
 
 def start_peer(name: str, told: dict[str, str], folder: Path) -> Contender:
@@ -73,24 +38,8 @@ def start_peer(name: str, told: dict[str, str], folder: Path) -> Contender:
 
 def main() -> None:
     """Start all, measure in turn, write the result."""
-    with passing(Durability(), os.environ) as backing, tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        told = backing.env() | {
-            "CHURNSIGNAL_TOPIC_PREFIX": "bench-ingest.",
-            "CHURNSIGNAL_PARTITIONS": "8",
-            "CHURNSIGNAL_PORT_BASE": str(free_port_base()),
-            "CHURNSIGNAL_HOST": "127.0.0.1",
-            "CHURNSIGNAL_SIGNING_KEYS": "a-key-for-benchmarks",
-            "CHURNSIGNAL_SOURCE_RATE": "1e9",
-            "CHURNSIGNAL_SOURCE_BURST": "1e9",
-        }
-        run_once([*command("common.kafka.topics_cli"), "apply"], told)
-        run_once(command("ingest", "migrate"), told)
-        key = json.loads(run_once(command("ingest", "keys", "create", "--source", "bench", "--json"), told))["write_key"]
-        ours = ServiceProcess("ingest", told, Path(folder) / "ingest.log")
-        ours.start()
-        assert ours.child is not None
-        contenders = {OURS: Contender(ours.child.pid, ours.port)}
-        contenders |= {name: start_peer(name, told, Path(folder)) for name in (CEILING, IDIOMATIC)}
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder, ours(Path(folder), "bench-ingest.") as (target, key, told):
+        contenders = {OURS: target} | {name: start_peer(name, told, Path(folder)) for name in (CEILING, IDIOMATIC)}
         rows = measure(contenders, key)
     report(rows)
 

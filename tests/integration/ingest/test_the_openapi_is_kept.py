@@ -20,7 +20,9 @@ TOKEN = "operator-token-for-tests"
 load_all_checks()
 # FastAPI does not list the refusals of its own paths; there, only a mistake of ours is wrong.
 BROKEN: Any = CHECKS.get_by_names(["not_a_server_error"])
-KEPT: Any = CHECKS.get_by_names(["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"])
+KEPT: Any = CHECKS.get_by_names(
+    ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
+)
 
 
 def fuzz(operation: APIOperation[Any, Any, Any, Any], url: str, authorization: str, kept: bool) -> None:

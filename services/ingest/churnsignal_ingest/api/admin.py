@@ -3,13 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from churnsignal_common.clock import Clock
 from churnsignal_common.runtime.http import Strict, after, may, problem
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role, Tokens
-from fastapi import Depends, FastAPI, HTTPException, Query
+from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, Field
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +23,8 @@ from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.validate.judge import Scope
 
 NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+_LAST_ROW = 2**63 - 1
+RowId: TypeAlias = Annotated[int, Path(ge=1, le=_LAST_ROW)]
 _ROTATION_OVERLAP = timedelta(days=7)
 
 
@@ -84,7 +86,7 @@ class KeyIn(Strict):
 class KeyChange(Strict):
     """End a key now, or replace it with an overlap during which both work."""
 
-    id: int
+    id: int = Field(ge=1, le=_LAST_ROW)
     action: Literal["revoke", "rotate"]
     overlap_days: int = Field(default=_ROTATION_OVERLAP.days, ge=0, le=90)
 
@@ -147,7 +149,7 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
         return _source_out(source)
 
     @app.patch("/admin/v1/sources/{source_id}", tags=["sources"], dependencies=writes, summary="Change kind or rates, disable or enable")
-    async def change_source(source_id: int, change: SourceChange) -> SourceOut:
+    async def change_source(source_id: RowId, change: SourceChange) -> SourceOut:
         values = change.model_dump(exclude_unset=True)
         disabled = values.pop("disabled", None)
         if values.get("kind", "segment") is None:
@@ -164,18 +166,18 @@ def _add_keys(app: FastAPI, behind: Behind) -> None:
     path = "/admin/v1/sources/{source_id}/keys"
 
     @app.get(path, tags=["keys"], dependencies=reads, summary="List a source's write keys")
-    async def list_keys(source_id: int) -> KeyList:
+    async def list_keys(source_id: RowId) -> KeyList:
         await _there(store.source_by_id(source_id))
         return KeyList(items=[KeyOut(**_fields(key)) for key in await store.list_keys(source_id)])
 
     @app.post(path, tags=["keys"], dependencies=writes, status_code=201, summary="Create a write key; it is shown once")
-    async def create_key(source_id: int, new: KeyIn) -> NewKeyOut:
+    async def create_key(source_id: RowId, new: KeyIn) -> NewKeyOut:
         source = await _there(store.source_by_id(source_id))
         key = make_key(new.scope, chance(RANDOM_BYTES))
         return NewKeyOut(**_fields(await store.add_key(source, new.scope, key, clock.now())), write_key=key)
 
     @app.patch(path, tags=["keys"], dependencies=writes, summary="Revoke a write key, or rotate it with an overlap")
-    async def change_key(source_id: int, change: KeyChange) -> KeyOut | NewKeyOut:
+    async def change_key(source_id: RowId, change: KeyChange) -> KeyOut | NewKeyOut:
         mine = {key.id: key for key in await store.list_keys(source_id)}
         if change.id not in mine:
             raise HTTPException(404, "the source has no such key: list its keys")

@@ -18,6 +18,17 @@ OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state 
 HELD = text("SELECT count(*) FROM alerts.held")
 
 
+UNOWNED = text("""
+SELECT p.account, f.profile ->> 'name' AS name, f.profile ->> 'segment' AS segment, f.profile ->> 'owner' AS owner,
+       CASE WHEN f.profile ->> 'owner' IS NULL THEN 'none' WHEN c.id IS NULL THEN 'unknown' ELSE 'deactivated' END AS why
+FROM alerts.profiles p CROSS JOIN LATERAL (SELECT convert_from(p.profile, 'UTF8')::jsonb AS profile) f
+LEFT JOIN LATERAL (
+    SELECT id, active FROM alerts.csms c WHERE lower(btrim(f.profile ->> 'owner')) IN (lower(c.id), lower(c.email), lower(c.slack))
+    ORDER BY active DESC LIMIT 1) c ON true
+WHERE p.account > :after AND c.active IS NOT TRUE AND f.profile ->> 'merged_into' IS NULL ORDER BY p.account LIMIT :limit
+""")
+
+
 class Reader:
     """Read-only queries; each in its own short transaction."""
 
@@ -56,6 +67,11 @@ class Reader:
         if after:
             query = query.where(deliveries.c.id < int(after[0]))
         return await self._rows(query)
+
+    async def unowned(self, after: str, limit: int) -> list[RowMapping]:
+        """Return up to limit + 1 accounts that nobody in the directory looks after, and why not."""
+        async with self._engine.connect() as connection:
+            return list((await connection.execute(UNOWNED, {"after": after, "limit": limit + 1})).mappings())
 
     async def contacts(self, account: str, after: list[Any] | None, limit: int) -> list[RowMapping]:
         """Return up to limit + 1 contacts with an account, newest first."""

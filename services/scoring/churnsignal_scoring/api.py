@@ -16,6 +16,7 @@ from churnsignal_common.contracts.envelope import (
     OutcomeRecorded,
     OverrideCleared,
     OverrideSet,
+    ProfileEdited,
     encoder,
 )
 from churnsignal_common.contracts.partitions import partition_of
@@ -33,6 +34,7 @@ from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.queries import Filters, Queries
 from churnsignal_scoring.relay import Relay
+from churnsignal_scoring.sheet import wrong
 from churnsignal_scoring.tree import roll_up
 
 SOURCE = "scoring-api"
@@ -197,6 +199,16 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
     @app.post("/v1/accounts/{account}/outcome", tags=["commands"], status_code=202, summary="Record what became of the account")
     async def record_outcome(account: str, body: OutcomeBody, caller: callers) -> dict[str, str]:
         return await put_on_log(account, OutcomeRecorded(outcome=body.outcome, author=caller.name, note=body.note))
+
+    @app.patch("/v1/accounts/{account}/profile", tags=["commands"], status_code=202, summary="Set facts of the account; null clears")
+    async def edit_profile(account: str, body: dict[str, str | int | float | bool | None], caller: callers) -> dict[str, str]:
+        facts = {name: inside.engine.mapper.fact_of(name) for name in body}
+        problems = [f"{name}: no trait of this name" for name, fact in facts.items() if fact is None]
+        said = [(name, fact, body[name]) for name, fact in facts.items() if fact is not None and body[name] is not None]
+        problems += [f"{name}: {problem}" for name, fact, value in said if (problem := wrong(fact, value))]
+        if problems or not body:
+            raise HTTPException(422, "; ".join(problems) or "nothing to set")
+        return await put_on_log(account, ProfileEdited(traits=dict(body), author=caller.name))
 
     _add_merge(app, inside, put_on_log)
 

@@ -117,3 +117,16 @@ async def test_readiness_names_each_dependency(world: World) -> None:
     assert answer.status_code == 200
     assert [d["name"] for d in answer.json()["dependencies"]] == ["postgres", "kafka"]
     assert {d["name"] for d in (await world.http.get("/v1/channels")).json()["items"]} == {"slack", "email"}
+
+
+async def test_accounts_that_nobody_in_the_directory_looks_after_are_listed_with_the_reason(world: World) -> None:
+    await world.csm("ursula", email="ursula@example.com")
+    await world.csm("gone-u", active=False)
+    owners = {"un-1": None, "un-2": "nobody-knows", "un-3": "gone-u", "un-4": "URSULA@example.com", "un-5": "ursula"}
+    await world.publish(*(world.change(name, owner) for name, owner in owners.items()))
+    for name in owners:
+        await world.applied(name, 1)
+
+    found = {row["account"]: row["why"] for row in await walked(world, "/v1/unowned?limit=2") if row["account"].startswith("un-")}
+
+    assert found == {"un-1": "none", "un-2": "unknown", "un-3": "deactivated"}

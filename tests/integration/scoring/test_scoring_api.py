@@ -240,3 +240,23 @@ async def test_a_tree_of_accounts_is_shown_with_what_it_comes_to_and_ends_even_i
 
     assert [(node["account"], node["depth"]) for node in found["items"]] == [("tree", 0), ("branch", 1), ("other", 1), ("leaf", 2)]
     assert found["roll_up"] == {"own": None, "worst_child": None, "average_of_children": None, "children": 3, "scored_children": 0}
+
+
+@pytest.mark.asyncio
+async def test_a_profile_is_edited_by_a_person_and_nonsense_is_refused_with_its_place(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant:
+        await plant.put([group("edited", None, at(DAY, 8), "e1", plan="pro", seats=3)])
+        await plant.drained()
+        async with client(world, "csm") as http:
+            bad = await http.patch("/v1/accounts/edited/profile", json={"arr": "a lot", "colour": "red", "renewal_date": "2027-03-31"})
+            empty = await http.patch("/v1/accounts/edited/profile", json={})
+            done = await http.patch("/v1/accounts/edited/profile", json={"csm": "kei", "ARR": 1200, "plan": None})
+        await plant.drained()
+
+    profile = (await get(world, "/v1/accounts/edited"))["profile"]
+    assert [answer.status_code for answer in (bad, empty, done)] == [422, 422, 202]
+    assert bad.json()["detail"].split("; ") == [
+        "colour: no trait of this name",
+        "arr: write a number such as 12000 or 12000.50, without a currency",
+    ]
+    assert (profile["owner"], profile["arr"], profile.get("plan"), profile["seats"]) == ("kei", 1200, None, 3)

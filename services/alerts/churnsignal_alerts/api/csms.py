@@ -20,6 +20,11 @@ def routes(parts: Parts) -> APIRouter:
     async def all_csms(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
         return page([csm_out(csm) for csm in await parts.reader.csms(after(cursor, 1), limit)], limit, "id")
 
+    @router.get("/v1/unowned", summary="Accounts whose owner is nobody, unknown, or deactivated", dependencies=reader)
+    async def unowned(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+        key = after(cursor, 1)
+        return page([dict(row) for row in await parts.reader.unowned(key[0] if key else "", limit)], limit, "account")
+
     @router.get("/v1/csms/{ident}", summary="One CSM", dependencies=reader)
     async def one(ident: str) -> dict[str, Any]:
         csm = (await parts.people.setup()).directory.csms.get(ident)

@@ -12,6 +12,8 @@ import uvloop
 
 BOMB_MB = 100
 DRIP_S = 1.0
+# Ten thousand connections in one second would be another attack.
+OPENED_PER_S = 1_000
 
 
 def bomb(megabytes: int) -> bytes:
@@ -30,8 +32,9 @@ class Seen:
     cut: int = 0
 
 
-async def idle(port: int, seen: Seen, until: asyncio.Event) -> None:
+async def idle(port: int, number: int, seen: Seen, until: asyncio.Event) -> None:
     """Connect and say nothing; when cut, connect again."""
+    await _either(asyncio.sleep(number / OPENED_PER_S), until)
     while not until.is_set():
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -44,8 +47,9 @@ async def idle(port: int, seen: Seen, until: asyncio.Event) -> None:
             await _either(asyncio.sleep(0.5), until)
 
 
-async def slow(port: int, seen: Seen, until: asyncio.Event) -> None:
+async def slow(port: int, number: int, seen: Seen, until: asyncio.Event) -> None:
     """Send most of a body, then a byte a second."""
+    await _either(asyncio.sleep(10 * number / OPENED_PER_S), until)
     head = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 400000\r\n\r\n"
     while not until.is_set():
         try:
@@ -67,8 +71,8 @@ async def slow(port: int, seen: Seen, until: asyncio.Event) -> None:
             seen.cut += 1
 
 
-async def bombs(port: int, count: int, seen: Seen) -> None:
-    """Send bombs one after the other."""
+async def bombs(port: int, count: int, over_s: float, seen: Seen) -> None:
+    """Send bombs, one after the other."""
     body = bomb(BOMB_MB)
     request = b"POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
     for _ in range(count):
@@ -80,6 +84,7 @@ async def bombs(port: int, count: int, seen: Seen) -> None:
             writer.close()
         except OSError:
             seen.answers["bomb cut"] += 1
+        await asyncio.sleep(over_s / count)
 
 
 async def _either(work: object, until: asyncio.Event) -> None:
@@ -94,9 +99,9 @@ async def _either(work: object, until: asyncio.Event) -> None:
 async def attack(port: int, idlers: int, slows: int, bombers: int, seconds: float) -> Seen:
     """Let all of them loose for so long."""
     seen, until = Seen(), asyncio.Event()
-    tasks = [asyncio.create_task(idle(port, seen, until)) for _ in range(idlers)]
-    tasks += [asyncio.create_task(slow(port, seen, until)) for _ in range(slows)]
-    bombing = asyncio.create_task(bombs(port, bombers, seen))
+    tasks = [asyncio.create_task(idle(port, number, seen, until)) for number in range(idlers)]
+    tasks += [asyncio.create_task(slow(port, number, seen, until)) for number in range(slows)]
+    bombing = asyncio.create_task(bombs(port, bombers, seconds / 2, seen))
     await asyncio.sleep(seconds)
     until.set()
     await asyncio.gather(bombing, *tasks, return_exceptions=True)

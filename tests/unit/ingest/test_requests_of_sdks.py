@@ -397,3 +397,14 @@ async def test_a_cloudevent_without_its_attributes_is_refused_alone() -> None:
 
         assert [told["code"] for told in answer.json["rejected"]] == ["bad_id", "not_an_object"]
         assert (await service.ask("/v1/cloudevents", b"{}", content_type="text/csv")).status == 415
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("data", [b'1,"accountid":"else"', b"{", b'"\xff"'])
+async def test_the_data_of_a_binary_cloudevent_can_add_no_attributes(data: bytes) -> None:
+    async with serving() as service:
+        headers = {f"ce_{name}": str(value) for name, value in EVENT.items() if name != "data"}
+        answer = await service.ask("/v1/cloudevents", data, content_type="application/json", **headers)
+
+        assert (answer.status, answer.json["code"]) == (400, "malformed_json")
+        assert service.envelopes == []

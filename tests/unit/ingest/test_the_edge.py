@@ -1,6 +1,7 @@
 """Sockets: large heads and slow or silent clients are cut, ordinary and pipelined ones are served."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -84,7 +85,7 @@ async def test_a_head_over_64_kb_is_refused_whether_or_not_it_ends(line: bytes, 
         answer = await talk(port, b"GET / HTTP/1.1\r\nHost: x\r\n" + line + end)
 
         assert b" 200 " not in answer
-        assert answer.startswith(b"HTTP/1.1 431") or answer == b"cut"
+        assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large") or answer == b"cut"
 
 
 @pytest.mark.asyncio
@@ -117,3 +118,15 @@ async def test_a_client_between_two_requests_is_left_alone() -> None:
 
         assert b"POST 3" in await reader.readuntil(b"POST 3")
         writer.close()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("bytes_", [b"\x16\x03\x01\x02\x00\x01\r\n\r\n", b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", b"hello\r\n\r\n"])
+async def test_what_is_no_http_is_refused_in_json(bytes_: bytes) -> None:
+    async with listening() as port:
+        answer = await talk(port, bytes_)
+        head, _, body = answer.partition(b"\r\n\r\n")
+
+        assert head.startswith(b"HTTP/1.1 400")
+        assert json.loads(body)["code"] == "malformed_http"
+        assert b"content-length: %d" % len(body) in head

@@ -1,17 +1,30 @@
 """Door. The sockets: uvicorn's fast HTTP parser with the limits it lacks, on header bytes and on slow or silent clients."""
 
 import asyncio
+from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from churnsignal_ingest.api.replies import refusal
+from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 
 HEAD_BYTES = 64 * 1024
 # From the connection, or from a request's first byte, to the request's last byte.
 READ_S = 15.0
 
-_TOO_LARGE = (
-    b'HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\ncontent-length: 106\r\nconnection: close\r\n\r\n'
-    b'{"success":false,"code":"headers_too_large","message":"Send less than 64 KB of headers.","error":"refused"}'
-)  # fmt: skip
+
+def _refused(problem: Problem) -> bytes:
+    """Return a whole answer to what never became a request."""
+    status, body, _ = refusal(RequestProblem(problem))
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        f"content-type: application/json\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+_TOO_LARGE = _refused(Problem.HEADERS_TOO_LARGE)
+_MALFORMED = _refused(Problem.MALFORMED_HTTP)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -54,6 +67,11 @@ class GuardedProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.transport.write(_TOO_LARGE)
             self.transport.close()
+
+    def send_400_response(self, _msg: str) -> None:
+        """Refuse in JSON what the parser cannot read: SDKs send a batch again whose refusal they cannot read."""
+        self.transport.write(_MALFORMED)
+        self.transport.close()
 
     def on_message_begin(self) -> None:
         self._in_head = True

@@ -43,8 +43,18 @@ def _from_binary(body: bytes, media: str, headers: dict[str, str]) -> bytes:
         parts.append(b'"datacontenttype":' + _encode(media))
     if body:
         is_json = not media or media.endswith("json")
+        if is_json:
+            _check_json(body)
         parts.append(b'"data":' + body if is_json else b'"data_base64":' + _encode(body))
     return b"{" + b",".join(parts) + b"}"
+
+
+def _check_json(body: bytes) -> None:
+    """Refuse data that is not one JSON value: joined in, it could say more attributes than its headers."""
+    try:
+        decode_any(body)
+    except Refusal:
+        raise RequestProblem(Problem.MALFORMED_JSON) from None
 
 
 def parse_event(raw: bytes) -> tuple[Call, bytes]:

@@ -37,6 +37,8 @@ class Problem(StrEnum):
     UNSUPPORTED_ENCODING = "unsupported_encoding"
     UNSUPPORTED_MEDIA = "unsupported_media_type"
     METHOD = "method_not_allowed"
+    MALFORMED_HTTP = "malformed_http"
+    HEADERS_TOO_LARGE = "headers_too_large"
     UNKNOWN_PATH = "unknown_path"
     NO_KEY = "no_write_key"
     BAD_KEY = "invalid_write_key"
@@ -108,6 +110,8 @@ PROBLEMS: dict[Problem, Answer] = {
     Problem.UNKNOWN_PATH: Answer(
         404, "Nothing is served at this path.", "Send to /v1/batch or /v1/{track,identify,group,page,screen,alias}; instead of `merge` use alias."
     ),
+    Problem.MALFORMED_HTTP: Answer(400, "This is no HTTP/1.1 request.", "Check the client, or the proxy between."),
+    Problem.HEADERS_TOO_LARGE: Answer(431, "The request has over 64 KB of headers.", "Send fewer or shorter headers."),
     Problem.NO_KEY: Answer(
         401, "There is no write key.", "Send it as the user of Basic authentication or as `writeKey` in the body."
     ),

@@ -1,6 +1,7 @@
 """Root. Wire ingest: Postgres, Kafka, rules, HTTP; serve until told to stop, then answer, flush and close in this order."""
 
 import gc
+import resource
 import secrets
 from contextlib import AsyncExitStack
 from functools import partial
@@ -43,6 +44,7 @@ from churnsignal_ingest.validate.rejudge import Rules
 MIGRATIONS = Path(__file__).parent / "migrations"
 # After the drain: the requests in flight, and the flush to Kafka.
 STOP_S = 20.0
+_OPEN_FILES = 65_536
 ABOUT = "Takes usage events from Segment and RudderStack SDKs and as CloudEvents; a 200 says that Kafka has them."
 
 
@@ -74,8 +76,17 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def allow_connections() -> None:
+    """Let as many connections in as the machine allows us: the usual soft limit of 1,024 is less than one flood of idle ones."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 async def run(settings: IngestSettings) -> int:
     """Serve until SIGTERM; return the exit code."""
+    allow_connections()
     stop, drained = Stop(), Stop()
     stop.on_signals()
     clock = open_clock(settings.clock, dev=settings.dev)

@@ -15,7 +15,7 @@ class IngestSettings(ServiceSettings):
         default=64 * 1024 * 1024,
         ge=8 * 1024 * 1024,
         alias="CHURNSIGNAL_INGEST_INFLIGHT_BYTES",
-        description="Bytes between clients and Kafka's ack before new requests are turned away with 429. The process may grow by about four times this.",
+        description="Bytes between clients and Kafka's ack before new requests are turned away with 429. The process grows by at most four times this, and by 16 KB per open connection.",
     )
     source_rate: float = Field(
         default=20_000,

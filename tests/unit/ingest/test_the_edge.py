@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import resource
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 from churnsignal_ingest.api.edge import HEAD_BYTES, GuardedProtocol
+from churnsignal_ingest.app import allow_connections
 from uvicorn.server import ServerState
 
 
@@ -130,3 +132,15 @@ async def test_what_is_no_http_is_refused_in_json(bytes_: bytes) -> None:
         assert head.startswith(b"HTTP/1.1 400")
         assert json.loads(body)["code"] == "malformed_http"
         assert b"content-length: %d" % len(body) in head
+
+
+def test_it_takes_as_many_connections_as_the_machine_allows() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (512, hard))
+    try:
+        allow_connections()
+        raised, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    assert raised == (65_536 if hard == resource.RLIM_INFINITY else min(hard, 65_536))

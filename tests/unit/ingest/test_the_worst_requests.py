@@ -3,7 +3,6 @@
 import gc
 import gzip
 import json
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from time import process_time
@@ -11,19 +10,13 @@ from time import process_time
 import pytest
 from churnsignal_ingest.app import spare_the_collector
 
+from benchmarks.hostile.attackers import bomb
 from tests.unit.ingest.cases import track
 from tests.unit.ingest.test_requests_of_sdks import KEY, RUDDER, serving
 
 CPU_S = 0.05
 # What CI's neighbours take from us is no cost of ours: the best of a few tries counts.
 TRIES = 8
-
-
-def bomb(megabytes: int) -> bytes:
-    """Return gzip that unpacks to so many megabytes of zeros: a deflated block may be repeated as it stands."""
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = squeeze.compress(bytes(2**20)) + squeeze.flush(zlib.Z_FULL_FLUSH)
-    return b"\x1f\x8b\x08" + bytes(7) + block * megabytes + squeeze.flush()
 
 
 def batch(*raws: bytes) -> bytes:

@@ -206,8 +206,10 @@ def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime
         why = f"reassigned by {command.by}"
         notices = _notices(after, NoticeKind.MOVED, _round(now), why, routed, since)
         notices += _farewell(after, episode.csm, why, setup, now)
-    after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, since))
     quiet = command.act in (Act.NOTE, Act.FEEDBACK, Act.TASK)
+    # A word about what is muted ends no silence, and leaves the time at which it is looked at again.
+    if not after.muted:
+        after = replace(after, next_at=next_due(after, routed.recipient, setup.policy, since))
     return Plan(after, (entry,), notices, cancel=not quiet, edit=not quiet), answer
 
 
@@ -320,13 +322,16 @@ def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
     """Return the episode with somebody else: they are told, and so is whoever had heard of it before."""
     kind = NoticeKind.MOVED if episode.told else NoticeKind.RISK
     when, before = _due(kind, episode, routed, scene.setup, scene.now), episode.csm
-    after = replace(episode, csm=routed.recipient.id, stands_for=routed.stands_for, rung=0)
+    # Whoever was at it hands it over: the new one has not said that they are.
+    state = State.OPEN if episode.state is State.ACKNOWLEDGED else episode.state
+    after = replace(episode, state=state, csm=routed.recipient.id, stands_for=routed.stands_for, rung=0, muted="")
     entry = Entry(episode.id, scene.now, "moved", _SYSTEM, f"{why}; {routed.why}")
     if after.state is State.OPEN and (quiet := scene.mute(after)):
         return _muted(after, quiet, entry, scene.now)
     after = replace(after, next_at=next_due(after, routed.recipient, scene.setup.policy, when))
     notices = () if after.state is State.SNOOZED else _notices(after, kind, _round(scene.now), why, routed, when)
-    return Plan(after, (entry,), notices + _farewell(after, before, why, scene.setup, scene.now), cancel=True)
+    farewell = _farewell(after, before, why, scene.setup, scene.now)
+    return Plan(after, (entry,), notices + farewell, cancel=True, edit=state is not episode.state)
 
 
 def _farewell(episode: Episode, before: str | None, why: str, setup: Setup, now: datetime) -> tuple[Notice, ...]:

@@ -154,6 +154,9 @@ def _notice_row(notice: Notice, now: datetime, rank: int, recorded_ms: int | Non
     }  # fmt: skip
 
 
+_ONCE = ["episode", "kind", "round", "recipient", "channel"]
+
+
 async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, recorded_ms: int | None = None) -> None:
     """Write one plan: the episode, its timeline, what is void, what is told and what is edited. Told twice in a round is refused by a key."""
     row = _episode_row(plan.episode)
@@ -170,7 +173,11 @@ async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, reco
         await connection.execute(CANCEL, {"ids": [plan.episode.id]})
     if plan.notices:
         rows = [_notice_row(notice, now, row["priority"], recorded_ms) for notice in plan.notices]
-        await connection.execute(upsert(notices).on_conflict_do_nothing(), rows)
+        again = upsert(notices)
+        back = {name: again.excluded[name] for name in ("state", "due_at", "address", "name", "priority", "verdict", "route")}
+        # Told once; but what was void before anybody heard it may be wanted again, such as when an account is handed over and back.
+        void = notices.c.state == "cancelled"
+        await connection.execute(again.on_conflict_do_update(index_elements=_ONCE, set_={**back, "delivery": None}, where=void), rows)
     if plan.edit:
         await connection.execute(EDIT, {"ids": [plan.episode.id], "round": int(now.timestamp() * 1000), "now": now})
 

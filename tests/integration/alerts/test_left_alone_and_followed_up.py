@@ -1,8 +1,10 @@
 """Silences, contacts, leave and timers in the running service."""
 
+import os
 from datetime import timedelta
 
 import pytest
+from churnsignal_alerts.store import DUE
 
 from tests.support.alerts_world import World
 
@@ -155,3 +157,45 @@ async def test_notes_feedback_and_snoozes_until_worse_are_commands_like_all(worl
     assert asleep.json()["state"] == "snoozed"
     assert asleep.json()["until"][:10] == (world.now + timedelta(days=14)).date().isoformat()
     assert 'churnsignal_alerts_feedback_total{verdict="useful"} 1.0' in metrics
+
+
+async def test_what_was_handed_over_and_back_and_over_again_at_once_is_still_told(world: World) -> None:
+    closed = {"hours": "09:00-10:00", "workdays": "mon", "zone": "Asia/Tokyo"}
+    await world.csm("left", **closed)
+    await world.csm("right", **closed)
+    await world.publish(world.change("tossed", "left"))
+    await world.applied("tossed", 1)
+
+    for owner in ("right", "left", "right"):
+        profile = world.change("tossed", owner, sequence=9).account
+        await world.publish_profile(profile)
+        await world.until(lambda owner=owner: csm_is(world, "tossed", owner))  # type: ignore[misc]  # bound at once
+
+    waiting = [(n["recipient"], n["state"]) for n in (await world.episode("tossed"))["notices"] if n["state"] == "queued"]
+    assert waiting == [("right", "queued")]
+
+
+async def csm_is(world: World, account: str, csm: str) -> bool:
+    return bool((await world.episode(account))["csm"] == csm)
+
+
+async def test_what_is_due_among_a_hundred_thousand_open_episodes_is_found_by_its_index(world: World) -> None:
+    await world.csm("many")
+    await world.publish(world.change("original", "many"))
+    await world.applied("original", 1)
+    names = "state, opened_at, since, flips, csm, pinned, note, change, fall, priority, rung, worse_only, muted, tasks"
+    async with world.database.transaction():
+        await world.database.execute(
+            f"INSERT INTO alerts.episodes (id, account, kind, next_at, {names}) "
+            f"SELECT 'copy' || i, 'copy' || i, kind, timestamptz '2040-01-01' + i * interval '1 s', {names} "
+            "FROM alerts.episodes, generate_series(1, $1::int) i WHERE account = 'original'",
+            int(os.environ.get("ALERTS_OPEN", "20000")),
+        )
+        await world.database.execute("ANALYZE alerts.episodes")
+        plan = await world.database.fetch("EXPLAIN " + str(DUE.text).replace(":now", "$1").replace(":most", "$2"), world.now, 200)
+        await world.database.execute("DELETE FROM alerts.episodes WHERE id LIKE 'copy%'")
+
+    lines = "\n".join(str(row[0]) for row in plan)
+    assert "episodes_due" in lines
+    assert "Seq Scan" not in lines
+    assert "Sort" not in lines

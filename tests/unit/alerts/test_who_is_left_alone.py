@@ -114,6 +114,15 @@ def test_reminders_wait_for_the_end_of_a_silence_and_no_step_is_left_out() -> No
     assert (heard(reminded), reminded and reminded.episode.rung) == ([("hanako", NoticeKind.NUDGE)], 1)
 
 
+def test_a_note_on_what_is_muted_leaves_the_time_at_which_it_is_looked_at_again() -> None:
+    muted = opened(muted="silence:7", next_at=QUIET.ends_at, rung=3)
+
+    noted, _ = plan_command(muted, Command(Act.NOTE, "emma", note="known"), silent(QUIET), NOON)
+
+    assert noted is not None
+    assert (noted.episode.muted, noted.episode.next_at) == ("silence:7", QUIET.ends_at)
+
+
 def test_a_snooze_that_ends_in_a_silence_is_told_after_it() -> None:
     asleep = opened(state=State.SNOOZED, until=NOON, next_at=NOON)
 
@@ -155,6 +164,16 @@ def test_a_stand_in_who_is_at_it_goes_on_when_the_owner_returns() -> None:
     working = opened(csm="emma", stands_for="hanako", state=State.ACKNOWLEDGED, change=change(profile_owner="hanako"))
 
     assert plan_away(working, Scene(setup([OWNER, OTHER]), NOON)) is None
+
+
+def test_what_somebody_worked_on_waits_for_their_stand_in_when_they_go() -> None:
+    working = opened(csm="hanako", state=State.ACKNOWLEDGED, change=change(profile_owner="hanako"))
+
+    moved = plan_away(working, Scene(setup([AWAY, OTHER]), NOON))
+
+    assert moved is not None
+    assert (moved.episode.state, moved.edit) == (State.OPEN, True)
+    assert heard(moved) == [("emma", NoticeKind.MOVED), ("hanako", NoticeKind.HANDED)]
 
 
 def test_whom_a_person_chose_is_stood_in_for_too() -> None:

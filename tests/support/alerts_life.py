@@ -1,0 +1,398 @@
+"""Pure. Alerts without its doors: the real decisions, rows in memory as Postgres would keep them, providers that fail when told to.
+
+What decides is the service's own (plan, route, gather, wanted, settle). What is written here is only what the doors do: keep rows, unique
+keys and states, hand a message over, and forget the result of a hand-over when the process dies.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from churnsignal_alerts.act import Answer, Command
+from churnsignal_alerts.backoff import BACKOFF
+from churnsignal_alerts.compose import Content, wanted
+from churnsignal_alerts.decide import Verdict
+from churnsignal_alerts.delivery import Delivery, Record
+from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.episodes import CALLS, ENDINGS, Entry, Episode, Kind, NoticeKind, State
+from churnsignal_alerts.gather import Waiting, gather
+from churnsignal_alerts.mute import Silence, by_parent
+from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
+from churnsignal_alerts.plan import Notice, Plan, Scene, Setup, plan_away, plan_change, plan_command, plan_due, plan_moved, plan_silenced
+from churnsignal_alerts.route import absent, priority
+from churnsignal_alerts.settle import Attempt, next_way, settle
+from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
+
+LEASE = timedelta(seconds=60)
+# The first words about a fall: nobody should hear two of them in one round on one channel.
+FIRST = frozenset({NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.REOPENED})
+
+
+@dataclass(slots=True)
+class Row:
+    """One notice as the queue keeps it."""
+
+    notice: Notice
+    recipient: str
+    channel: Channel
+    address: str
+    due_at: datetime
+    made_at: datetime
+    priority: int
+    state: str = "queued"
+    delivery: int | None = None
+    sent_at: datetime | None = None
+
+    @property
+    def key(self) -> tuple[str, str, int, str, str]:
+        return self.notice.episode, self.notice.kind, self.notice.round, self.recipient, self.channel
+
+
+@dataclass(slots=True)
+class Message:
+    """One delivery as the queue keeps it; `crashed`: its sender died, and the lease has to run out."""
+
+    delivery: Delivery
+    rows: list[Row]
+    state: str = "sending"
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a provider has: who was told what, when; `again`: it says itself that it may be a repetition."""
+
+    at: datetime
+    recipient: str
+    channel: Channel
+    address: str
+    message: int
+    told: tuple[tuple[str, NoticeKind, int], ...]
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Somebody must hear of this fall."""
+
+    episode: str
+    since: datetime
+    due_at: datetime
+
+
+Fault = Callable[[Channel, datetime], str]
+
+
+def healthy(_channel: Channel, _now: datetime) -> str:
+    return "ok"
+
+
+@dataclass(slots=True)
+class Life:
+    """One deployment. `fault` says what a provider does: ok, busy, refuse, lost (accepted, no answer) or crash (accepted, then we die)."""
+
+    setup: Setup
+    now: datetime
+    fault: Fault = healthy
+    episodes: dict[str, Episode] = field(default_factory=dict)
+    newest: dict[tuple[str, Kind], str] = field(default_factory=dict)
+    profiles: dict[str, AccountProfile] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+    messages: list[Message] = field(default_factory=list)
+    heard: list[Heard] = field(default_factory=list)
+    owed: list[Owed] = field(default_factory=list)
+    entries: list[Entry] = field(default_factory=list)
+    crashes: int = 0
+    _keys: set[tuple[str, str, int, str, str]] = field(default_factory=set)
+    _queue: list[Row] = field(default_factory=list)
+    _times: list[datetime] = field(default_factory=list)
+    _active: set[str] = field(default_factory=set)
+    _numbers: int = 0
+    _works: dict[Channel, bool] = field(default_factory=dict)
+
+    # What comes in.
+
+    def change(self, change: RiskChanged) -> None:
+        account = change.account.account
+        self.profiles[account] = change.account
+        newest = {kind: self.see(self.newest[account, kind]) for kind in Kind if (account, kind) in self.newest}
+        plans, _ = plan_change(change, newest, self._scene(change.account))
+        for plan in plans:
+            self._save(plan)
+
+    def own(self, profile: AccountProfile) -> None:
+        self.profiles[profile.account] = profile
+        for kind in Kind:
+            if ident := self.newest.get((profile.account, kind)):
+                self._maybe(plan_moved(self.see(ident), profile, self._scene(profile)))
+
+    def command(self, ident: str, command: Command) -> Answer:
+        plan, answer = plan_command(self.see(ident), command, self.setup, self.now)
+        self._maybe(plan)
+        return answer
+
+    def silence(self, silence: Silence) -> None:
+        self.setup = replace(self.setup, silences=(*self.setup.silences, silence))
+        for ident in sorted(self._active):
+            self._maybe(plan_silenced(self.see(ident), silence, self.now))
+
+    def people(self, setup: Setup) -> None:
+        self.setup = replace(setup, silences=self.setup.silences)
+        self._move()
+
+    def run_until(self, end: datetime) -> None:
+        """Let time pass, stopping at each moment at which something is due."""
+        while True:
+            self.turn()
+            while self._times and self._times[0] <= self.now:
+                heapq.heappop(self._times)
+            if not self._times or self._times[0] > end:
+                break
+            self.now = heapq.heappop(self._times)
+        self.now = max(self.now, end)
+        self.turn()
+
+    def turn(self) -> None:
+        """Do what housekeeping and the sender do in one turn."""
+        self._move()
+        for ident in sorted(i for i in self._active if (at := self.episodes[i].next_at) is not None and at <= self.now):
+            episode = self.see(ident)
+            self._maybe(plan_due(episode, self._scene(episode.change.account)))
+        self._deliver()
+
+    # What the doors do.
+
+    def see(self, ident: str) -> Episode:
+        """Return an episode as it is read: with what was told of it."""
+        episode, rows = self.episodes[ident], [r for r in self.rows.get(ident, ()) if r.state in ("sending", "sent")]
+        told = any(r.notice.kind in CALLS or r.notice.kind is NoticeKind.DIGEST for r in rows)
+        over = any(r.notice.kind in ENDINGS and r.notice.round == episode.flips for r in rows)
+        return replace(episode, told=told, over_told=over)
+
+    def active(self, account: str) -> list[Episode]:
+        return [self.episodes[i] for i in self._active if self.episodes[i].account == account]
+
+    def queued(self) -> list[Row]:
+        return [row for row in self._queue if row.state == "queued"]
+
+    def _scene(self, profile: AccountProfile) -> Scene:
+        parent = self.newest.get((profile.parent or "", Kind.RISK))
+        return Scene(self.setup, self.now, frozenset({profile.parent or ""}) if parent in self._active else frozenset())
+
+    def _maybe(self, plan: Plan | None) -> None:
+        if plan is not None:
+            self._save(plan)
+
+    def _save(self, plan: Plan) -> None:
+        episode = plan.episode
+        before = self.episodes.get(episode.id)
+        if before is not None and episode.rung not in (before.rung, before.rung + 1, 0):
+            raise AssertionError(f"a step was left out: {before.rung} -> {episode.rung}")
+        self.episodes[episode.id] = episode
+        self.newest[episode.account, episode.kind] = episode.id
+        (self._active.add if episode.active else self._active.discard)(episode.id)
+        self._at(episode.next_at)
+        self.entries += plan.entries
+        if episode.kind is Kind.RISK and not episode.active:
+            for child in [e for e in self._active if self.episodes[e].muted == by_parent(episode.account)]:
+                self.episodes[child] = replace(self.episodes[child], next_at=self.now)
+        if plan.cancel:
+            for row in self.rows.get(episode.id, ()):
+                row.state = "cancelled" if row.state == "queued" else row.state
+        for notice in plan.notices:
+            self._queue_up(notice, episode)
+
+    def _queue_up(self, notice: Notice, episode: Episode) -> None:
+        rank = priority(episode.change, episode.touched_at)
+        row = Row(notice, notice.recipient.id, notice.channel, notice.address, notice.due_at, self.now, rank)
+        known = next((r for r in self.rows.get(notice.episode, ()) if r.key == row.key), None)
+        if known is not None and known.state == "cancelled":
+            self.rows[notice.episode].remove(known)
+        elif row.key in self._keys:
+            return
+        self._keys.add(row.key)
+        self.rows.setdefault(notice.episode, []).append(row)
+        self._queue.append(row)
+        self._at(notice.due_at)
+        if notice.kind in CALLS or notice.kind is NoticeKind.DIGEST:
+            self.owed.append(Owed(notice.episode, self.now, notice.due_at))
+
+    def _at(self, moment: datetime | None) -> None:
+        if moment is not None and moment > self.now:
+            heapq.heappush(self._times, moment)
+
+    def _move(self) -> None:
+        gone, here = (set(ids) for ids in absent(self.setup.directory, self.setup.policy, self.now))
+        for ident in sorted(self._active):
+            e = self.episodes[ident]
+            if e.csm in gone or (e.stands_for in here and e.state is not State.ACKNOWLEDGED):
+                episode = self.see(ident)
+                self._maybe(plan_away(episode, self._scene(episode.change.account)))
+
+    def _deliver(self) -> None:
+        for message in self.messages:
+            if message.not_before is not None and message.not_before <= self.now:
+                died = message.state == "sending"
+                message.delivery = replace(
+                    message.delivery, attempts=message.delivery.attempts + 1, unknown=message.delivery.unknown or died
+                )
+                message.state, message.not_before = "sending", None
+                self._attempt(message)
+        self.messages = [message for message in self.messages if message.state in ("sending", "retry")]
+        while fresh := self._claim():
+            for message in fresh:
+                self.messages.append(message)
+                self._attempt(message)
+
+    def _claim(self) -> list[Message]:
+        self._queue = self.queued()
+        busy = {(r.notice.episode, r.channel, r.address) for m in self.messages for r in m.rows if r.state == "sending"}
+        places: dict[tuple[Channel, str], list[Row]] = {}
+        for row in self._queue:
+            if row.due_at <= self.now and (row.notice.episode, row.channel, row.address) not in busy:
+                places.setdefault((row.channel, row.address), []).append(row)
+        return [self._message(waiting) for waiting in places.values()]
+
+    def _message(self, waiting: list[Row]) -> Message:
+        ranked = sorted(waiting, key=lambda row: -row.priority)
+        ids = gather([Waiting(place, row.notice.kind) for place, row in enumerate(ranked)], self.setup.policy.merge_from)
+        rows, who = [ranked[place] for place in ids], ranked[ids[0]]
+        self._numbers += 1
+        number = self._numbers
+        for row in rows:
+            row.state, row.delivery = "sending", number
+        zone = who.notice.recipient.zone.key
+        delivery = Delivery(
+            number,
+            1,
+            who.recipient,
+            who.recipient,
+            who.channel,
+            who.address,
+            "en",
+            zone,
+            1,
+            self.now,
+            unknown=False,
+            possible_duplicate=False,
+        )
+        return Message(delivery, rows)
+
+    def _attempt(self, message: Message) -> None:
+        delivery, mine = message.delivery, [row for row in message.rows if row.state == "sending"]
+        keep = [row for row in mine if wanted(Content(0, row.notice.kind, self.see(row.notice.episode)), self.now)]
+        for row in mine:
+            if row not in keep:
+                row.state = "cancelled"
+        if not keep:
+            message.state = "cancelled"
+            return
+        found = delivery.unknown and delivery.channel is Channel.SLACK and any(h.message == delivery.id for h in self.heard)
+        again = delivery.unknown and delivery.channel is Channel.EMAIL
+        outcome = Sent("found") if found else self._hand_over(message, keep, again=again)
+        if outcome is None:
+            message.not_before = self.now + LEASE
+            self._at(message.not_before)
+            return
+        way = next_way(delivery, self.setup.directory, self.setup.policy, self.setup.channels)
+        episodes = tuple(sorted({row.notice.episode for row in keep}))
+        self._works[delivery.channel] = isinstance(outcome, (Sent, Refused))
+        works = way is not None and self._works.get(way.channel, True)
+        again = again or delivery.possible_duplicate
+        tried = Attempt(0, self.now - delivery.first_try, way, works, again, episodes)
+        self._record(message, settle(delivery, outcome, tried, BACKOFF))
+
+    def _hand_over(self, message: Message, rows: list[Row], *, again: bool) -> Outcome | None:
+        delivery = message.delivery
+        does = self.fault(delivery.channel, self.now)
+        if does == "busy":
+            return Retry("busy", 30.0)
+        if does == "refuse":
+            return Refused("gone")
+        told = tuple((r.notice.episode, r.notice.kind, r.notice.round) for r in rows)
+        late = [r.notice.episode for r in rows if r.notice.kind in CALLS and not self.episodes[r.notice.episode].active]
+        if late:
+            raise AssertionError(f"a call to act on {late} after their end")
+        self.heard.append(Heard(self.now, delivery.recipient, delivery.channel, delivery.address, delivery.id, told, again))
+        if does == "crash":
+            self.crashes += 1
+            return None
+        return Unknown("no answer") if does == "lost" else Sent("ref")
+
+    def _record(self, message: Message, record: Record) -> None:
+        message.state, message.delivery = record.state, replace(message.delivery, unknown=record.unknown)
+        message.not_before = self.now + record.wait if record.wait is not None else None
+        self._at(message.not_before)
+        for row in [row for row in message.rows if row.state == "sending"]:
+            if record.reroute is not None:
+                self._reroute(row, record)
+            elif record.state in ("sent", "failed", "cancelled"):
+                row.state, row.sent_at = record.state, self.now if record.state == "sent" else None
+
+    def _reroute(self, row: Row, record: Record) -> None:
+        assert record.reroute is not None
+        way = record.reroute
+        key = (row.notice.episode, row.notice.kind, row.notice.round, way.recipient, way.channel)
+        if key in self._keys:
+            row.state = "cancelled"
+            return
+        self._keys.add(key)
+        row.recipient, row.channel, row.address, row.state, row.delivery = way.recipient, way.channel, way.address, "queued", None
+        if all(row is not other for other in self._queue):
+            self._queue.append(row)
+
+    # What must hold.
+
+    def silent_falls(self) -> list[Owed]:
+        """Return falls that nobody heard of, though nothing muted them, nobody acted and no failure shows."""
+        return [owed for owed in self.owed if not self._heard_or_excused(owed)]
+
+    def _heard_or_excused(self, owed: Owed) -> bool:
+        rows = [r for r in self.rows[owed.episode] if r.made_at >= owed.since or r.state == "sent"]
+        if any(r.state == "failed" or (r.sent_at is not None and r.sent_at >= owed.since) for r in rows):
+            return True
+        if any(r.state in {"queued", "sending"} for r in rows):
+            return False
+        # Void, because a person acted, it was muted, or it became worse and the other kind tells.
+        after = [e for e in self.entries if e.episode == owed.episode and e.at >= owed.since]
+        words = {Verdict.OVERTAKEN.value}
+        return any(e.what == "muted" or e.actor != "churnsignal" or e.why in words for e in after) or bool(
+            self.episodes[owed.episode].muted
+        )
+
+    def told_twice(self) -> int:
+        """Return how many first words of a fall somebody heard twice on one channel, flagged repetitions aside."""
+        seen: set[tuple[str, NoticeKind, int, str, str]] = set()
+        twice = 0
+        for heard in self.heard:
+            for episode, kind, number in heard.told:
+                key = (episode, kind, number, heard.recipient, heard.channel)
+                twice += kind in FIRST and key in seen and not heard.again
+                seen.add(key)
+        return twice
+
+
+def working_time(start: datetime, end: datetime, opening: Callable[[datetime], datetime]) -> timedelta:
+    """Return about how much of start..end was working time, to ten minutes: `opening` is the next one from a moment."""
+    total, here, step = timedelta(0), start, timedelta(minutes=10)
+    while here < end:
+        opens = opening(here)
+        if opens > here:
+            here = opens
+            continue
+        total += min(step, end - here)
+        here += step
+    return total
+
+
+def days(first: date, count: int) -> Iterable[datetime]:
+    """Return the midnights of `count` days."""
+    return (datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=n) for n in range(count))
+
+
+ZONES = tuple(
+    ZoneInfo(name)
+    for name in ("Asia/Tokyo", "Europe/London", "America/New_York", "America/Los_Angeles", "Europe/Berlin", "Australia/Sydney")
+)

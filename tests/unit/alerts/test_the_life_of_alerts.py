@@ -1,0 +1,189 @@
+"""Any story of accounts, people, clocks and faults, through the service's own decisions: everybody is told, once, and not after the end."""
+
+import os
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from churnsignal_alerts.act import Act, Command
+from churnsignal_alerts.decide import Rules
+from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
+from churnsignal_alerts.hours import ALWAYS, parse_hours
+from churnsignal_alerts.mute import Matcher, Silence
+from churnsignal_alerts.plan import Setup
+from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from msgspec.structs import replace as with_fields
+
+from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, setup
+from tests.support.alerts_life import Life, Owed
+
+STEPS = int(os.environ.get("ALERTS_STEPS", "20000"))
+PER_STORY = 100
+# Long enough for every timer, snooze, silence and leave to end.
+THE_END = timedelta(days=60)
+ACCOUNTS = ("acme", "acme-child", "lone", "poor")
+IDS = ("hanako", "emma", "boss")
+WEEK = parse_hours("09:00-18:00", "mon-fri")
+RULES: Rules = replace(POLICY.rules, kinds=frozenset({Kind.RISK, Kind.EARLY_WARNING}))
+
+hours_ahead = st.integers(1, 24 * 12).map(lambda hours: timedelta(hours=hours))
+faults = st.sampled_from(["ok", "ok", "busy", "refuse", "lost", "crash"])
+
+
+def people() -> dict[str, Csm]:
+    boss = replace(EMMA, id="boss", email="boss@example.com", slack="U0BOSS", zone="America/New_York", country="US", hours=WEEK)
+    return {
+        "hanako": replace(HANAKO, manager="boss", delegate="emma", channels=(Channel.SLACK, Channel.EMAIL), hours=WEEK),
+        "emma": replace(EMMA, manager="boss", hours=ALWAYS, country=None),
+        "boss": boss,
+    }
+
+
+class Story(RuleBasedStateMachine):
+    """Each rule is something that happens; the invariants hold after each."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.people = people()
+        self.life = Life(self._setup(), NOON)
+        self.sequences: Counter[str] = Counter()
+        self.owners: dict[str, str | None] = {"acme": "hanako", "acme-child": "hanako", "lone": "emma", "poor": None}
+        self.bands: dict[str, Band] = dict.fromkeys(ACCOUNTS, Band.GREEN)
+        self.fates: dict[Channel, str] = {}
+
+    def _setup(self) -> Setup:
+        policy = replace(POLICY, rules=RULES)
+        return Setup(setup(self.people.values()).directory, policy, BOTH)
+
+    def _fate(self, channel: Channel, _now: object) -> str:
+        # A crash or a lost answer happens once; the others last.
+        fate = self.fates.get(channel, "ok")
+        if fate in ("lost", "crash"):
+            self.fates[channel] = "ok"
+        return fate
+
+    def _change(self, account: str, band: Band, **fields: Any) -> RiskChanged:
+        self.sequences[account] += 1
+        parent = "acme" if account == "acme-child" else None
+        values = {"from_band": self.bands[account], "as_of": self.life.now, "score_after": None if band is Band.GREY else 2_000} | fields
+        self.bands[account] = band
+        return change(
+            self.sequences[account], band, profile_account=account, profile_owner=self.owners[account], profile_parent=parent, **values
+        )
+
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        band=st.sampled_from(list(Band)),
+        cause=st.sampled_from([*[Cause.CLOSE] * 3, Cause.FIRST, Cause.THAW]),
+    )
+    def a_band_changes(self, account: str, band: Band, cause: Cause) -> None:
+        self.life.change(self._change(account, band, cause=cause))
+
+    @rule(account=st.sampled_from(ACCOUNTS), late=st.integers(0, 5), score=st.integers(0, 3_000))
+    def trouble_comes_late_or_grows(self, account: str, late: int, score: int) -> None:
+        self.life.change(self._change(account, Band.RED, as_of=self.life.now - timedelta(days=late), score_after=score))
+
+    @rule(ahead=hours_ahead)
+    def time_passes(self, ahead: timedelta) -> None:
+        self.life.run_until(self.life.now + ahead)
+
+    @rule()
+    def the_sender_turns(self) -> None:
+        self.life.turn()
+
+    @rule(account=st.sampled_from(ACCOUNTS), act=st.sampled_from(list(Act)), who=st.sampled_from(IDS), ahead=hours_ahead)
+    def somebody_acts(self, account: str, act: Act, who: str, ahead: timedelta) -> None:
+        for kind in (Kind.RISK, Kind.EARLY_WARNING):
+            if ident := self.life.newest.get((account, kind)):
+                command = Command(act, "somebody", self.life.now + ahead, who, Outcome.SAVED, "n", worse_only=ahead > timedelta(days=6))
+                self.life.command(ident, command)
+
+    @rule(account=st.sampled_from(ACCOUNTS), owner=st.sampled_from([*IDS, None, "unknown"]))
+    def an_account_gets_a_new_owner(self, account: str, owner: str | None) -> None:
+        self.owners[account] = owner
+        if account in self.life.profiles:
+            self.life.own(with_fields(self.life.profiles[account], owner=owner))
+
+    @rule(who=st.sampled_from(IDS), days=st.integers(0, 9))
+    def somebody_goes_on_leave(self, who: str, days: int) -> None:
+        today = self.life.now.date()
+        self._becomes(replace(self.people[who], away_from=today, away_until=today + timedelta(days=days)))
+
+    @rule(
+        who=st.sampled_from(IDS),
+        active=st.booleans(),
+        channels=st.sampled_from([(Channel.SLACK,), (Channel.EMAIL,), (Channel.SLACK, Channel.EMAIL)]),
+    )
+    def somebody_returns_leaves_or_changes_channels(self, who: str, active: bool, channels: tuple[Channel, ...]) -> None:
+        self._becomes(replace(self.people[who], away_from=None, away_until=None, active=active, channels=channels))
+
+    def _becomes(self, csm: Csm) -> None:
+        self.people[csm.id] = csm
+        self.life.people(self._setup())
+
+    @rule(account=st.sampled_from([*ACCOUNTS, "acme*"]), ahead=hours_ahead)
+    def somebody_silences(self, account: str, ahead: timedelta) -> None:
+        now, number = self.life.now, len(self.life.setup.silences) + 1
+        self.life.silence(Silence(number, Matcher(account=account), "emma", "known", now, now + ahead))
+
+    @rule(channel=st.sampled_from([Channel.SLACK, Channel.EMAIL]), fate=faults)
+    def a_provider_has_a_bad_time(self, channel: Channel, fate: str) -> None:
+        self.fates[channel] = fate
+        self.life.fault = self._fate
+
+    @invariant()
+    def at_most_one_episode_of_an_account_and_kind_is_active(self) -> None:
+        active = Counter((e.account, e.kind) for e in self._episodes() if e.active)
+        assert max(active.values(), default=1) == 1
+
+    @invariant()
+    def whoever_must_hear_is_waited_for(self) -> None:
+        for episode in self._episodes():
+            seen = self.life.see(episode.id)
+            if episode.state is State.OPEN and not episode.muted and not seen.told and not self._touched(episode):
+                waiting = [row for row in self.life.rows.get(episode.id, ()) if row.state in ("queued", "sending", "failed")]
+                assert waiting, f"nobody will hear of {episode}"
+            assert not (episode.muted and episode.state is State.OPEN and episode.next_at is None), "muted for ever"
+            assert not (episode.state is State.SNOOZED and episode.next_at is None), "asleep for ever"
+            assert episode.active or episode.next_at is None, "a step after the end"
+
+    @invariant()
+    def nobody_hears_the_same_twice(self) -> None:
+        assert self.life.told_twice() == 0
+
+    def _episodes(self) -> list[Episode]:
+        return list(self.life.episodes.values())
+
+    def _touched(self, episode: Episode) -> bool:
+        return any(e.episode == episode.id and e.actor != "churnsignal" and e.at >= episode.since for e in self.life.entries)
+
+    def _story(self, owed: Owed) -> str:
+        rows = [(r.notice.kind.value, r.recipient, r.state, str(r.made_at)) for r in self.life.rows[owed.episode]]
+        seen = [(e.what, e.actor, str(e.at)) for e in self.life.entries if e.episode == owed.episode]
+        return f"owed since {owed.since}: {rows} {seen}"
+
+    def teardown(self) -> None:
+        """Let the providers recover and all time pass: then everything owed was told, and nothing waits."""
+        if not hasattr(self, "life"):
+            return
+        self.fates.clear()
+        self.life.run_until(self.life.now + THE_END)
+        stories = [self._story(owed) for owed in self.life.silent_falls()]
+        assert not stories, stories[0]
+        assert [
+            f"{r.notice.kind} {r.recipient} {r.due_at} {r.state} now {self.life.now} {[(m.state, m.not_before) for m in self.life.messages]}"
+            for r in self.life.queued()
+        ] == []
+        assert all(message.told for message in self.life.heard)
+        assert {kind for heard in self.life.heard for _, kind, _ in heard.told} <= set(NoticeKind)
+
+
+TestStory = Story.TestCase
+TestStory.settings = settings(
+    max_examples=max(1, STEPS // PER_STORY), stateful_step_count=PER_STORY, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -19,12 +19,13 @@ from typing import Any
 
 import churnsignal_scoring.app  # noqa: F401 importing it declares every crash point
 import pytest
-from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.contracts.envelope import AccountMerged, Envelope
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from churnsignal_common.runtime import crash
 from churnsignal_devstack.children import dies_with_us
+from churnsignal_scoring.api import command_envelope
 
-from tests.support.plant import Hands, Plant, at, group, open_plant, track
+from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, track
 from tests.support.stack import Stack
 
 KILLS = int(os.environ.get("CHURNSIGNAL_KILLS", "40"))
@@ -50,7 +51,7 @@ BATCH_POINTS = tuple(sorted(name for name in crash.POINTS if name.startswith("sc
 
 
 def calls_of(day: int, chance: random.Random) -> list[Envelope]:
-    """Return a day's calls: known and unknown users, links that come late, failed payments, repeats, one that differs."""
+    """Return a day's calls: known and unknown users, links that come late, failed payments, older ids, a merge, repeats, one that differs."""
     calls: list[Envelope] = []
     for number in range(260):
         account = chance.randrange(12)
@@ -68,6 +69,13 @@ def calls_of(day: int, chance: random.Random) -> list[Envelope]:
             )
         if chance.random() < 0.1:
             calls.append(track(f"a{account}", "Payment Failed", at(day, 11), f"p{day}.{account}"))
+    newer = {f"x{account}": f"u{account}.0" for account in (0, 5, 10)}
+    calls += [track(None, "Opened Report", at(day, 3), f"{day}.{older}", user=older) for older in newer]
+    if day == DAY:
+        bodies = [{"type": "alias", "userId": user, "previousId": older} for older, user in newer.items()]
+        calls += [envelope(None, body, at(day, 5), f"alias{body['previousId']}", user=body["userId"]) for body in bodies]
+    if day == DAY + 1:
+        calls.append(command_envelope("a11", AccountMerged(into="a10", author="kei"), "merge", at(day, 6)))
     calls += chance.sample(calls, len(calls) // 10)
     chance.shuffle(calls)
     # A link comes first of all, so that each part of the day has calls that move and an outbox to die over.
@@ -222,7 +230,7 @@ async def what_is_known(plant: Plant) -> Known:
             "days": await table("SELECT account, day, counts FROM scoring.day_counts ORDER BY 1, 2"),
             "users": await table("SELECT account, user_id, block, mask FROM scoring.user_days ORDER BY 1, 2, 3"),
             "facts": await table("SELECT account, name, versions FROM scoring.facts ORDER BY 1, 2"),
-            "links": await table("SELECT subject, account, occurred_us, event_id FROM scoring.users ORDER BY 1"),
+            "links": await table("SELECT subject, account, known FROM scoring.users ORDER BY 1"),
             "records": await table("SELECT day, record - 'made_at' FROM scoring.day_records ORDER BY 1"),
         },
         changes=changes,
@@ -291,6 +299,8 @@ async def test_scoring_killed_at_every_step_knows_what_an_uninterrupted_run_know
     assert killed.unaccounted == calm.unaccounted == 0
     parked = {row[0] for row in calm.state["links"]}
     assert parked
+    assert [row for row in calm.state["days"] if row[0] == "a11"] == []
+    assert {"x0", "x5", "x10"} <= parked
     assert killed.applied == calm.applied <= len(sent)
     for run in (calm, killed):
         for account, changes in run.changes.items():

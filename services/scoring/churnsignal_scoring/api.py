@@ -172,13 +172,20 @@ async def _explain(inside: Inside, account: str) -> dict[str, Any]:
     }
 
 
+async def _living(inside: Inside, account: str) -> None:
+    found = await inside.queries.account(account)
+    if found is None:
+        raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
+    if merged := found["profile"].get("merged_into"):
+        raise HTTPException(409, f"{account!r} is a part of {merged!r} now")
+
+
 def _add_commands(app: FastAPI, inside: Inside) -> None:
     csm = may(Role.CSM, inside.tokens)
     callers = Annotated[Caller, Depends(csm)]
 
     async def put_on_log(account: str, command: Command) -> dict[str, str]:
-        if await inside.queries.account(account) is None:
-            raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
+        await _living(inside, account)
         envelope = command_envelope(account, command, inside.new_id(), inside.clock.now())
         try:
             target = partition_of(account, inside.partitions)
@@ -220,12 +227,7 @@ def _add_merge(app: FastAPI, inside: Inside, put_on_log: PutOnLog) -> None:
     async def merge_account(account: str, body: MergeBody, caller: operators) -> dict[str, str]:
         if body.into == account:
             raise HTTPException(422, "an account cannot be merged into itself")
-        for name in (account, body.into):
-            found = await inside.queries.account(name)
-            if found is None:
-                raise HTTPException(404, f"no account {name!r}: none of its calls was applied yet")
-            if merged := found["profile"].get("merged_into"):
-                raise HTTPException(409, f"{name!r} is already a part of {merged!r}")
+        await _living(inside, body.into)
         return await put_on_log(account, AccountMerged(into=body.into, author=caller.name))
 
 

@@ -161,8 +161,17 @@ async def test_an_account_is_merged_by_an_operator_and_only_where_it_makes_sense
             await plant.drained()
             again = await http.post("/v1/accounts/merge-a/merge", json={"into": "merge-c"})
             into_it = await http.post("/v1/accounts/merge-c/merge", json={"into": "merge-a"})
+            edited = await http.patch("/v1/accounts/merge-a/profile", json={"plan": "pro"})
 
-    assert [answer.status_code for answer in (refused, missing, itself, done, again, into_it)] == [403, 404, 422, 202, 409, 409]
+    assert [answer.status_code for answer in (refused, missing, itself, done, again, into_it, edited)] == [
+        403,
+        404,
+        422,
+        202,
+        409,
+        409,
+        409,
+    ]
     assert (await get(world, "/v1/accounts/merge-b"))["events"] == 2
     assert (await get(world, "/v1/accounts/merge-a"))["profile"]["merged_into"] == "merge-b"
 

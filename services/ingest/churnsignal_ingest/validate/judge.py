@@ -16,7 +16,7 @@ from churnsignal_ingest.validate.accounts import AccountPaths, account_value
 from churnsignal_ingest.validate.calls import BROKEN, Call, decode_call
 from churnsignal_ingest.validate.limits import Limits, check_shape
 from churnsignal_ingest.validate.reasons import REASONS, Reason, Refusal
-from churnsignal_ingest.validate.subjects import Subjects, message_id_of
+from churnsignal_ingest.validate.subjects import Subjects, message_id_of, normal_id
 from churnsignal_ingest.validate.suppressed import Suppressed
 from churnsignal_ingest.validate.times import EARLIEST, happened, read_time, skew
 
@@ -130,7 +130,7 @@ class Judge:
                     call, raw = parse(bytes(raw))  # noqa: PLW2901 the spelling that goes on is what is judged from here
                 kind = call.type
                 if kind != "track" or not call.event or here.barred or call.historical:
-                    here = _admit(call, here)
+                    here = _admit(call, here, limits.id_bytes)
                 user = known.get(call.user_id) or learn(call.user_id)
                 anonymous = None if call.anonymous_id is None else known.get(call.anonymous_id) or learn(call.anonymous_id)
                 context = call.context
@@ -208,7 +208,7 @@ def _without_keys(raw: bytes, given: str | None) -> bytes:
     return WRITE_KEY.sub(b"", _WRITE_KEY_FIELD.sub(rb"\1", body) if b"writeKey" in body else body)
 
 
-def _admit(call: Call, arrival: Arrival) -> Arrival:
+def _admit(call: Call, arrival: Arrival, id_bytes: int) -> Arrival:
     """Check the type of call, what it needs, and what the key may do; return the arrival, of history when the call says so."""
     if call.type not in _KINDS:
         raise Refusal(Reason.UNKNOWN_TYPE)
@@ -218,7 +218,7 @@ def _admit(call: Call, arrival: Arrival) -> Arrival:
         raise Refusal(Reason.SCOPE_HISTORY)
     if call.type == "track" and not call.event:
         raise Refusal(Reason.NO_EVENT_NAME)
-    if call.type == "alias" and (call.previous_id in (None, "") or call.user_id in (None, "")):
+    if call.type == "alias" and (normal_id(call.previous_id, id_bytes) is None or call.user_id in (None, "")):
         raise Refusal(Reason.NO_PREVIOUS_ID)
     return as_history(arrival) if call.historical and not arrival.history else arrival
 

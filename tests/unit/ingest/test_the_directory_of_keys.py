@@ -168,3 +168,22 @@ async def test_use_of_a_key_is_written_at_the_end() -> None:
     await reader
 
     assert store.used == {1: NOW}
+
+
+@pytest.mark.asyncio
+async def test_guesses_are_limited_while_known_keys_go_on() -> None:
+    directory = new_directory(MemoryStore(live(KEY)))
+    stop = Stop()
+    reader = asyncio.create_task(directory.run(stop))
+
+    async def guess(number: int) -> Problem:
+        with pytest.raises(RequestProblem) as refused:
+            await directory.look_up(make_key(Scope.SERVER, number.to_bytes(RANDOM_BYTES, "big")))
+        return refused.value.problem
+
+    answers = await asyncio.gather(*(guess(number) for number in range(300)))
+    known = (await directory.look_up(KEY)).sender.source
+    stop.set()
+    await reader
+
+    assert (answers.count(Problem.BAD_KEY), answers.count(Problem.GUESSING), known) == (200, 100, "web")

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 _REFRESH_S = 3.0
 _NOTE_USED_EVERY = 20
 _HEADERS_KEPT = 10_000
+# Well made keys that nobody knows. A new key needs no look-up for longer than a refresh, so the limit costs honest clients nothing.
+_GUESSES_PER_S, _GUESSES_AT_ONCE = 20, 200
 
 
 class KeyStore(Protocol):
@@ -73,6 +75,7 @@ class Directory:
         self._buckets: dict[str, Bucket] = {}
         self._by_header: dict[bytes, Grant] = {}
         self._used: set[int] = set()
+        self._guesses = Bucket(_GUESSES_PER_S, _GUESSES_AT_ONCE, monotonic())
         self._asked = asyncio.Event()
         self._read = asyncio.Condition()
         self._reads_begun = 0
@@ -105,6 +108,8 @@ class Directory:
         if grant is None:
             if not looks_right(key):
                 raise RequestProblem(Problem.BAD_KEY)
+            if self._guesses.take(1, self._monotonic()):
+                raise RequestProblem(Problem.GUESSING)
             if not await self._fresh_read():
                 raise RequestProblem(Problem.KEYS_AWAY)
             grant = self._learn(key)

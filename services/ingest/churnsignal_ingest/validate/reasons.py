@@ -43,6 +43,7 @@ class Problem(StrEnum):
     NO_KEY = "no_write_key"
     BAD_KEY = "invalid_write_key"
     KEYS_AWAY = "keys_unavailable"
+    GUESSING = "too_many_unknown_keys"
     RATE_LIMITED = "rate_limited"
     BUSY = "too_busy"
     KAFKA_AWAY = "kafka_unavailable"
@@ -117,6 +118,7 @@ PROBLEMS: dict[Problem, Answer] = {
     ),
     Problem.BAD_KEY: Answer(401, "The write key is unknown, revoked, or has a typing error.", "Check the key; list keys with `churnsignal-ingest keys list`."),
     Problem.KEYS_AWAY: Answer(503, "The write key cannot be checked right now.", "Send the same request again later.", 5),
+    Problem.GUESSING: Answer(429, "Too many unknown write keys are being tried, so that this one was not looked up.", "Check the key, and send the same request again later.", 5),
     Problem.RATE_LIMITED: Answer(429, "The source sends faster than its limit.", "Wait, or raise the source's rate.", 1),
     Problem.BUSY: Answer(429, "The server has as much in hand as it can hold.", "Send the same request again later.", 5),
     Problem.BROKEN: Answer(500, "The server made a mistake; it is in its log.", "Send the same request again later.", 5),

@@ -1,4 +1,4 @@
-"""Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain."""
+"""Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain, recommend."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import fail, read_settings
 
 from churnsignal_alerts.app import routing_text, run
-from churnsignal_alerts.commands_cli import explain_route, import_csms
+from churnsignal_alerts.commands_cli import explain_route, import_csms, recommend_thresholds
 from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import BadPolicy, parse_policy
 from churnsignal_alerts.send.email import mailer_of
@@ -66,6 +66,12 @@ def csms_import(file: Path, *, json: bool = False) -> None:
 def routes_explain(account: str, *, json: bool = False) -> None:
     """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme"""
     raise SystemExit(asyncio.run(explain_route(_checked(), account, as_json=json)))
+
+
+@app.command
+def recommend(*, json: bool = False) -> None:
+    """Suggest a threshold where alerts were too often wrong, with the outcomes behind it. Example: churnsignal-alerts recommend --json"""
+    raise SystemExit(asyncio.run(recommend_thresholds(_checked(), as_json=json)))
 
 
 def _checked() -> AlertsSettings:

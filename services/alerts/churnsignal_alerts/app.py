@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from contextlib import AsyncExitStack
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import aiohttp
 import structlog
@@ -90,8 +90,8 @@ async def join(kafka: AIOKafkaConsumer, brokers: Dependency, stop: Stop) -> bool
     return False
 
 
-async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, clock: Clock, patience_s: float) -> None:
-    """Every second: do what is due by itself, move what somebody on leave has, give up gaps, refresh the gauges."""
+async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, clock: Clock, settings: AlertsSettings) -> None:
+    """Every second: do what is due by itself, move what somebody on leave has, forget what is old, give up gaps, refresh the gauges."""
     turn = 0
     while not await stop.wait(_HOUSEKEEPING_S):
         turn += 1
@@ -101,8 +101,9 @@ async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader,
             consumer.postgres.up()
             if turn % _GAP_EVERY_S == 0:
                 await desk.move_away()
+                await desk.prune(timedelta(days=settings.keep_days))
                 await consumer.probe()
-                await consumer.release_overdue(patience_s)
+                await consumer.release_overdue(settings.gap_patience_s)
                 await refresh(reader, clock.now())
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             consumer.postgres.down(type(error).__name__)
@@ -166,7 +167,7 @@ async def run(settings: AlertsSettings) -> int:
             {
                 "consume": consume,
                 "deliver": lambda: deliverer.run(stop),
-                "house": lambda: keep_house(stop, desk, consumer, reader, clock, settings.gap_patience_s),
+                "house": lambda: keep_house(stop, desk, consumer, reader, clock, settings),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },
         )

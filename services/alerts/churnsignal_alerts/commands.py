@@ -11,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
 from churnsignal_alerts.episodes import Contact, Episode
-from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, STEPS
+from churnsignal_alerts.learn import reason_of
+from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, LEARNT, STEPS
 from churnsignal_alerts.mute import Silence
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_contact, plan_due, plan_silenced
@@ -51,6 +52,7 @@ class Desk:
         said = command.outcome or command.feedback
         if said:
             FEEDBACK.labels(said).inc()
+            LEARNT.labels(plan.episode.kind, reason_of(plan.episode.fall), said).inc()
         log.info("command", episode=episode_id, act=command.act, way=way)
         self._wake.set()
         return answer, plan.episode
@@ -68,6 +70,14 @@ class Desk:
     async def take_due(self) -> bool:
         """Do what is due by itself: snoozes that end, reminders, the next in line. Return whether more may be due."""
         return await self._each(lambda connection, now: store.due_episodes(connection, now, _AT_ONCE), plan_due)
+
+    async def prune(self, keep: timedelta) -> None:
+        """Delete some of what ended longer ago than `keep`; the rest comes next time."""
+        before = self._clock.now() - keep
+        async with self._engine.begin() as connection:
+            gone = await store.prune(connection, before, _AT_ONCE)
+        if gone:
+            log.info("pruned", count=gone)
 
     async def move_away(self) -> bool:
         """Move the episodes of who is on leave, and back of who has returned. Return whether more may have to move."""

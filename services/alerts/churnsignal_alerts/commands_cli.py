@@ -1,4 +1,4 @@
-"""Root. What the commands `csms import` and `routes explain` do."""
+"""Root. What the commands `csms import`, `routes explain` and `recommend` do."""
 
 import csv
 import json as jsonlib
@@ -12,11 +12,13 @@ from churnsignal_common.postgres.engine import open_engine
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
+from churnsignal_alerts.api.learning import advice_out
 from churnsignal_alerts.api.models import CsmIn
 from churnsignal_alerts.app import routing_text
 from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.explain import explain
+from churnsignal_alerts.learn import Terms, recommend
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Scene
 from churnsignal_alerts.read import Reader
@@ -93,6 +95,30 @@ async def explain_route(settings: AlertsSettings, account: str, *, as_json: bool
     print(f"{told['name']} ({told['recipient']}) by {ways} {when}\n  because {told['why']}")
     for step in told["steps"]:
         print(f"  {'->' if step['taken'] else '  '} {step['rule']} {step['who']}: {step['why']}")
+    return 0
+
+
+async def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
+    """Print where another threshold would be better; return the exit code."""
+    try:
+        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
+            lessons = await Reader(engine).lessons()
+    except (SQLAlchemyError, OSError) as error:
+        return _away(error)
+    found = [advice_out(one) for one in recommend(lessons, Terms())]
+    if as_json:
+        print(jsonlib.dumps(found))
+        return 0
+    for one in found:
+        print(
+            f"{one['kind']}: {one['precision']:.0%} of {one['judged']} judged alerts were right; at a score of {one['threshold']:g} or less it would"
+        )
+        print(
+            f"  be {one['would_be']:.0%} of {one['still_told']}, and {one['right_ones_lost']} right ones would not have been told. Behind it:"
+        )
+        for lesson in one["behind"]:
+            print(f"  {lesson['episode']} {lesson['account']} score {lesson['score']:g} {lesson['reason']}: {', '.join(lesson['said'])}")
+    print(f"{len(lessons)} alerts with feedback or an outcome" + ("" if found else "; no better threshold to suggest"))
     return 0
 
 

@@ -28,6 +28,12 @@ FAILED = Counter("churnsignal_alerts_undeliverable_total", "Messages that could 
 FEEDBACK = Counter(
     "churnsignal_alerts_feedback_total", "What people said of alerts: outcomes when closing, and feedback.", ["verdict"], registry=registry
 )
+LEARNT = Counter(
+    "churnsignal_alerts_lessons_total",
+    "What people said of alerts, by kind and by the reason code for which they were raised.",
+    ["kind", "reason", "verdict"],
+    registry=registry,
+)
 STEPS = Counter(
     "churnsignal_alerts_steps_total",
     "What happened to episodes by time: snoozes that woke, reminders, escalations.",

@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from churnsignal_common.contracts.risk import AccountProfile
-from sqlalchemy import RowMapping, select, text, tuple_
+from sqlalchemy import RowMapping, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.directory import Csm
+from churnsignal_alerts.learn import Lesson, lesson_of
 from churnsignal_alerts.people import csm_of
 from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, episodes, notices, timeline
 from churnsignal_alerts.trouble import all_troubles
@@ -27,6 +28,8 @@ LEFT JOIN LATERAL (
     ORDER BY active DESC LIMIT 1) c ON true
 WHERE p.account > :after AND c.active IS NOT TRUE AND f.profile ->> 'merged_into' IS NULL ORDER BY p.account LIMIT :limit
 """)
+# Enough to learn from, and what is older was another scorecard.
+_LESSONS = 5_000
 
 
 class Reader:
@@ -107,6 +110,12 @@ class Reader:
         """Return what is known of an account."""
         async with self._engine.connect() as connection:
             return await store.profile(connection, account)
+
+    async def lessons(self) -> list[Lesson]:
+        """Return what was said of the newest episodes of which anybody said something."""
+        said = or_(episodes.c.outcome.is_not(None), episodes.c.feedback.is_not(None))
+        query = select(episodes).where(said).order_by(episodes.c.opened_at.desc()).limit(_LESSONS)
+        return [lesson_of(store.episode_of(row)) for row in await self._rows(query)]
 
     async def red(self, profile: AccountProfile) -> frozenset[str]:
         """Return the account's parent if it is red itself."""

@@ -58,6 +58,12 @@ class AlertsSettings(ServiceSettings):
         alias="CHURNSIGNAL_LEASE_S",
         description="Seconds after which a message whose sender went silent is taken over; above three times the send timeout.",
     )
+    keep_days: int = Field(
+        default=400,
+        ge=30,
+        alias="CHURNSIGNAL_ALERTS_KEEP_DAYS",
+        description="Days for which ended episodes are kept with their timelines and messages; outcomes older than that teach nothing any more.",
+    )
     gap_patience_s: float = Field(
         default=300.0,
         gt=0,

@@ -106,6 +106,41 @@ async def active_episodes(engine: AsyncEngine) -> list[Episode]:
         return [episode_of(row) for row in (await connection.execute(ACTIVE)).mappings()]
 
 
+# Long after their end, and with nothing left to send. What hangs on them goes first.
+OLD = text("""
+SELECT id FROM alerts.episodes e WHERE state IN ('recovered', 'closed') AND ended_at < :before
+  AND NOT EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('queued', 'sending'))
+ORDER BY ended_at LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+FORGET_EPISODES = tuple(
+    text(statement)
+    for statement in (
+        "DELETE FROM alerts.notices WHERE episode = ANY(:ids)",
+        "DELETE FROM alerts.timeline WHERE episode = ANY(:ids)",
+        "DELETE FROM alerts.episodes WHERE id = ANY(:ids)",
+    )
+)
+OLD_MESSAGES = text("""
+SELECT id FROM alerts.deliveries d WHERE state IN ('sent', 'failed', 'cancelled', 'moved') AND first_try < :before
+  AND NOT EXISTS (SELECT 1 FROM alerts.notices n WHERE n.delivery = d.id OR n.target = d.id) ORDER BY id LIMIT :most FOR UPDATE SKIP LOCKED
+""")
+FORGET_MESSAGES = tuple(
+    text(statement)
+    for statement in ("DELETE FROM alerts.attempts WHERE delivery = ANY(:ids)", "DELETE FROM alerts.deliveries WHERE id = ANY(:ids)")
+)
+
+
+async def prune(connection: AsyncConnection, before: datetime, most: int) -> int:
+    """Delete what ended before a time: episodes with timelines and notices, and the messages that nothing is left of; return how many."""
+    gone = 0
+    for find, forget in ((OLD, FORGET_EPISODES), (OLD_MESSAGES, FORGET_MESSAGES)):
+        ids = [row.id for row in await connection.execute(find, {"before": before, "most": most})]
+        for statement in forget if ids else ():
+            await connection.execute(statement, {"ids": ids})
+        gone += len(ids)
+    return gone
+
+
 async def due_episodes(connection: AsyncConnection, now: datetime, most: int) -> list[str]:
     """Return episodes for which something is due by itself, locked."""
     return [row.id for row in await connection.execute(DUE, {"now": now, "most": most})]

@@ -1,10 +1,13 @@
 """Silences, contacts, leave and timers in the running service."""
 
+import asyncio
 import os
 from datetime import timedelta
 
 import pytest
-from churnsignal_alerts.store import DUE
+from churnsignal_alerts.store import DUE, prune
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.alerts_world import World
 
@@ -156,7 +159,13 @@ async def test_notes_feedback_and_snoozes_until_worse_are_commands_like_all(worl
     assert (unknown.status_code, no_task.status_code) == (422, 404)
     assert asleep.json()["state"] == "snoozed"
     assert asleep.json()["until"][:10] == (world.now + timedelta(days=14)).date().isoformat()
+    tally = (await world.http.get("/v1/feedback")).json()["items"]
+    advice = (await world.http.get("/v1/recommendations")).json()["items"]
+
     assert 'churnsignal_alerts_feedback_total{verdict="useful"} 1.0' in metrics
+    assert 'churnsignal_alerts_lessons_total{kind="risk",reason="active_days",verdict="useful"} 1.0' in metrics
+    assert [row["said"]["useful"] for row in tally if row["reason"] == "active_days"] == [1]
+    assert advice == []
 
 
 async def test_what_was_handed_over_and_back_and_over_again_at_once_is_still_told(world: World) -> None:
@@ -199,3 +208,49 @@ async def test_what_is_due_among_a_hundred_thousand_open_episodes_is_found_by_it
     assert "episodes_due" in lines
     assert "Seq Scan" not in lines
     assert "Sort" not in lines
+
+
+async def test_what_ended_long_ago_is_forgotten_with_all_that_hung_on_it_and_nothing_else(world: World) -> None:
+    await world.csm("past")
+    await world.publish(world.change("bygone", "past"), world.change("present", "past"))
+    await world.until(lambda: len(world.to("U0PAST")) >= 2)
+    await world.quiet()
+    old = (await world.episode("bygone"))["id"]
+    await world.act(old, "close", outcome="churned")
+    await world.quiet()
+    engine = create_async_engine(world.told["DATABASE_URL"].replace("postgresql://", "postgresql+asyncpg://"))
+
+    async with engine.begin() as connection:
+        too_soon = await prune(connection, world.now - timedelta(days=400), 100)
+    async with engine.begin() as connection:
+        # First tries are stamped by the machine's clock, which this test does not move.
+        await connection.execute(text("UPDATE alerts.deliveries SET first_try = '2020-01-01'"))
+        gone = await prune(connection, world.now + timedelta(days=1), 10_000)
+    await engine.dispose()
+
+    assert too_soon == 0
+    assert gone >= 2
+    assert (await world.http.get(f"/v1/episodes/{old}")).status_code == 404
+    assert (await world.episode("present"))["deliveries"]
+
+
+async def test_when_500_accounts_turn_red_each_csm_gets_one_message_at_the_opening_and_every_episode_is_in_the_log(world: World) -> None:
+    team = [f"storm{n}" for n in range(5)]
+    for who in team:
+        await world.csm(who, hours="09:00-18:00", workdays="wed", zone="Asia/Tokyo")
+    changes = [world.change(f"storm-{n}", team[n % len(team)]) for n in range(500)]
+
+    await asyncio.gather(*(world.publish(one) for one in changes))
+    for one in changes:
+        await world.applied(one.account.account, 1)
+    ahead = (2 - world.now.weekday()) % 7 or 7
+    world.set_clock((world.now + timedelta(days=ahead)).replace(hour=0, minute=1))
+    await world.until(lambda: all(world.to(f"U0{who.upper()}") for who in team))
+    await world.quiet()
+
+    assert [len(world.to(f"U0{who.upper()}", "slack")) for who in team] == [1] * len(team)
+    found = await world.database.fetchval(
+        "SELECT count(DISTINCT n.episode) FROM alerts.notices n JOIN alerts.episodes e ON e.id = n.episode "
+        "WHERE e.account LIKE 'storm-%' AND n.state = 'sent'"
+    )
+    assert found == 500

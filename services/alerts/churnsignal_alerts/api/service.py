@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
-from churnsignal_alerts.api import acts, contacts, csms, episodes, pages, routing, silences, slack_in
+from churnsignal_alerts.api import acts, contacts, csms, episodes, learning, pages, routing, silences, slack_in
 from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.metrics import registry
@@ -27,6 +27,7 @@ def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
         acts.routes(parts),
         contacts.routes(parts),
         csms.routes(parts),
+        learning.routes(parts),
         routing.routes(parts),
         silences.routes(parts),
         slack_in.routes(parts),

@@ -42,6 +42,7 @@ CREATE INDEX episodes_due ON alerts.episodes (next_at) WHERE next_at IS NOT NULL
 CREATE INDEX episodes_muted ON alerts.episodes (muted) WHERE muted <> '';
 CREATE INDEX episodes_in_trust ON alerts.episodes (stands_for) WHERE stands_for IS NOT NULL;
 CREATE INDEX episodes_in_hand ON alerts.episodes (csm) WHERE state IN ('open', 'acknowledged', 'snoozed');
+CREATE INDEX episodes_ended ON alerts.episodes (ended_at) WHERE state IN ('recovered', 'closed');
 CREATE TABLE alerts.silences (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text, segment text, owner text, kind text, author text NOT NULL, reason text NOT NULL,
   made_at timestamptz NOT NULL, ends_at timestamptz NOT NULL);
@@ -79,6 +80,7 @@ CREATE TABLE alerts.notices (
   UNIQUE (episode, kind, round, recipient, channel));
 CREATE INDEX notices_due ON alerts.notices (due_at) WHERE state = 'queued';
 CREATE INDEX notices_of_delivery ON alerts.notices (delivery);
+CREATE INDEX notices_by_target ON alerts.notices (target) WHERE target IS NOT NULL;
 CREATE TABLE alerts.pace (address text PRIMARY KEY, next_at timestamptz NOT NULL);
 CREATE TABLE alerts.used (key bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX used_by_age ON alerts.used (at);

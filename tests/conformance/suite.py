@@ -185,10 +185,11 @@ async def _read_back(matrix: Matrix, told: dict[str, str], keys: list[str]) -> N
     matrix.refused = sum(record.topic == USAGE_REJECTED for record in records)
     matrix.leaked = sum(key.encode() in record.value for record in records for key in keys)
     matrix.read = Counter(record.topic for record in records)
-    arrived = Counter((r.topic, envelope_decoder.decode(r.value).id) for r in records if r.topic != USAGE_REJECTED)
+    envelopes = [envelope_decoder.decode(record.value) for record in records if record.topic != USAGE_REJECTED]
+    # What scoring sent on, to the account or the user that it found, says by which way it came; the others are ingest's.
+    arrived = Counter(envelope.id for envelope in envelopes if not envelope.via)
     for identity, cell in owner.items():
-        # A call without an account lies on the second topic once more, under the account that scoring found for it.
-        cell.copies[identity] = arrived[USAGE_UNRESOLVED, identity] or arrived[USAGE_EVENTS, identity]
+        cell.copies[identity] = arrived[identity]
     database = await asyncpg.connect(told["DATABASE_URL"])
     try:
         events = {row["account"]: row["events_total"] for row in await database.fetch("SELECT account, events_total FROM scoring.accounts")}

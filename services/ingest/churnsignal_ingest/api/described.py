@@ -75,15 +75,16 @@ def described(schema: dict[str, Any]) -> dict[str, Any]:
     paths = {f"/v1/{name}": _post(summary, "Batch", "application/json") for name, summary in _BATCHES.items()}
     paths |= {f"/v1/{name}": _post(f"Send one {name} call", "Call", "application/json") for name in _SINGLES}
     paths["/v1/cloudevents"] = _post("Send CloudEvents 1.0, structured, binary or batched", None, "application/cloudevents+json")
+    beacon = _post("Send calls as a browser's beacon", "Batch", "text/plain")
+    beacon["post"] |= {"parameters": [_KEY_IN_QUERY], "security": [{}]}
+    paths["/beacon/v1/batch"] = beacon
+    paths["/v1/projects/{key}/settings"] = _get("What analytics.js fetches before it sends", {**_KEY_IN_QUERY, "name": "key", "in": "path"})
+    paths["/sourceConfig"] = _get("What RudderStack's browser SDK fetches before it sends", _KEY_IN_QUERY)
     return {**schema, "paths": {**paths, **schema["paths"]}}
 
 
 def _post(summary: str, name: str | None, media: str) -> dict[str, Any]:
     body = {"$ref": f"#/components/schemas/{name}"} if name else {"type": "object", "required": ["specversion", "id", "source", "type"]}
-    problems = {
-        str(status): {"description": "Refused as a whole.", "content": _json("SdkProblem")}
-        for status in sorted({answer.status for answer in PROBLEMS.values()})
-    }
     return {
         "post": {
             "tags": ["events"],
@@ -91,10 +92,22 @@ def _post(summary: str, name: str | None, media: str) -> dict[str, Any]:
             "description": "Also with a trailing slash and as the one-letter path of browser SDKs. 200 only after the brokers' ack.",
             "security": [{"WriteKey": []}, {}],
             "requestBody": {"required": True, "content": {media: {"schema": body}}},
-            "responses": {"200": {"description": "Kafka has every event but the rejected ones.", "content": _json("Taken")}, **problems},
+            "responses": {"200": {"description": "Kafka has every event but the rejected ones.", "content": _json("Taken")}, **_PROBLEMS},
         }
     }
 
 
+def _get(summary: str, parameter: dict[str, Any]) -> dict[str, Any]:
+    document = {"description": "The document.", "content": {"application/json": {"schema": {"type": "object"}}}}
+    return {"get": {"tags": ["browsers"], "summary": summary, "parameters": [parameter], "responses": {"200": document, **_PROBLEMS}}}
+
+
 def _json(name: str) -> dict[str, Any]:
     return {"application/json": {"schema": {"$ref": f"#/components/schemas/{name}"}}}
+
+
+_KEY_IN_QUERY: dict[str, Any] = {"name": "writeKey", "in": "query", "required": True, "schema": {"type": "string"}}
+_PROBLEMS = {
+    str(status): {"description": "Refused as a whole.", "content": _json("SdkProblem")}
+    for status in sorted({answer.status for answer in PROBLEMS.values()})
+}

@@ -17,6 +17,7 @@ from churnsignal_scoring.accounts_cli import import_accounts
 from churnsignal_scoring.app import MIGRATIONS, run
 from churnsignal_scoring.config_cli import mapping, scorecard
 from churnsignal_scoring.policy import load_mapping, load_scorecard
+from churnsignal_scoring.rebuild.command_cli import checkpoint, rebuild
 from churnsignal_scoring.settings import ScoringSettings
 
 app = cyclopts.App(
@@ -75,6 +76,10 @@ def accounts_import(file: Path, *, dry_run: bool = False, json: bool = False) ->
         print(error, file=sys.stderr)
         raise SystemExit(1) from error
     raise SystemExit(asyncio.run(import_accounts(settings, mapper, file, dry_run=dry_run, as_json=json)))
+
+
+app.command(checkpoint)
+app.command(rebuild)
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import uuid
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.ownership import Ownership
 from churnsignal_scoring.policy import load_mapping, load_scorecard, read_seeds
 from churnsignal_scoring.queries import Queries
+from churnsignal_scoring.rebuild.daily import Daily
 from churnsignal_scoring.relay import Relay
 from churnsignal_scoring.residents import Residents
 from churnsignal_scoring.resolve import Links
@@ -51,6 +53,7 @@ from churnsignal_scoring.unresolved import Parking, Unresolved
 from churnsignal_scoring.watch import Watchdog
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+COPY_S = 3600.0
 ABOUT = "Keeps a health score per account, explains it, and publishes each change of risk once."
 
 
@@ -68,13 +71,13 @@ def _effects(clock: Clock, zone: DayZone) -> Effects:
     return Effects(now, zone.day_of(now))
 
 
-def _memory(settings: ScoringSettings) -> Memory:
+def new_memory(settings: ScoringSettings) -> Memory:
     links = Links()
     parking = Parking(settings.parked_per_source, settings.parked_bytes_per_source, settings.partitions)
     return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_accounts), links, Unresolved(links, parking))
 
 
-def _feed_rules(settings: ScoringSettings) -> FeedRules:
+def feed_rules(settings: ScoringSettings) -> FeedRules:
     return FeedRules(
         settings.topic_prefix,
         settings.partitions,
@@ -83,6 +86,27 @@ def _feed_rules(settings: ScoringSettings) -> FeedRules:
         settings.batch_records,
         settings.history_batch_records,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The steps of scoring, wired to one set of tables."""
+
+    batch: Batch
+    closes: Closes
+    takeover: Takeover
+
+
+def assemble(settings: ScoringSettings, engine: AccountEngine, doors: Doors, memory: Memory, metrics: Metrics, clock: Clock) -> Core:
+    """Wire the steps: for serving, and for a rebuild beside the live tables."""
+    effects = partial(_effects, clock, engine.zone)
+    conclude = Conclude(engine, memory.ledger)
+    apply = Apply(engine, memory.residents, memory.ledger, conclude, settings.partitions)
+    batch = Batch(doors, memory, apply, metrics, settings.partitions, effects)
+    rules = CloseRules(timedelta(seconds=settings.close_grace_s), settings.close_patience_s, settings.partitions)
+    tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), settings.partitions, doors.store, doors.load, memory)
+    closes = Closes(doors, rules, memory, conclude, tidy, metrics, effects)
+    return Core(batch, closes, Takeover(engine, settings.partitions, clock, doors, memory))
 
 
 def _spare_the_collector() -> None:
@@ -103,22 +127,19 @@ async def run(settings: ScoringSettings) -> int:
     engine, asked = new_engine(settings, zone), new_engine(settings, zone)
     kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
     readiness = Readiness((kafka, postgres, consumer))
-    metrics, memory, effects = Metrics(), _memory(settings), partial(_effects, clock, zone)
+    metrics, memory = Metrics(), new_memory(settings)
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "scoring", pool=4))
+        copier = await stack.enter_async_context(
+            open_engine(settings.database_url.get_secret_value(), "scoring", pool=1, command_timeout_s=COPY_S)
+        )
         store = Store(database, Ownership(settings.instance or f"{socket.gethostname()}:{os.getpid()}"))
-        feed, load, relay = Feed(brokers, _feed_rules(settings), kafka), Load(database), Relay(brokers, settings.topic_prefix, kafka)
+        feed, load, relay = Feed(brokers, feed_rules(settings), kafka), Load(database), Relay(brokers, settings.topic_prefix, kafka)
         configs = Configs(database, seeds.values())
         doors = Doors(feed, store, load, relay, configs)
-        conclude = Conclude(engine, memory.ledger)
-        apply = Apply(engine, memory.residents, memory.ledger, conclude, settings.partitions)
-        batch = Batch(doors, memory, apply, metrics, settings.partitions, effects)
-        rules = CloseRules(timedelta(seconds=settings.close_grace_s), settings.close_patience_s, settings.partitions)
-        tidy = Tidy(Keep(settings.score_history_months, settings.parked_days), settings.partitions, store, load, memory)
-        closes = Closes(doors, rules, memory, conclude, tidy, metrics, effects)
-        takeover = Takeover(engine, settings.partitions, clock, doors, memory)
+        core = assemble(settings, engine, doors, memory, metrics, clock)
         brake = Brake(feed, metrics, settings.poison_brake)
-        consume = Consume(doors, batch, closes, takeover, memory, Voice(postgres, consumer, metrics), brake)
+        consume = Consume(doors, core.batch, core.closes, core.takeover, memory, Voice(postgres, consumer, metrics), brake)
         feed.before_release = consume.hand_over
         watchdog = Watchdog(settings.stuck_after_s, postgres, lambda: consume.beat_s, lambda: consume.moved_s)
 
@@ -146,5 +167,6 @@ async def run(settings: ScoringSettings) -> int:
                 "config files": partial(Follow(configs, clock, settings.mapping, settings.scorecard, seeds).run, stop),
                 "gauges": partial(Gauges(database, metrics, memory, feed).run, stop),
                 "watchdog": partial(watchdog.run, stop),
+                "checkpoints": partial(Daily(copier, settings.checkpoint_hours, settings.checkpoints_kept).run, stop),
             },
         )

@@ -114,7 +114,7 @@ class Closes:
         behind = {p: self._ledger.partitions[p] for p in self._ledger.behind(day)}
         recorded = [p for p, closing in behind.items() if closing.recorded >= day]
         if recorded and day in self._ledger.records:
-            return await self._visit(day, recorded)
+            return await self.visit(day, recorded)
         if monotonic() < self._look_at:
             return False
         unresolved = [p for p, closing in behind.items() if closing.resolved < day and closing.recorded < day]
@@ -231,7 +231,7 @@ class Closes:
         if left_out:
             log.error("day_record_without_partitions", day=to_date(day).isoformat(), left_out=left_out)
 
-    async def _visit(self, day: int, partitions: list[int]) -> bool:
+    async def visit(self, day: int, partitions: list[int]) -> bool:
         """Close the next accounts by name; the last chunk also ends the day for these partitions."""
         group = tuple(partitions)
         after = self._cursor[1] if self._cursor[0] == group else ""

@@ -74,6 +74,15 @@ class ScoringSettings(ServiceSettings):
     score_history_months: int = Field(
         default=25, ge=2, alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS", description="Months of closed scores to keep."
     )
+    checkpoint_hours: int = Field(
+        default=24,
+        ge=0,
+        alias="CHURNSIGNAL_CHECKPOINT_HOURS",
+        description="Hours between copies of the state, from which a rebuild or a proof starts; 0 takes none.",
+    )
+    checkpoints_kept: int = Field(
+        default=2, ge=1, alias="CHURNSIGNAL_CHECKPOINTS_KEPT", description="Copies to keep. Topics must be kept longer than the oldest one."
+    )
     poison_brake: int = Field(
         default=100,
         ge=1,

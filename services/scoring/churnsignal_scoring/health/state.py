@@ -12,6 +12,7 @@ from zlib import crc32
 
 import msgspec
 from churnsignal_common.contracts.envelope import AccountAbsorbed, Envelope
+from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.mapping.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
 from churnsignal_scoring.health.days import from_us, to_us
@@ -318,3 +319,18 @@ def _keep_smallest(bucket: dict[str, int]) -> None:
 def _visible_after(versions: list[Fact], day: int) -> list[Fact]:
     later = [version for version in versions if version.day > day]
     return [*later, *[version for version in versions if version.day <= day][:1]]
+
+
+def retold(made: bytes, told: bytes, settle_closes: int) -> tuple[bytes, bool]:
+    """Return the `rest` of a recomputed account with the band and sequence that people were told, and whether that band is another one.
+
+    Then its next close tells the band it should be in, as a correction: silently.
+    """
+    rest, before = _rest_decoder.decode(made), _rest_decoder.decode(told).memory
+    moved = rest.memory.band is not before.band
+    memory = msgspec.structs.replace(
+        rest.memory,
+        **{name: getattr(before, name) for name in ("band", "since", "previous_since", "sequence", "entered", "entered_score")},
+        **({"mark": Cause.CATCH_UP, "mark_left": settle_closes} if moved else {}),
+    )
+    return _encode(msgspec.structs.replace(rest, memory=memory)), moved

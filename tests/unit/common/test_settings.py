@@ -47,6 +47,8 @@ def test_a_secret_may_come_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path
     [
         ("DATABASE_URL", "mysql://app:canary-secret@db/app"),
         ("CHURNSIGNAL_DAY_ZONE", "Mars/Olympus"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka-without-port"),
+        ("KAFKA_BOOTSTRAP_SERVERS", "kafka:9092,"),
         ("CHURNSIGNAL_PARTITIONS", "0"),
         ("CHURNSIGNAL_ENV", "staging"),
     ],
@@ -63,6 +65,7 @@ def test_nonsense_stops_the_start_and_names_the_variable(
     assert stopped.value.code == 2
     assert name in told
     assert "canary-secret" not in told
+    assert value == "0" or value not in told
 
 
 def test_a_missing_variable_is_named_with_its_meaning(capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,13 +89,21 @@ class ServiceSettings(BaseSettings):
             raise ValueError("must start with postgresql://")
         return value
 
+    @field_validator("kafka")
+    @classmethod
+    def _are_brokers(cls, value: str) -> str:
+        parts = [part.strip().rpartition(":") for part in value.split(",")]
+        if not all(host and port.isdecimal() for host, _, port in parts):
+            raise ValueError("must be host:port, comma separated")
+        return value
+
     @field_validator("day_zone")
     @classmethod
     def _is_zone(cls, value: str) -> str:
         try:
             ZoneInfo(value)
         except (KeyError, ValueError, OSError) as error:
-            raise ValueError(f"{value!r} is no IANA zone such as Europe/Berlin") from error
+            raise ValueError("must be an IANA zone such as Europe/Berlin") from error
         return value
 
     @property

@@ -147,9 +147,11 @@ async def test_an_account_that_falls_silent_turns_red_by_closes_alone(scoring: d
                 ]
             )
         await plant.drained()
-        for day in range(DAY, DAY + 40):
+        # Both go on until what was imported has settled; from then on a change is news.
+        for day in range(DAY, DAY + 56):
             hands.set(day)
-            await plant.put([track("busy", "Opened Report", at(day), f"live{day}.{user}", user=user) for user in "abcd"])
+            using = ("quiet", "busy") if day < DAY + 16 else ("busy",)
+            await plant.put([track(name, "Opened Report", at(day), f"{name}{day}.{user}", user=user) for name in using for user in "abcd"])
             await plant.drained()
             hands.set(day + 1, 2.2)
             await plant.closed(day)

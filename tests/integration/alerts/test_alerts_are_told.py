@@ -99,7 +99,7 @@ async def test_silent_causes_make_one_ranked_summary(world: World) -> None:
     await world.quiet()
     lines = [block["text"]["text"].split("\n")[0] for block in message.blocks if "accessory" in block]
     assert lines == ["1. Quiet-3", "2. Quiet-2", "3. Quiet-1"]
-    assert message.text == "解約予備軍 3社 · 合計 ¥6,000,000 /年"
+    assert message.text == "解約予兆のあるお客様 3社 · 合計 ¥6,000,000 /年"
     assert len(world.to("U0SUMI")) == 1
 
 

@@ -71,7 +71,7 @@ async def test_ids_are_forgotten_when_no_retry_can_repeat_them(told: dict[str, s
 @pytest.mark.asyncio
 async def test_months_of_scores_are_made_ahead_and_dropped_when_old(stack: Stack) -> None:
     url = stack.create_database("scoring")
-    database = await asyncpg.connect(url)
+    database = await asyncpg.connect(url, server_settings={"search_path": "scoring"})
     try:
         for year, month in ((2025, 11), (2025, 12), (2026, 1), (2026, 4)):
             async with database.transaction():

@@ -1,4 +1,4 @@
-"""Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain, recommend."""
+"""Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain, recommend, watchdog."""
 
 import asyncio
 import sys
@@ -11,7 +11,7 @@ from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import fail, read_settings
 
 from churnsignal_alerts.app import routing_text, run
-from churnsignal_alerts.commands_cli import explain_route, import_csms, recommend_thresholds
+from churnsignal_alerts.commands_cli import explain_route, import_csms, prove_delivery, recommend_thresholds
 from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import BadPolicy, parse_policy
 from churnsignal_alerts.send.email import mailer_of
@@ -72,6 +72,15 @@ def routes_explain(account: str, *, json: bool = False) -> None:
 def recommend(*, json: bool = False) -> None:
     """Suggest a threshold where alerts were too often wrong, with the outcomes behind it. Example: churnsignal-alerts recommend --json"""
     raise SystemExit(asyncio.run(recommend_thresholds(_checked(), as_json=json)))
+
+
+@app.command
+def watchdog(*, wait: float = 60.0, json: bool = False) -> None:
+    """Send a synthetic alert and wait until it was delivered; exit 1 if it was not. Example: churnsignal-alerts watchdog --wait 30"""
+    settings = _checked()
+    # What it prints is for people or programs; what the service does is in the service's log.
+    set_up_logging("critical", settings.log_format, "alerts")
+    raise SystemExit(asyncio.run(prove_delivery(settings, wait, as_json=json)))
 
 
 def _checked() -> AlertsSettings:

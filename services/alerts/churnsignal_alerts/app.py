@@ -39,6 +39,7 @@ from churnsignal_alerts.send.slack import SlackSender
 from churnsignal_alerts.send.webhook import WebhookSender, keys_of
 from churnsignal_alerts.settings import AlertsSettings
 from churnsignal_alerts.wake import Wake
+from churnsignal_alerts.watchdog import Publisher, Watchdog
 
 log = structlog.get_logger()
 
@@ -90,7 +91,9 @@ async def join(kafka: AIOKafkaConsumer, brokers: Dependency, stop: Stop) -> bool
     return False
 
 
-async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, clock: Clock, settings: AlertsSettings) -> None:
+async def keep_house(
+    stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, watchdog: Watchdog, clock: Clock, settings: AlertsSettings
+) -> None:
     """Every second: do what is due by itself, move what somebody on leave has, forget what is old, give up gaps, refresh the gauges."""
     turn = 0
     while not await stop.wait(_HOUSEKEEPING_S):
@@ -105,6 +108,7 @@ async def keep_house(stop: Stop, desk: Desk, consumer: Consumer, reader: Reader,
                 await consumer.probe()
                 await consumer.release_overdue(settings.gap_patience_s)
                 await refresh(reader, clock.now())
+                await watchdog.turn()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             consumer.postgres.down(type(error).__name__)
             log.warning("housekeeping_paused", dependency="postgres", reason=type(error).__name__)
@@ -150,6 +154,7 @@ async def run(settings: AlertsSettings) -> int:
             )
         )
         readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))
+        watchdog = Watchdog(engine, people, desk, Publisher(brokers_of(settings), settings.topic(RISK_CHANGES)), clock)
         slack = senders.get(Channel.SLACK)
         assert slack is None or isinstance(slack, SlackSender)
         app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file), slack), deliverer.channels)
@@ -167,7 +172,7 @@ async def run(settings: AlertsSettings) -> int:
             {
                 "consume": consume,
                 "deliver": lambda: deliverer.run(stop),
-                "house": lambda: keep_house(stop, desk, consumer, reader, clock, settings),
+                "house": lambda: keep_house(stop, desk, consumer, reader, watchdog, clock, settings),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },
         )

@@ -8,21 +8,27 @@ from typing import Any
 
 from churnsignal_common.clock import open_clock
 from churnsignal_common.contracts.risk import AccountProfile
+from churnsignal_common.contracts.topics import RISK_CHANGES
+from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.tasks import Stop
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_alerts.api.learning import advice_out
 from churnsignal_alerts.api.models import CsmIn
 from churnsignal_alerts.app import routing_text
+from churnsignal_alerts.commands import Desk
 from churnsignal_alerts.directory import Channel, Csm
-from churnsignal_alerts.episodes import Kind
+from churnsignal_alerts.episodes import WATCHDOG, Kind
 from churnsignal_alerts.explain import explain
 from churnsignal_alerts.learn import Terms, recommend
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Scene
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.settings import AlertsSettings
+from churnsignal_alerts.wake import Wake
+from churnsignal_alerts.watchdog import Publisher, Watchdog
 
 _LISTS = {"channels"}
 
@@ -120,6 +126,33 @@ async def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> in
             print(f"  {lesson['episode']} {lesson['account']} score {lesson['score']:g} {lesson['reason']}: {', '.join(lesson['said'])}")
     print(f"{len(lessons)} alerts with feedback or an outcome" + ("" if found else "; no better threshold to suggest"))
     return 0
+
+
+async def prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bool) -> int:
+    """Send a synthetic alert and say whether the running service delivered it; return the exit code."""
+    clock = open_clock(settings.clock, dev=settings.dev)
+    publisher = Publisher(brokers_of(settings), settings.topic(RISK_CHANGES))
+    try:
+        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
+            people = People(engine, *routing_text(settings), _configured(settings))
+            if WATCHDOG not in (await people.setup()).policy.pools:
+                print(
+                    'routing.yaml has no watchdog: say where it goes, such as `watchdog: {slack: "#churnsignal-watchdog"}`', file=sys.stderr
+                )
+                return 1
+            arrived, seconds = await Watchdog(engine, people, Desk(engine, people, clock, Wake()), publisher, clock).prove(wait_s, Stop())
+    except (SQLAlchemyError, OSError) as error:
+        return _away(error)
+    if as_json:
+        print(jsonlib.dumps({"arrived": arrived, "seconds": round(seconds, 3)}))
+    elif arrived:
+        print(f"the test alert was delivered after {seconds:.1f} s")
+    else:
+        print(
+            f"the test alert was not delivered within {seconds:.0f} s: is alerts running? GET /v1/deliveries shows the attempts",
+            file=sys.stderr,
+        )
+    return 0 if arrived else 1
 
 
 def _away(error: Exception) -> int:

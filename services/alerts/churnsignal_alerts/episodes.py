@@ -26,6 +26,8 @@ class State(StrEnum):
     CLOSED = "closed"
 
 
+# The account ids and the segment of synthetic alerts: they prove that alerts arrive, and concern nobody.
+WATCHDOG = "churnsignal:watchdog"
 ACTIVE = frozenset({State.OPEN, State.ACKNOWLEDGED, State.SNOOZED})
 
 

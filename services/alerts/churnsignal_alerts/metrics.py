@@ -24,6 +24,11 @@ GAPS = Counter(
     "churnsignal_alerts_sequence_gaps_total", "Times that a missing risk change was given up: a change was lost. Page.", registry=registry
 )
 UNCONFIGURED = Gauge("churnsignal_alerts_unconfigured_channels", "1 while neither Slack nor e-mail is configured.", registry=registry)
+WATCHDOG_LATE = Gauge(
+    "churnsignal_alerts_watchdog_late_seconds",
+    "By how much the synthetic alert that proves delivery is overdue; 0 without `watchdog` in routing.yaml. Page.",
+    registry=registry,
+)
 FAILED = Counter("churnsignal_alerts_undeliverable_total", "Messages that could not be delivered by any way.", registry=registry)
 FEEDBACK = Counter(
     "churnsignal_alerts_feedback_total", "What people said of alerts: outcomes when closing, and feedback.", ["verdict"], registry=registry

@@ -122,6 +122,7 @@ class Policy:
     link_valid: timedelta
     account_url: str | None = None
     operator: Pool | None = None
+    watchdog_every: timedelta = timedelta(hours=1)
 
     def account_link(self, account: str) -> str | None:
         """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""

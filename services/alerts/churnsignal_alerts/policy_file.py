@@ -14,7 +14,7 @@ import yaml
 from churnsignal_common.catalog.locales import Locale
 
 from churnsignal_alerts.decide import Rules
-from churnsignal_alerts.episodes import Kind
+from churnsignal_alerts.episodes import WATCHDOG, Kind
 from churnsignal_alerts.hours import Hours, is_country, parse_hours
 from churnsignal_alerts.policy import FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Touch, Urgent
 
@@ -157,8 +157,11 @@ def _line(node: yaml.Node | None, path: list[Any]) -> int:
 def _policy(data: Mapping[str, Any]) -> Policy:
     hours, urgent = data.get("hours") or {}, data.get("urgent") or {}
     flapping, summary = data.get("flapping") or {}, data.get("summary") or {}
+    watchdog = data.get("watchdog") or {}
     kinds = {"risk": True} | (data.get("kinds") or {})
-    pools = (data.get("segments") or {}) | (data.get("pools") or {})
+    # The watchdog's pool is open at any hour, and no customer's segment has its name.
+    dog = {WATCHDOG: {"open": "always", **watchdog}} if watchdog else {}
+    pools = (data.get("segments") or {}) | (data.get("pools") or {}) | dog
     return Policy(
         catch_all=_pool("catch-all", data["catch_all"]),
         pools={name: _pool(name, pool) for name, pool in pools.items()},
@@ -182,6 +185,7 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         playbooks=tuple(_playbook(one) for one in data.get("playbooks") or ()),
         link_valid=timedelta(days=data.get("link_days", 14)),
         account_url=data.get("account_url"),
+        watchdog_every=timedelta(minutes=watchdog.get("every_minutes", 60)),
         operator=_pool("operator", data["operator"]) if data.get("operator") else None,
     )
 

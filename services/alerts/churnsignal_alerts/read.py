@@ -9,12 +9,14 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.directory import Csm
+from churnsignal_alerts.episodes import WATCHDOG
 from churnsignal_alerts.learn import Lesson, lesson_of
 from churnsignal_alerts.people import csm_of
 from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, episodes, notices, timeline
 from churnsignal_alerts.trouble import all_troubles
 
-COUNTS = text("SELECT state, count(*) AS count FROM alerts.episodes GROUP BY state")
+# Synthetic alerts are nobody's.
+COUNTS = text(f"SELECT state, count(*) AS count FROM alerts.episodes WHERE account NOT LIKE '{WATCHDOG}:%' GROUP BY state")  # noqa: S608 a constant
 OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
 HELD = text("SELECT count(*) FROM alerts.held")
 
@@ -46,6 +48,8 @@ class Reader:
         for column, value in ((episodes.c.state, state), (episodes.c.csm, csm), (episodes.c.account, account)):
             if value is not None:
                 query = query.where(column == value)
+        if account is None:
+            query = query.where(episodes.c.account.not_like(f"{WATCHDOG}:%"))
         if after:
             query = query.where(tuple_(episodes.c.opened_at, episodes.c.id) < (datetime.fromisoformat(after[0]), after[1]))
         return await self._rows(query)

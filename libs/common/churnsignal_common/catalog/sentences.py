@@ -104,6 +104,11 @@ _SENTENCES: Final[dict[str, Both]] = {
     "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),
     "summary.many": Both("many accounts at once", "同時に多数の変化"),
     # To the operator.
+    "watchdog.headline": Both("Test alert: alerts arrive", "テスト配信: アラートは正常に届いています"),
+    "watchdog.said": Both(
+        "Sent by the watchdog at {moment}, on the way that every alert takes. There is nothing to do.",
+        "監視用の定期配信です({moment} 発)。通常のアラートと同じ経路でお送りしています。対応は不要です。",
+    ),
     "trouble.headline": Both("Alerts no longer reach {where}", "アラートが届きません: {where}"),
     "trouble.reason": Both("The answer was: {reason}.", "先方の応答: {reason}"),
     "trouble.everywhere": Both(

@@ -105,10 +105,10 @@ TOPICS: tuple[Topic, ...] = (
         RISK_CHANGES,
         "account id",
         RiskChangedEvent,
-        "Each change of an account's band, once, in order, with its reasons.",
+        "Each change of an account's band, once, in order, with its reasons; and the synthetic ones of the watchdog of alerts.",
         "delete",
         timedelta(days=30),
-        ("scoring",),
+        ("scoring", "alerts"),
         ("alerts",),
     ),
 )

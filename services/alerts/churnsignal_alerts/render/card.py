@@ -12,7 +12,7 @@ from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.delivery import Trouble
-from churnsignal_alerts.episodes import Episode, NoticeKind, State, Task
+from churnsignal_alerts.episodes import WATCHDOG, Episode, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
 
 _DRIVERS = 3
@@ -97,6 +97,8 @@ _TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Ban
 
 def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> Card:
     """Return the message of one episode."""
+    if episode.account.startswith(WATCHDOG):
+        return _watchdog(episode, reader)
     name = clean(episode.name, _NAME)
     key = _HEADLINES.get(kind, "risk.headline")
     if kind is NoticeKind.RISK and episode.change.to_band is Band.YELLOW and episode.kind == "early_warning":
@@ -123,6 +125,12 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         episodes=(episode.id,),
         history=_history(change.trend, reader.locale),
     )
+
+
+def _watchdog(episode: Episode, reader: Reader) -> Card:
+    headline = say(reader.locale, "watchdog.headline")
+    said = say(reader.locale, "watchdog.said", moment=formats.moment(reader.locale, episode.opened_at, reader.zone))
+    return Card(Tone.CALM, headline, headline, sections=(("", (said,)),), episodes=(episode.id,))
 
 
 def note_card(trouble: Trouble, locale: Locale) -> Card:

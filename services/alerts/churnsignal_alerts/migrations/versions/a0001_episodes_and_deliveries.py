@@ -82,6 +82,8 @@ CREATE INDEX notices_due ON alerts.notices (due_at) WHERE state = 'queued';
 CREATE INDEX notices_of_delivery ON alerts.notices (delivery);
 CREATE INDEX notices_by_target ON alerts.notices (target) WHERE target IS NOT NULL;
 CREATE TABLE alerts.pace (address text PRIMARY KEY, next_at timestamptz NOT NULL);
+CREATE TABLE alerts.watchdog (
+  single boolean PRIMARY KEY CHECK (single), number bigint NOT NULL, started_at timestamptz NOT NULL, arrived_at timestamptz NOT NULL);
 CREATE TABLE alerts.used (key bytea PRIMARY KEY, at timestamptz NOT NULL DEFAULT now());
 CREATE INDEX used_by_age ON alerts.used (at);
 

@@ -187,5 +187,8 @@ TestStory = Story.TestCase
 TestStory.settings = settings(
     # The same stories each time, so that a red run is about the change at hand; other seeds are for longer runs.
     derandomize="ALERTS_STEPS" not in os.environ,
-    max_examples=max(1, STEPS // PER_STORY), stateful_step_count=PER_STORY, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=max(1, STEPS // PER_STORY),
+    stateful_step_count=PER_STORY,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
 )

@@ -78,7 +78,8 @@ class RejectedTopic:
         starts: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
         if since is None or not self._dated:
             return starts
-        moment = int((since - _APART).timestamp() * 1000)
+        # Kafka knows no time before 1970, and some times of ours are too early to go further back from.
+        moment = max(0, int((since.timestamp() - _APART.total_seconds()) * 1000))
         found = await consumer.offsets_for_times(dict.fromkeys(places, moment))
         ends = await consumer.end_offsets(places)
         return {place: at.offset if (at := found[place]) else ends[place] for place in places}

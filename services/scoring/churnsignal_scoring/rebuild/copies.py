@@ -24,7 +24,8 @@ UNSETTLED = """-- partitions in the midst of closing a day: some of their accoun
 SELECT count(*) FROM scoring.closes WHERE stage = 'recorded'"""
 CHECKPOINTS = """-- what there is to start from, newest last
 SELECT nspname AS name FROM pg_namespace WHERE nspname LIKE 'scoring\\_checkpoint\\_%' ORDER BY 1"""
-NEXT_NAME = "SELECT 'scoring_checkpoint_' || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD_HH24MISS')"
+NAME = """-- what a checkpoint taken some hours ago is called, by Postgres's clock
+SELECT $1 || to_char(clock_timestamp() AT TIME ZONE 'UTC' - make_interval(hours => $2), 'YYYYMMDD_HH24MISS')"""
 LOCK = "SELECT pg_advisory_xact_lock(hashtext('churnsignal-scoring-copies'))"
 
 
@@ -59,13 +60,18 @@ async def checkpoints(pg: RawConnection) -> list[str]:
     return [row["name"] for row in await pg.fetch(CHECKPOINTS)]
 
 
+async def name_of(pg: RawConnection, hours_ago: int = 0) -> str:
+    """Return the name of a checkpoint taken so long ago; names sort by time."""
+    return str(await pg.fetchval(NAME, CHECKPOINT, hours_ago))
+
+
 async def take_checkpoint(pg: RawConnection) -> str:
     """Copy the state as of one moment; return the checkpoint's name. Raises `Unsettled` while a day closes."""
     async with pg.transaction(isolation="repeatable_read"):
         await pg.execute(LOCK)
         if await pg.fetchval(UNSETTLED):
             raise Unsettled("a day is being closed; a checkpoint is possible once its closes are done")
-        name = str(await pg.fetchval(NEXT_NAME))
+        name = await name_of(pg)
         await _copy(pg, LIVE, name)
     return name
 

@@ -6,13 +6,12 @@ from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churnsignal_scoring.rebuild.copies import CHECKPOINT, Unsettled, checkpoints, drop, take_checkpoint
+from churnsignal_scoring.rebuild.copies import Unsettled, checkpoints, drop, name_of, take_checkpoint
 
 log = structlog.get_logger()
 
 LOOK_S = 60.0
 CLOSED = "SELECT EXISTS (SELECT FROM scoring.closes WHERE stage = 'done')"
-NEXT = "SELECT $1 || to_char(clock_timestamp() AT TIME ZONE 'UTC' - make_interval(hours => $2), 'YYYYMMDD_HH24MISS')"
 ALONE = "SELECT pg_try_advisory_lock(hashtext('churnsignal-scoring-checkpoint'))"
 DONE = "SELECT pg_advisory_unlock(hashtext('churnsignal-scoring-checkpoint'))"
 
@@ -43,7 +42,7 @@ class Daily:
             return None
         try:
             there = await checkpoints(pg)
-            due = await pg.fetchval(NEXT, CHECKPOINT, self._every_h)
+            due = await name_of(pg, self._every_h)
             if not await pg.fetchval(CLOSED) or (there and there[-1] > due):
                 return None
             name = await take_checkpoint(pg)

@@ -1,8 +1,8 @@
 """Flow. Fill the workbench: the tail of the log through the same steps as live, closing each day where it was closed, and publishing nothing."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import msgspec
 import structlog
@@ -60,10 +60,8 @@ class Moment(Clock):
         self._now = max(self._now, moment)
 
 
-class Said(Protocol):
-    """Whoever wants to know how far it has come."""
-
-    def __call__(self, day: int, records: int) -> None: ...
+Said = Callable[[int, int], None]
+"""Whoever wants to know how far it has come: the day closed last, and the records read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +94,7 @@ class Replay:
             await self._read_to({place: end for one in recorded for place, end in one.positions.items()})
             await self._close(day, recorded, target)
             self._said(day, self.records)
-        await self.go_on(target.ends)
-
-    async def go_on(self, ends: dict[Place, int]) -> None:
-        """Replay until `ends`, with no close between."""
-        await self._read_to(ends)
+        await self._read_to(target.ends)
 
     async def _check(self, target: Target) -> None:
         first, _ = await self._tail.bounds(sorted(target.ends))

@@ -24,10 +24,21 @@ class SegmentNorms(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SourceVerdict(msgspec.Struct, frozen=True, kw_only=True):
-    """How many events a source sent on the day, and whether it was judged silent (its accounts freeze)."""
+    """How many calls a source sent on the day, and what that was judged to be, before any account was closed.
+
+    `hours[h]` are its calls in the h-th hour of the day (in the day zone), `usual` what such a weekday brings. `silent`: the calls of a good part
+    of such a day were missing; accounts that depend on the source freeze (their profiles on accounts.v1 name it in `silent_sources`).
+    `silent_since` is the first hour of what is missing, also when that was on an earlier day: source and `silent_since` name one outage.
+    `heard_on` is the last day with a call. `retired`: silent for so long, or said by an operator to be gone, that nothing freezes any more.
+    """
 
     events: int
     silent: bool
+    hours: tuple[int, ...] = ()
+    usual: int = 0
+    silent_since: datetime | None = None
+    heard_on: date | None = None
+    retired: bool = False
 
 
 class DayRecord(msgspec.Struct, frozen=True, kw_only=True):

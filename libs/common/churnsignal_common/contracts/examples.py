@@ -29,6 +29,7 @@ from churnsignal_common.contracts.risk import (
     Evidence,
     RiskChanged,
     RiskChangedEvent,
+    SilentSource,
     risk_event,
 )
 
@@ -104,10 +105,18 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         id="r-1", source="web", stage="ingest", reason="event_too_large", message="41 KB; the limit is 32 KB", rejected_at=_NOON, body=b'{"type":"track"}'
     ),
     "account-profile": PROFILE,
+    "account-profile-frozen": msgspec.structs.replace(PROFILE, silent_sources=(SilentSource("mobile", datetime(2026, 11, 20, 10, tzinfo=UTC)),)),
     "day-record": DayRecord(
         day=date(2026, 11, 20), made_at=_NOON, scorecard="default-1", mapping="default-1",
         norms={"mid-market": SegmentNorms(accounts=3, active=2, active_days_28=(1, *([0] * 19), 2, *([0] * 8)))},
-        sources={"web": SourceVerdict(events=1200, silent=False)},
+        sources={
+            "mobile": SourceVerdict(
+                events=310, silent=True, hours=(*([31] * 10), *([0] * 14)), usual=740, silent_since=datetime(2026, 11, 20, 10, tzinfo=UTC),
+                heard_on=date(2026, 11, 20),
+            ),
+            "old-web": SourceVerdict(events=0, silent=False, hours=(0,) * 24, heard_on=date(2026, 10, 2), retired=True),
+            "web": SourceVerdict(events=1200, silent=False, hours=(50,) * 24, usual=1180, heard_on=date(2026, 11, 20)),
+        },
     ),
     "risk-changed": risk_event(CHANGE),
 }  # fmt: skip

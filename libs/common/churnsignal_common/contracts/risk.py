@@ -47,11 +47,20 @@ def at_risk(arr: float | None, score: int | None, renewal_on: date | None, on: d
     return (money * risk + risk) * (NEAR_DAYS + nearness) // NEAR_DAYS
 
 
+class SilentSource(msgspec.Struct, frozen=True):
+    """A source that was judged silent, and since when: together they name one outage."""
+
+    source: str
+    since: datetime
+
+
 class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is known of an account, on accounts.v1 and inside each risk change. `arr` is a year's revenue in `currency`'s major unit.
 
     `owner` is the CSM's id or e-mail as the source gave it; alerts matches it against its directory. `merged_into` is the account that this one
-    has become a part of.
+    has become a part of. `silent_sources` are the sources that the account depends on and that were silent at its last close: until they are
+    heard again its silence says nothing and its band moves by facts only. The profile is published when they change, so that
+    alerts can mute the account from the first outage on until the list is empty.
     """
 
     account: str
@@ -72,6 +81,7 @@ class AccountProfile(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tr
     created_on: date | None = None
     updated_at: datetime | None = None
     merged_into: str | None = None
+    silent_sources: tuple[SilentSource, ...] = ()
 
 
 class Evidence(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

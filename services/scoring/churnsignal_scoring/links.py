@@ -76,8 +76,11 @@ _head = msgspec.json.Decoder(_Head)
 
 
 def ties(envelope: Envelope) -> Iterator[UserLinked | UserAliased]:
-    """Yield what a call of an account says about users: who belongs to it, who left it, and which older id was theirs."""
-    if envelope.format is not Format.SEGMENT or envelope.account is None:
+    """Yield what a call of an account says about users: who belongs to it, who left it, and which older id was theirs.
+
+    A public key may name an account for its calls, but only a link made by a server says whose user somebody is.
+    """
+    if envelope.format is not Format.SEGMENT or envelope.account is None or (envelope.public and not _is_resolved(envelope)):
         return
     head = _head.decode(envelope.call)
     if head.type not in ("group", "identify", "alias"):

@@ -8,7 +8,7 @@ from churnsignal_ingest.api.replies import answer
 from churnsignal_ingest.validate.batches import Sender
 from churnsignal_ingest.validate.judge import Scope
 
-from tests.unit.ingest.cases import judge_batch, track
+from tests.unit.ingest.cases import judge_batch, only, track
 
 OWNER: dict[str, Any] = {"type": "group", "userId": "u1", "groupId": "acme", "traits": {"owner": "thief@example.com"}}
 CALLS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -39,6 +39,13 @@ def test_a_key_may_do_what_its_scope_says_and_is_told_what_it_may_not(name: str,
     if name in HISTORY and scope is not Scope.IMPORT:
         expected = "scope_history"
     assert [refused["code"] for refused in told.get("rejected", [])] == ([expected] if expected else [])
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_calls_of_a_key_that_anybody_can_read_say_so(scope: Scope) -> None:
+    envelope = only(judge_batch(track(context={"groupId": "acme"}), sender=Sender("web", scope)))
+
+    assert envelope.public is (scope is Scope.BROWSER)
 
 
 def test_the_path_of_imports_makes_no_history_for_a_key_that_may_not_import() -> None:

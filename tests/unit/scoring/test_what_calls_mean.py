@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from churnsignal_common.contracts.envelope import Format, OverrideSet
+from churnsignal_common.contracts.envelope import Envelope, Format, OverrideSet
 from churnsignal_common.mapping.mapper import Ignore, Mapper, MappingConfig, Rule, Where
 from churnsignal_scoring.policy import load_mapping
 
@@ -44,6 +44,17 @@ def test_other_calls(kind: str, active: bool, signals: tuple[str, ...]) -> None:
     usage = MAPPER.usage(envelope("a", 0, kind=kind, name="Pricing"))
 
     assert (usage.active, usage.signals) == (active, signals)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [envelope("a", 0, event="Invoice Payment Failed"), envelope("a", 0, kind="group", traits={"mrr": 5, "owner": "thief@example.com"})],
+)
+def test_a_public_key_tells_no_facts_of_an_account_and_its_calls_count_all_the_same(call: Envelope) -> None:
+    trusted = MAPPER.usage(call)
+
+    assert trusted.facts
+    assert MAPPER.usage(msgspec.structs.replace(call, public=True)) == replace(trusted, facts=())
 
 
 def test_a_call_of_a_kind_we_do_not_know_is_ignored_with_its_reason() -> None:

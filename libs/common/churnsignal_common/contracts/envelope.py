@@ -27,7 +27,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     `id` identifies the call within `source`. `account` is null only on usage.unresolved.v1. `user` is the known user,
     `anonymous` the device's id. `occurred_at` is corrected for clock skew and clamped; `stamped_at` is the call's own
     timestamp as sent (a retry repeats it, so duplicates are looked for on its day), null when the call had none.
-    `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic.
+    `history` marks imported calls: the resolver sends them on to usage.history.v1, never to the live topic. `public` marks calls of a
+    browser's key, which anybody can read: they count as use, but tell no facts of an account and link nobody to one.
     `batch_context` is the `context` that the SDK put on the batch beside items without one. `via` names, oldest first, the users
     (`user:...`) and accounts (`account:...`) under which the call lay before scoring sent it on.
     """
@@ -44,6 +45,7 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None = None
     format: Format = Format.SEGMENT
     history: bool = False
+    public: bool = False
     via: tuple[str, ...] = ()
     # Not `Raw | None`: msgspec reads only null for that. A factory, because a schema cannot show a Raw as default; and one
     # without Python code, because it is called for almost every record that is read.

@@ -1,7 +1,7 @@
 """Pure. What calls mean: raw event names and properties to canonical signals and facts, by configuration."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -144,8 +144,10 @@ class Mapper:
         odd = self._whose or b'"userAgent"' in context or b'"active"' in context or envelope.batch_context is not NULL
         if odd and (reason := self._ignored(envelope, head)):
             return Usage(active=False, signals=(), ignored=reason)
-        known = self._known.get((head.type, head.event))
-        return self._read(envelope, _head_decoder.decode(envelope.call)) if known is None else known
+        usage = self._known.get((head.type, head.event))
+        if usage is None:
+            usage = self._read(envelope, _head_decoder.decode(envelope.call))
+        return replace(usage, facts=()) if envelope.public and usage.facts else usage
 
     def _ignored(self, envelope: Envelope, head: _Name) -> str | None:
         if envelope.user in self._ignore.users:

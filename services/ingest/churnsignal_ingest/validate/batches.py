@@ -142,6 +142,8 @@ def _arrive(parcel: Parcel, sender: Sender, received_at: datetime, limits: Limit
         head += b',"sent_at":' + json_time(sent_at)
     if history:
         head += b',"history":true'
+    if sender.scope is Scope.BROWSER:
+        head += b',"public":true'
     if parcel.form is not Format.SEGMENT:
         head += b',"format":' + _encode(parcel.form)
     group_id = None

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import sys
+import time
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -90,7 +91,7 @@ class Program:
 
 async def main(port: int) -> None:
     prefix = os.environ["CHURNSIGNAL_TOPIC_PREFIX"]
-    gate = Gate(1 << 30, Dependency("kafka"))
+    gate = Gate(1 << 30, Dependency("kafka"), time.monotonic)
     coalescer = Coalescer(gate, Pace(), lambda topic: topic, lambda _seconds: None)
     producer = partial(new_producer, Brokers(os.environ["KAFKA_BOOTSTRAP_SERVERS"], {}), "ceiling")
     link = asyncio.create_task(keep_linked(producer, coalescer, gate, Stop()))

@@ -101,7 +101,7 @@ async def run(settings: IngestSettings) -> int:
         store = SourceStore(engine, hasher)
         rates = Rates(settings.source_rate, settings.source_burst)
         directory = Directory(store, hasher, clock, rates, postgres, monotonic)
-        gate = Gate(settings.inflight_bytes, kafka)
+        gate = Gate(settings.inflight_bytes, kafka, monotonic)
         metrics.inflight.set_function(lambda: gate.in_hand)
         coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
 

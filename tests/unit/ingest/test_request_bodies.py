@@ -1,17 +1,19 @@
 """Bodies as they come off the wire: in pieces, gzipped, too long, lying about their encoding."""
 
+import asyncio
 import gzip
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_ingest.api.body import Body, ClientGone, gunzip
-from churnsignal_ingest.publish.gate import Gate
+from churnsignal_ingest.publish.gate import PATIENCE_S, Gate
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 
 
-def new_gate(ceiling: int = 10_000) -> Gate:
-    gate = Gate(ceiling, Dependency("kafka"))
+def new_gate(ceiling: int = 10_000, monotonic: Callable[[], float] = lambda: 0.0) -> Gate:
+    gate = Gate(ceiling, Dependency("kafka"), monotonic)
     gate.kafka_back()
     return gate
 
@@ -28,7 +30,8 @@ def receiving(*pieces: bytes, end: str = "http.request") -> Any:
     return receive
 
 
-def problem_of(wanted: RequestProblem) -> Problem:
+def problem_of(wanted: BaseException | None) -> Problem:
+    assert isinstance(wanted, RequestProblem)
     return wanted.problem
 
 
@@ -69,6 +72,35 @@ async def test_a_body_that_would_break_the_ceiling_is_turned_away_while_it_is_re
 
     assert raised.value.problem is Problem.BUSY
     assert gate.in_hand == 0
+
+
+@pytest.mark.asyncio
+async def test_those_who_take_longest_over_their_bodies_make_room_and_nobody_else_does() -> None:
+    now = 0.0
+    gate = new_gate(10, lambda: now)
+    dripping = []
+    for at in (0.0, 1.0, PATIENCE_S + 0.5):
+        now = at
+        dripping.append(asyncio.create_task(Body(gate).read(_never_ending(b"abc"), 100)))
+        await asyncio.sleep(0)
+
+    now = PATIENCE_S + 1.0
+    honest = Body(gate)
+    assert await honest.read(receiving(b"abcdefg"), 100) == b"abcdefg"
+    done, waiting = await asyncio.wait(dripping, timeout=0.01)
+
+    assert gate.in_hand == 10
+    assert (done, waiting) == (set(dripping[:2]), {dripping[2]})
+    assert [problem_of(task.exception()) for task in done] == [Problem.BUSY] * 2
+    with pytest.raises(RequestProblem):
+        Body(gate).hold(1)
+    dripping[2].cancel()
+
+
+def _never_ending(piece: bytes) -> Any:
+    pieces = asyncio.Queue[Any](1)
+    pieces.put_nowait({"type": "http.request", "body": piece, "more_body": True})
+    return pieces.get
 
 
 def test_gzip_is_unpacked_whether_or_not_the_header_says_so() -> None:

@@ -56,7 +56,7 @@ class FakeProducer:
 class Bench:
     def __init__(self, producer: Any, pace: Pace) -> None:
         self.kafka = Dependency("kafka")
-        self.gate = Gate(1_000_000, self.kafka)
+        self.gate = Gate(1_000_000, self.kafka, lambda: 0.0)
         self.coalescer = Coalescer(self.gate, pace, lambda topic: "p." + topic, lambda _seconds: None)
         self.producer = producer
         self.coalescer.use(producer)
@@ -234,7 +234,7 @@ async def test_draining_sends_what_is_open_and_waits_for_its_ack() -> None:
 
 
 def test_the_gate_counts_bytes_and_names_why_it_is_shut() -> None:
-    gate = Gate(100, Dependency("kafka"))
+    gate = Gate(100, Dependency("kafka"), lambda: 0.0)
     with pytest.raises(RequestProblem) as unknown:
         gate.check()
     gate.kafka_back()

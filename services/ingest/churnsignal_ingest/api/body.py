@@ -1,5 +1,6 @@
 """Door. A request's body: read within limits, decompressed by ourselves, counted while it is in hand."""
 
+import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
@@ -20,7 +21,8 @@ class ClientGone(Exception):
 class Body:
     """One request's bytes, counted in the gate until `done`."""
 
-    __slots__ = ("_gate", "_held")
+    __slots__ = ("_gate", "_held", "_turn")
+    _turn: asyncio.Timeout
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -44,9 +46,20 @@ class Body:
             if message["type"] == "http.disconnect":
                 raise ClientGone
             return _within(piece, limit)
+        self._gate.enter(self)
+        try:
+            async with asyncio.timeout(None) as self._turn:
+                return await self._read_on(piece, receive, limit)
+        except TimeoutError:
+            raise RequestProblem(Problem.BUSY) from None
+        finally:
+            self._gate.leave(self)
+
+    async def _read_on(self, piece: bytes, receive: Receive, limit: int) -> bytes:
         pieces = [piece]
         size = len(piece)
-        while message.get("more_body"):
+        more = True
+        while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
@@ -55,7 +68,13 @@ class Body:
             size += len(pieces[-1])
             if size > limit:
                 raise RequestProblem(Problem.BATCH_TOO_LARGE)
+            more = message.get("more_body", False)
         return b"".join(pieces)
+
+    def give_up(self) -> None:
+        """Let go of the bytes, as others need the room; `read` ends as too busy when it wakes."""
+        self.done()
+        self._turn.reschedule(0)
 
     def unpack(self, body: bytes, encoding: bytes, limit: int) -> bytes:
         """Return the body as JSON bytes. gzip is recognised by its first bytes too: no JSON begins with them."""

@@ -10,7 +10,7 @@ from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 
 HEAD_BYTES = 64 * 1024
 # From the connection, or from a request's first byte, to the request's last byte.
-READ_S = 15.0
+READ_S = 10.0
 
 
 def _refused(problem: Problem) -> bytes:

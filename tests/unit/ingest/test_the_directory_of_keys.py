@@ -1,7 +1,11 @@
 """Keys in memory: found, refused, and never called bad while nobody could know."""
 
 import asyncio
+import sys
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from types import FrameType
+from typing import Any
 
 import pytest
 from churnsignal_common.runtime.health import Dependency
@@ -187,3 +191,59 @@ async def test_guesses_are_limited_while_known_keys_go_on() -> None:
     await reader
 
     assert (answers.count(Problem.BAD_KEY), answers.count(Problem.GUESSING), known) == (200, 100, "web")
+
+
+async def steps(ask: Callable[[str], Awaitable[object]], key: str) -> list[object]:
+    """Return every line of ours that is run, and every built-in that it calls, while `key` is looked up."""
+    taken: list[object] = []
+
+    def ours(frame: FrameType) -> bool:
+        return frame.f_code.co_filename.endswith(("/auth/directory.py", "/auth/keys.py", "/hmac.py", __file__))
+
+    def on_line(frame: FrameType, event: str, _: Any) -> Any:
+        if ours(frame):
+            taken.append((frame.f_code.co_name, frame.f_lineno, event))
+        return on_line
+
+    def on_call(frame: FrameType, event: str, what: Any) -> None:
+        if ours(frame):
+            taken.append((event, getattr(what, "__name__", "")))
+
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(on_line)
+    sys.setprofile(on_call)
+    try:
+        await ask(key)
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    return taken
+
+
+NEAR, FAR = (make_key(Scope.SERVER, chance) for chance in (b"k" * (RANDOM_BYTES - 1) + b"l", b"\0" * RANDOM_BYTES))
+
+
+@pytest.mark.asyncio
+async def test_a_guess_takes_the_same_steps_however_much_of_it_is_right() -> None:
+    store = MemoryStore(live(KEY))
+    directory = new_directory(store)
+    await directory.read()
+    store.away = True
+    await directory.read()
+
+    async def ask(key: str) -> None:
+        with pytest.raises(RequestProblem):
+            await directory.look_up(key)
+
+    await ask(FAR)
+    assert await steps(ask, NEAR) == await steps(ask, FAR)
+
+
+@pytest.mark.asyncio
+async def test_a_comparison_that_stops_at_the_first_difference_would_be_seen() -> None:
+    async def ask(key: str) -> None:
+        for mine, theirs in zip(KEY, key, strict=True):
+            if mine != theirs:
+                break
+
+    assert await steps(ask, NEAR) != await steps(ask, FAR)

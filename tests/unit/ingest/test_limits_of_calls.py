@@ -47,8 +47,10 @@ def test_512_keys_are_welcome_and_513_are_not() -> None:
     assert reasons(json.dumps(track(x={f"k{i}": 1 for i in range(513 - other)})).encode()) == [Reason.TOO_MANY_KEYS]
 
 
-def test_colons_in_texts_are_no_keys() -> None:
-    assert reasons(json.dumps(track(x=":" * 5000)).encode()) == []
+@pytest.mark.parametrize("text", [":" * 5000, "[" * 500, '{"a":' * 1000, '\\"[' * 1000, "\\" * 999 + '[":' * 600])
+def test_what_stands_in_texts_is_neither_key_nor_level(text: str) -> None:
+    assert reasons(json.dumps(track(x=text, y={text: text})).encode()) == []
+    assert reasons(json.dumps(track(x=text[:600], y=nested(32))).encode()) == [Reason.TOO_DEEP]
 
 
 @pytest.mark.parametrize("name", ["userId", "messageId", "anonymousId"])

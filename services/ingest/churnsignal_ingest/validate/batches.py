@@ -11,7 +11,7 @@ from churnsignal_common.contracts.envelope import NULL, Around, Format, holds_nu
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from msgspec import Raw
 
-from churnsignal_ingest.validate.calls import BROKEN, parse_call
+from churnsignal_ingest.validate.calls import BROKEN, parse_call, parse_single
 from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Parse, Scope
 from churnsignal_ingest.validate.limits import Limits, check_shape, decode_any
 from churnsignal_ingest.validate.reasons import Problem, Refusal, RequestProblem
@@ -95,7 +95,7 @@ def open_single(body: bytes, kind: str) -> Parcel:
         single = _decode_single(body)
     except BROKEN:
         raise RequestProblem(Problem.MALFORMED_JSON) from None
-    parse = partial(parse_call, kind=kind)
+    parse = partial(parse_single, kind=kind)
     return Parcel([body], parse, _text(single.write_key), single.sent_at, single.historical is True, kind=kind)
 
 

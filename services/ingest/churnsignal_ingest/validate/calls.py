@@ -65,20 +65,17 @@ _encode = msgspec.json.Encoder().encode
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
-def parse_call(raw: bytes, kind: str | None = None) -> tuple[Call, bytes]:
-    """Return the call and its bytes: the original ones, unless a write key must come out or the path's `kind` go in."""
+def parse_single(raw: bytes, kind: str) -> tuple[Call, bytes]:
+    """Return a call that came alone to the path of its `kind`, and its bytes."""
     try:
         call = decode_call(raw)
-        if kind is None or call.type == kind:
-            return call, raw
-    except (msgspec.ValidationError, RecursionError):
-        pass
     except BROKEN:
-        raise Refusal(Reason.MALFORMED) from None
-    return _parse_odd(raw, kind)
+        return parse_call(raw, kind)
+    return (call, raw) if call.type == kind else parse_call(raw, kind)
 
 
-def _parse_odd(raw: bytes, kind: str | None) -> tuple[Call, bytes]:
+def parse_call(raw: bytes, kind: str | None = None) -> tuple[Call, bytes]:
+    """Return a call that the typed pass did not take, and its bytes: the original ones, unless a write key must come out or the path's `kind` go in."""
     fields = decode_any(raw)
     if not isinstance(fields, dict):
         raise Refusal(Reason.NOT_AN_OBJECT)

@@ -120,7 +120,7 @@ PROBLEMS: dict[Problem, Answer] = {
     Problem.KEYS_AWAY: Answer(503, "The write key cannot be checked right now.", "Send the same request again later.", 5),
     Problem.GUESSING: Answer(429, "Too many unknown write keys are being tried, so that this one was not looked up.", "Check the key, and send the same request again later.", 5),
     Problem.RATE_LIMITED: Answer(429, "The source sends faster than its limit.", "Wait, or raise the source's rate.", 1),
-    Problem.BUSY: Answer(429, "The server has as much in hand as it can hold.", "Send the same request again later.", 5),
+    Problem.BUSY: Answer(429, "The server has as much in hand as it can hold; of bodies that come in slowly it lets go first.", "Send the same request again later.", 5),
     Problem.BROKEN: Answer(500, "The server made a mistake; it is in its log.", "Send the same request again later.", 5),
     Problem.KAFKA_AWAY: Answer(429, "Kafka did not take the events.", "Send the same request again later; duplicates are recognised.", 5),
 }  # fmt: skip
@@ -130,7 +130,7 @@ class Refusal(Exception):
     """One event is refused. Raised inside the validation rooms, turned into a `Refused` where they end."""
 
     def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
+        super().__init__(reason)
         self.reason = reason
 
 

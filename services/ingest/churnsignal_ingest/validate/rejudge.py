@@ -11,7 +11,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USA
 
 from churnsignal_ingest.validate.accounts import AccountPaths
 from churnsignal_ingest.validate.batches import Parcel, Sender, judge_all
-from churnsignal_ingest.validate.calls import Call, parse_call
+from churnsignal_ingest.validate.calls import Call, parse_call, parse_single
 from churnsignal_ingest.validate.cloudevents import parse_event
 from churnsignal_ingest.validate.judge import Judge, Record, Scope
 from churnsignal_ingest.validate.limits import Limits
@@ -60,7 +60,7 @@ def rejudge(rejected: Rejected, rules: Rules) -> Record | str:
 def _parser(around: Around) -> Callable[[bytes], tuple[Call, bytes]]:
     if around.format is Format.CLOUDEVENTS:
         return parse_event
-    return partial(parse_call, kind=around.kind) if around.kind else parse_call
+    return partial(parse_single, kind=around.kind) if around.kind else parse_call
 
 
 def _as_it_was(rejected: Rejected, rules: Rules) -> Record | str:

@@ -117,7 +117,8 @@ class AccountEngine:
         self._settle_mark(state, look.card, moved=change is not None)
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
-        memory.trend = (*memory.trend, memory.score)[-TREND_CLOSES:]
+        memory.trend.append(memory.score)
+        del memory.trend[:-TREND_CLOSES]
         for family, row in self.card(record, day).reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day

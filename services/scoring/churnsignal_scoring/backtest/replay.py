@@ -37,12 +37,13 @@ class Transition(NamedTuple):
 
 @dataclass(slots=True)
 class Replay:
-    """Accounts moving through event time. An account is closed from its first call until the day it ends (`ends`)."""
+    """Accounts moving through event time. An account is closed from its first call until the day it ends (`ends`): it is `living`."""
 
     engine: AccountEngine
     ends: Mapping[str, int]
     states: dict[str, AccountState] = field(default_factory=dict)
     records: dict[int, DayRecord] = field(default_factory=dict)
+    living: list[AccountState] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     calls: int = 0
 
@@ -52,9 +53,9 @@ class Replay:
         for call in calls:
             if self.ends.get(call.account, day) >= day:
                 touched[call.account] = self._apply(call, day)
-        living = [state for state in self.states.values() if self.ends.get(state.account, day) >= day]
-        record = self._record(day, living, touched.values())
-        for state in living:
+        self.living = [state for state in self.living if self.ends.get(state.account, day) >= day]
+        record = self._record(day, touched.values())
+        for state in self.living:
             self._note(state.account, self.engine.close(state, day, record, Cause.CLOSE).change)
             state.clean()
 
@@ -67,6 +68,7 @@ class Replay:
         state = self.states.get(call.account)
         if state is None:
             state = self.states[call.account] = AccountState(call.account)
+            self.living.append(state)
         self.calls += 1
         envelope = Envelope(
             id=str(self.calls),
@@ -85,14 +87,14 @@ class Replay:
                 self._note(call.account, self.engine.settle(state, call.at, self.records.get(day - 1), day - 1, history=False).change)
         return state
 
-    def _record(self, day: int, living: Iterable[AccountState], touched: Iterable[AccountState]) -> DayRecord:
+    def _record(self, day: int, touched: Iterable[AccountState]) -> DayRecord:
         sources: dict[str, int] = {}
         for state in touched:
             for key, count in state.days.get(day, {}).items():
                 if key.startswith(SOURCE_PREFIX):
                     sources[key[1:]] = sources.get(key[1:], 0) + count
         end = self.engine.zone.end_of(day)
-        record = self.engine.merge(day, [self.engine.partial(living, day)], sources, self.records, end)
+        record = self.engine.merge(day, [self.engine.partial(self.living, day)], sources, self.records, end)
         self.records[day] = record
         self.records.pop(day - RECORDS_KEPT - 1, None)
         return record

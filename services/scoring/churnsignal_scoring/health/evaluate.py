@@ -54,11 +54,11 @@ def add_up(points: list[int | None], shares: tuple[int, ...]) -> tuple[int, tupl
     parts = [(value or 0) * share for value, share in zip(points, shares, strict=True)]
     score = (sum(parts) + MILLION // 2) // MILLION
     contributions = [part // MILLION for part in parts]
-    missing = score - sum(contributions)
-    if missing > 0:
-        order = sorted(range(len(parts)), key=lambda place: (-(parts[place] % MILLION), place))
-        for place in order[:missing]:
-            contributions[place] += 1
+    rests = [part % MILLION for part in parts]
+    for _ in range(score - sum(contributions)):
+        place = rests.index(max(rests))
+        contributions[place] += 1
+        rests[place] = -1
     return score, tuple(contributions)
 
 

@@ -1,6 +1,5 @@
 """Pure. What speaks louder than the score: facts and readings that force a band, opportunities, and the hand that overrides."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -29,16 +28,16 @@ class Forced:
 
 def knocked_out(view: View, rules: tuple[Flag, ...]) -> tuple[Forced, ...]:
     """Return the knock-outs in force, whatever the score's own band is; the scorecard's order is their order of importance."""
-    return tuple(_forced(view, rules))
-
-
-def _forced(view: View, rules: tuple[Flag, ...]) -> Iterator[Forced]:
-    for rule in rules:
-        if rule.band is None or not all(_holds(view, condition, None) for condition in rule.conditions):
-            continue
-        named = [condition.fact for condition in rule.conditions if isinstance(condition, FactHolds)]
-        own = next((condition.bands for condition in rule.conditions if isinstance(condition, BandIs)), None)
-        yield Forced(rule.code, rule.band, view.version(named[0]) if named else None, own)
+    known = view.state.facts
+    # Most accounts know nothing of what most rules ask for.
+    asked = [rule for rule in rules if rule.fact is None or rule.fact in known]
+    return tuple(
+        [
+            Forced(rule.code, rule.band, None if rule.fact is None else view.version(rule.fact), rule.only_from)
+            for rule in asked
+            if rule.band is not None and all(_holds(view, condition, None) for condition in rule.conditions)
+        ]
+    )
 
 
 def opportunities(view: View, rules: tuple[Flag, ...], own: Band) -> tuple[str, ...]:

@@ -30,4 +30,4 @@ class BandMemory(msgspec.Struct):
     entered: dict[str, int] = {}
     known_knockout: str | None = None
     frozen: bool = False
-    trend: tuple[int | None, ...] = ()
+    trend: list[int | None] = []

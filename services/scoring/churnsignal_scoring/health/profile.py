@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import cached_property
 from hashlib import blake2b
 
 import msgspec
@@ -32,7 +33,7 @@ class Lifecycle(StrEnum):
     IGNORED = "ignored"
     MERGED = "merged"
 
-    @property
+    @cached_property
     def holds(self) -> bool:
         return self in (Lifecycle.CHURNED, Lifecycle.PAUSED, Lifecycle.IGNORED, Lifecycle.MERGED)
 
@@ -109,8 +110,11 @@ def fingerprint(profile: AccountProfile) -> str:
 
 def revenue(view: View) -> float | None:
     """Return a year's revenue: what was said last, a month's twelve times."""
-    said = [(version.stamp, version.value, times) for name, times in (("arr", 1), ("mrr", 12)) if (version := view.version(name))]
-    _, value, times = max((one for one in said if one[1] is not None), default=((), None, 1))
+    versions = [(version, times) for name, times in (("arr", 1), ("mrr", 12)) if (version := view.version(name))]
+    said = [(version.stamp, version.value, times) for version, times in versions if version.value is not None]
+    if not said:
+        return None
+    _, value, times = max(said)
     amount = _amount(value)
     return None if amount is None else amount * times
 

@@ -98,13 +98,23 @@ class BandIs:
 Condition = FactHolds | MeasureHolds | BandIs
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Flag:
     """All `conditions` hold: a knock-out forces `band`; without a band it is an opportunity, told and nothing more."""
 
     code: str
     band: Band | None
     conditions: tuple[Condition, ...]
+
+    @cached_property
+    def fact(self) -> str | None:
+        """The first fact that it asks for."""
+        return next((condition.fact for condition in self.conditions if isinstance(condition, FactHolds)), None)
+
+    @cached_property
+    def only_from(self) -> tuple[Band, ...] | None:
+        """The score's own bands from which it holds; None: any."""
+        return next((condition.bands for condition in self.conditions if isinstance(condition, BandIs)), None)
 
 
 @dataclass(frozen=True, slots=True)

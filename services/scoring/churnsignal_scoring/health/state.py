@@ -207,7 +207,7 @@ class AccountState:
     def prune(self, day: int) -> None:
         """Forget what no evaluation after the close of `day` can see."""
         oldest = day - RETENTION_DAYS
-        for past in [past for past in self.days if past <= oldest]:
+        while self.days and (past := min(self.days)) <= oldest:
             del self.days[past]
         for blocks in (self.blocks, *self.teams.values()):
             for block in [block for block in blocks if block * BLOCK_DAYS + BLOCK_DAYS - 1 <= oldest]:

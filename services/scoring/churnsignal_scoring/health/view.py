@@ -116,11 +116,13 @@ class View:
     def _sum(self, signal: str, first: int, last: int, but: int | None) -> int:
         days = self.state.days
         if last - first < len(days):
-            return sum([days[day].get(signal, 0) for day in range(first, last + 1) if day in days and day != but])
+            return sum([bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != but])
         return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""
+        if self.silent_days >= days:
+            return 0
         known = self._users.get(days)
         if known is None:
             known = self._users[days] = len(self.users_between(self.as_of - days + 1, self.end))
@@ -171,8 +173,10 @@ class View:
 
     def version(self, name: str) -> Fact | None:
         """Return the version of a fact that was in force."""
-        versions = self.state.facts.get(name)
-        return None if versions is None else next((version for version in versions if version.day <= self.end), None)
+        for version in self.state.facts.get(name, ()):
+            if version.day <= self.end:
+                return version
+        return None
 
     def last_call(self) -> tuple[datetime, str] | None:
         """Return time and id of the latest use, when it is still known."""

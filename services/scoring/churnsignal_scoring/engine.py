@@ -7,7 +7,7 @@ from typing import NamedTuple
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, Counterfactual, RiskChanged, at_risk
+from churnsignal_common.contracts.risk import MARKEDLY, AccountProfile, Band, Cause, Counterfactual, RiskChanged, at_risk
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.mapping.usage import Usage
 
@@ -28,7 +28,7 @@ from churnsignal_scoring.health.assessment import (
 from churnsignal_scoring.health.bands import Standing, is_worse, step, wanted
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
-from churnsignal_scoring.health.knockouts import knocked_out, opportunities, overridden
+from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
@@ -114,7 +114,7 @@ class AccountEngine:
             return Settled(self._assessment(state, look), None, None)
         self._mark_close(state, look, cause)
         change = None if look.life.holds else self._move(state, look, cause)
-        self._settle_mark(state, look.card, moved=change is not None)
+        self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
         memory.trend.append(memory.score)
@@ -137,7 +137,9 @@ class AccountEngine:
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
         memory.score, memory.coverage = None, 0
         look = self._look(state, record, last_closed, live=True)
-        change = None if memory.band is Band.GREY else self._change(state, look, Band.GREY, Cause.MERGED, now)
+        nothing_told = memory.band is Band.GREY and not memory.findings
+        memory.findings = ()
+        change = None if nothing_told else self._change(state, look, Band.GREY, Cause.MERGED, now)
         told = None if change is None else msgspec.structs.replace(change, account=profile)
         return Settled(self._assessment(state, look), told, profile, LAST)
 
@@ -150,7 +152,7 @@ class AccountEngine:
             self._better(look, state.memory),
             read_profile(look.view, look.segment, look.life),
             explain.missing(look.card, look.found),
-            opportunities(look.view, look.card.opportunities, state.memory.own),
+            findings(look.view, look.card.findings, state.memory.own, state.memory.findings),
             look.card.name,
         )
 
@@ -265,10 +267,22 @@ class AccountEngine:
             quiet, recovered = self._shape(look)
             standing = step(policy, Standing(memory.own, memory.pending), look.score, quiet=quiet, recovered=recovered)
             memory.own, memory.pending = standing.band, standing.pending
-        shown = look.shown(memory.own)
-        if shown is memory.band:
+        shown, known = look.shown(memory.own), memory.findings
+        if not memory.frozen and (known or look.card.findings):
+            memory.findings = findings(look.view, look.card.findings, memory.own, known)
+        told = [one.code for one in memory.findings] == [one.code for one in known]
+        if shown is memory.band and told and not self._is_deeper(look, memory):
             return None
         return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
+
+    def _is_deeper(self, look: Look, memory: BandMemory) -> bool:
+        """Return whether a red account became markedly worse since what was last published of it."""
+        if memory.band is not Band.RED or memory.frozen:
+            return False
+        forced = forced_by(look, memory.own, memory.band)
+        if forced is not None and forced != memory.told_knockout:
+            return True
+        return look.score is not None and memory.told_score is not None and memory.told_score - look.score >= MARKEDLY
 
     def _shape(self, look: Look) -> tuple[bool, bool]:
         """Return whether the silence has outlasted the account's own pauses, and whether its use is sustained enough to leave red."""
@@ -304,8 +318,12 @@ class AccountEngine:
             last_seen=look.view.last_seen(),
             cause=cause,
             trend=(*memory.trend, look.score)[-TREND_CLOSES:],
+            findings=memory.findings,
         )
-        memory.band, memory.sequence = band, change.sequence
+        memory.sequence, memory.told_score, memory.told_knockout = change.sequence, look.score, change.knockout
+        if change.from_band is band:
+            return change
+        memory.band = band
         memory.previous_since, memory.since = memory.since, self.zone.day_of(at) if cause in _AT_ONCE else look.view.as_of
         memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
         return change

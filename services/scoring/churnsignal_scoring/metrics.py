@@ -50,4 +50,6 @@ def count_effects(metrics: Metrics, effects: Effects) -> None:
         # Un-parking takes back what was counted before; a counter only rises.
         metrics.events.labels(outcome).inc(max(0, count))
     for change in effects.changes:
+        if change.from_band is change.to_band:
+            continue
         metrics.changes.labels(change.to_band.value, change.cause.value).inc()

@@ -145,7 +145,7 @@ def test_posthog_s_silence_of_insights_is_one_too_and_its_opportunities_are_told
     state = apply(POSTHOG, AccountState("acme"), calls)
 
     assert close_days(POSTHOG, state, 64, 64)[0].assessment.knockout == "no_insights"
-    assert explained(POSTHOG, calls, 64).opportunities == ("forecast_growth", "owner_added")
+    assert [one.code for one in explained(POSTHOG, calls, 64).findings] == ["forecast_growth", "owner_added"]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +217,8 @@ def test_each_of_the_twenty_signals_is_found_by_configuration_alone(calls: list[
 def _signs(machine: AccountEngine, state: AccountState, day: int) -> set[str]:
     close_days(machine, state, 40, day)
     look = machine._look(state, record(machine, DAY_ONE + day, [state]), DAY_ONE + day, live=False)
-    told = machine.explain(state, record(machine, DAY_ONE + day, [state]), DAY_ONE + day).opportunities
-    return {one.code for one in look.knockouts} | set(told)
+    told = machine.explain(state, record(machine, DAY_ONE + day, [state]), DAY_ONE + day).findings
+    return {one.code for one in look.knockouts} | {one.code for one in told}
 
 
 def test_a_renewal_checkpoint_turns_a_yellow_account_red_and_leaves_a_green_one() -> None:

@@ -1,5 +1,6 @@
 """The engine over days: bands at closes, facts between them, silent causes, holds, and reasons."""
 
+import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -10,7 +11,8 @@ from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 from churnsignal_scoring.health.assessment import FROZEN, Settled
 from churnsignal_scoring.health.days import to_date
-from churnsignal_scoring.health.scorecard import Scorecard
+from churnsignal_scoring.health.measures import MEASURES
+from churnsignal_scoring.health.scorecard import Flag, MeasureHolds, Scorecard
 from churnsignal_scoring.health.state import AccountState
 
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, command, engine, envelope, record, using
@@ -28,6 +30,10 @@ def healthy(until: int = 59) -> AccountState:
 
 
 def changes(closed: list[Settled]) -> list[RiskChanged]:
+    return [change for change in published(closed) if change.from_band is not change.to_band]
+
+
+def published(closed: list[Settled]) -> list[RiskChanged]:
     return [one.change for one in closed if one.change is not None]
 
 
@@ -49,11 +55,40 @@ def test_an_account_that_falls_silent_turns_yellow_then_red_with_no_call_to_trig
 def test_sequences_have_no_gaps_and_each_change_starts_where_the_last_ended() -> None:
     state = apply(ENGINE, AccountState("acme"), [*using(range(40)), *using(range(90, 130)), *using(range(170, 175))])
 
-    moved = changes(close_days(ENGINE, state, 0, 200))
+    moved = published(close_days(ENGINE, state, 0, 200))
 
     assert [change.sequence for change in moved] == list(range(1, len(moved) + 1))
     assert [change.from_band for change in moved] == [None, *[change.to_band for change in moved[:-1]]]
     assert len(moved) > 4
+
+
+def test_a_red_account_that_falls_on_is_news_every_five_points() -> None:
+    state = healthy()
+
+    told = [change for change in published(close_days(ENGINE, state, 60, 200)) if change.to_band is Band.RED]
+
+    scores = [change.score_after for change in told]
+    assert len(told) > 2
+    assert [change.from_band for change in told[1:]] == [Band.RED] * (len(told) - 1)
+    assert all(before - after >= 500 for before, after in itertools.pairwise(scores) if before is not None and after is not None)
+
+
+FULL = Flag("in_use", None, (MeasureHolds(MEASURES["active_days"], MEASURES["active_days"].options, at_least=1_000),))
+
+
+def test_what_the_scorecard_points_out_is_published_when_it_begins_and_when_it_ends() -> None:
+    machine = engine(replace(SCORECARD, findings=(FULL,)))
+    state = apply(machine, AccountState("acme"), using(range(60), users=3))
+
+    told = published(close_days(machine, state, 0, 100))
+
+    found = [change.findings for change in told]
+    begun = next(place for place, findings in enumerate(found) if findings)
+    ended = next(place for place in range(begun, len(found)) if not found[place])
+    assert {(one.code, one.since) for findings in found[begun:ended] for one in findings} == {("in_use", found[begun][0].since)}
+    assert not any(found[ended:])
+    assert [change.sequence for change in told] == list(range(1, len(told) + 1))
+    assert [change.from_band for change in told] == [None, *[change.to_band for change in told[:-1]]]
 
 
 def test_one_login_is_no_recovery_and_three_days_of_use_are() -> None:
@@ -254,8 +289,7 @@ def test_late_closes_are_silent_and_stay_so_until_the_band_has_settled() -> None
     moved = []
     for number in range(60, 100):
         closed = ENGINE.close(state, DAY_ONE + number, record(ENGINE, DAY_ONE + number), Cause.CATCH_UP if number < 75 else Cause.CLOSE)
-        if closed.change:
-            moved.append(closed.change)
+        moved += changes([closed])
 
     assert [change.cause for change in moved] == [Cause.CATCH_UP] * len(moved)
     assert len(moved) == 2

@@ -34,6 +34,8 @@ class Cause(StrEnum):
 
 
 NEAR_DAYS = 180
+# A fall of the score that is news within a band: five points, in hundredths.
+MARKEDLY = 500
 
 
 def at_risk(arr: float | None, score: int | None, renewal_on: date | None, on: date) -> int:
@@ -121,8 +123,29 @@ class Counterfactual(msgspec.Struct, frozen=True, kw_only=True):
     band: Band
 
 
+class FindingKind(StrEnum):
+    """What a finding is about."""
+
+    OPPORTUNITY = "opportunity"
+    RENEWAL = "renewal"
+    ONBOARDING = "onboarding"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the scorecard points out beside the band, since the close of day `since`: `code` names a sentence in the catalog, `value` is in `unit`."""
+
+    kind: FindingKind
+    code: str
+    since: date
+    value: float | None = None
+    unit: str = ""
+
+
 class RiskChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One change of band. `sequence` has no gaps within an account. Scores and coverage are hundredths (0..10000), null when grey."""
+    """One change of band, or news within it (then `from_band` is `to_band`): other findings, another knock-out, a red score that fell further.
+
+    `sequence` has no gaps within an account. Scores and coverage are hundredths (0..10000), null when grey. `findings` are all that hold.
+    """
 
     account: AccountProfile
     sequence: int
@@ -141,6 +164,7 @@ class RiskChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     last_seen: date | None = None
     cause: Cause
     trend: tuple[int | None, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class RiskChangedEvent(msgspec.Struct, frozen=True, kw_only=True):

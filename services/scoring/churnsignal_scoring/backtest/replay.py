@@ -100,7 +100,7 @@ class Replay:
         return record
 
     def _note(self, account: str, change: RiskChanged | None) -> None:
-        if change is not None:
+        if change is not None and change.from_band is not change.to_band:
             self.transitions.append(Transition(account, change.as_of, change.to_band))
 
 

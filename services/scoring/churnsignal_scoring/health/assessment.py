@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
-from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, RiskChanged
+from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, Finding, RiskChanged
 from churnsignal_common.mapping.usage import SOURCE_PREFIX
 
 from churnsignal_scoring.health.bands import at_least
@@ -63,8 +63,8 @@ class Settled(msgspec.Struct, frozen=True):
 class Explanation:
     """Why the score is what it is: contributions of `drivers` sum exactly to the score.
 
-    `missing` are the measures without a value, and why; `opportunities` what the scorecard points out besides; `variant` the scorecard's
-    part that counts for the account.
+    `missing` are the measures without a value, and why; `findings` what the scorecard points out besides; `variant` the scorecard's part
+    that counts for the account.
     """
 
     assessment: Assessment
@@ -72,7 +72,7 @@ class Explanation:
     counterfactual: Counterfactual | None
     profile: AccountProfile
     missing: dict[str, Missing]
-    opportunities: tuple[str, ...]
+    findings: tuple[Finding, ...]
     variant: str
 
 

@@ -1,12 +1,12 @@
-"""Pure. What speaks louder than the score: facts and readings that force a band, opportunities, and the hand that overrides."""
+"""Pure. What speaks louder than the score: facts and readings that force a band, findings, and the hand that overrides."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
 
-from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.risk import Band, Finding
 
-from churnsignal_scoring.health.days import DayZone
+from churnsignal_scoring.health.days import DayZone, to_date
 from churnsignal_scoring.health.measures.measure import Reading
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.scorecard import BandIs, Condition, FactHolds, Flag, MeasureHolds
@@ -40,9 +40,25 @@ def knocked_out(view: View, rules: tuple[Flag, ...]) -> tuple[Forced, ...]:
     )
 
 
-def opportunities(view: View, rules: tuple[Flag, ...], own: Band) -> tuple[str, ...]:
-    """Return the codes of the opportunities that are there."""
-    return tuple(rule.code for rule in rules if all(_holds(view, condition, own) for condition in rule.conditions))
+def findings(view: View, rules: tuple[Flag, ...], own: Band, known: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Return what is to be pointed out; what is `known` keeps its first day."""
+    since = {(one.kind, one.code): one.since for one in known}
+    today = to_date(view.as_of)
+    return tuple(
+        Finding(kind=rule.kind, code=rule.code, since=since.get((rule.kind, rule.code), today), value=value, unit=unit)
+        for rule in rules
+        if all(_holds(view, condition, own) for condition in rule.conditions)
+        for value, unit in [_value(view, rule)]
+    )
+
+
+def _value(view: View, rule: Flag) -> tuple[float | None, str]:
+    """Return what the rule's first measure reads, in its unit."""
+    for condition in rule.conditions:
+        reading = condition.measure.read(view, condition.options) if isinstance(condition, MeasureHolds) else None
+        if isinstance(condition, MeasureHolds) and isinstance(reading, Reading):
+            return reading.value / 100, condition.measure.unit
+    return None, ""
 
 
 def _holds(view: View, condition: Condition, own: Band | None) -> bool:

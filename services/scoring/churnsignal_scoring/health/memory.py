@@ -1,7 +1,7 @@
 """Pure. What an account's band remembers between evaluations; it moves at day closes, and between them only to the worse."""
 
 import msgspec
-from churnsignal_common.contracts.risk import Band, Cause
+from churnsignal_common.contracts.risk import Band, Cause, Finding
 
 # What a message draws: a quarter.
 TREND_CLOSES = 90
@@ -12,7 +12,8 @@ class BandMemory(msgspec.Struct):
 
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
     closes. `entered*` are the score and the contributions at entry. `trend` are the scores of the last closes, newest last.
-    `known_knockout` is the call that came by history and therefore alerts nobody.
+    `known_knockout` is the call that came by history and therefore alerts nobody. `findings` hold as of the last close; `told_score` and
+    `told_knockout` are those of the last published change.
     """
 
     band: Band = Band.GREY
@@ -31,3 +32,6 @@ class BandMemory(msgspec.Struct):
     known_knockout: str | None = None
     frozen: bool = False
     trend: list[int | None] = []
+    findings: tuple[Finding, ...] = ()
+    told_score: int | None = None
+    told_knockout: str | None = None

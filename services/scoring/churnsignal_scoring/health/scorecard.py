@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.risk import Band, FindingKind
 
 from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.curves import FULL, Curve
@@ -100,11 +100,12 @@ Condition = FactHolds | MeasureHolds | BandIs
 
 @dataclass(frozen=True)
 class Flag:
-    """All `conditions` hold: a knock-out forces `band`; without a band it is an opportunity, told and nothing more."""
+    """All `conditions` hold: a knock-out forces `band`; without a band it is a finding of a kind, told and nothing more."""
 
     code: str
     band: Band | None
     conditions: tuple[Condition, ...]
+    kind: FindingKind = FindingKind.OPPORTUNITY
 
     @cached_property
     def fact(self) -> str | None:
@@ -185,7 +186,7 @@ class Scorecard:
     least_age_days: int
     segment_by: tuple[str, ...] = ()
     knockouts: tuple[Flag, ...] = ()
-    opportunities: tuple[Flag, ...] = ()
+    findings: tuple[Flag, ...] = ()
     calendars: Calendars | None = None
     name: str = "default"
     variants: tuple[tuple[Whom, "Scorecard"], ...] = ()

@@ -5,7 +5,7 @@ from datetime import date
 from itertools import pairwise
 from typing import Any
 
-from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.risk import Band, FindingKind
 from churnsignal_common.document import Document, Path, packaged_schema, read_document, version_of
 
 from churnsignal_scoring.health.calendars import Calendar
@@ -73,7 +73,7 @@ def _card(document: Document, path: Path, value: dict[str, Any], version: str, n
         least_age_days=evidence["least_age_days"],
         segment_by=tuple(value.get("segment_by", [])),
         knockouts=_flags(document, at("knockouts"), value.get("knockouts", [])),
-        opportunities=_flags(document, at("opportunities"), value.get("opportunities", [])),
+        findings=_flags(document, at("findings"), value.get("findings", [])),
         name=name,
     )
 
@@ -217,7 +217,8 @@ def _flag(document: Document, path: Path, row: dict[str, Any]) -> Flag:
         )
     conditions = [(path, row)] if alone else [((*path, "when", index), one) for index, one in enumerate(row["when"])]
     band = Band(row["band"]) if "band" in row else None
-    return Flag(row["code"], band, tuple(_condition(document, where, one) for where, one in conditions))
+    kind = FindingKind(row.get("kind", FindingKind.OPPORTUNITY))
+    return Flag(row["code"], band, tuple(_condition(document, where, one) for where, one in conditions), kind)
 
 
 def _condition(document: Document, path: Path, row: dict[str, Any]) -> Condition:

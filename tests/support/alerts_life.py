@@ -7,7 +7,7 @@ keys and states, hand a message over, and forget the result of a hand-over when 
 import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from churnsignal_alerts.act import Answer, Command
@@ -15,19 +15,37 @@ from churnsignal_alerts.backoff import BACKOFF
 from churnsignal_alerts.compose import Content, wanted
 from churnsignal_alerts.decide import Verdict
 from churnsignal_alerts.delivery import Delivery, Record
-from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.directory import Channel, zone_of
 from churnsignal_alerts.episodes import CALLS, ENDINGS, Entry, Episode, Kind, NoticeKind, State
 from churnsignal_alerts.gather import Waiting, gather
 from churnsignal_alerts.mute import Silence, by_parent
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
-from churnsignal_alerts.plan import Notice, Plan, Scene, Setup, plan_away, plan_change, plan_command, plan_due, plan_moved, plan_silenced
-from churnsignal_alerts.route import absent, priority
+from churnsignal_alerts.plan import (
+    Notice,
+    Plan,
+    Scene,
+    Setup,
+    Spent,
+    plan_away,
+    plan_change,
+    plan_command,
+    plan_due,
+    plan_heard,
+    plan_moved,
+    plan_silenced,
+    ration,
+    rationed,
+)
+from churnsignal_alerts.policy import POOL
+from churnsignal_alerts.route import absent, day_of, priority
 from churnsignal_alerts.settle import Attempt, next_way, settle
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 LEASE = timedelta(seconds=60)
+# What waits for the digest when it is more than the budget of the day.
+COUNTED = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.WORSE, NoticeKind.NUDGE, NoticeKind.RECOVERY, NoticeKind.UNSCORED})
 # The first words about a fall: nobody should hear two of them in one round on one channel.
-FIRST = frozenset({NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.REOPENED})
+FIRST = frozenset({NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.LINE, NoticeKind.DIGEST, NoticeKind.REOPENED})
 
 
 @dataclass(slots=True)
@@ -107,6 +125,7 @@ class Life:
     crashes: int = 0
     _keys: set[tuple[str, str, int, str, str]] = field(default_factory=set)
     _queue: list[Row] = field(default_factory=list)
+    _rows_of: dict[str, list[Row]] = field(default_factory=dict)
     _times: list[datetime] = field(default_factory=list)
     _active: set[str] = field(default_factory=set)
     _numbers: int = 0
@@ -126,7 +145,8 @@ class Life:
         self.profiles[profile.account] = profile
         for kind in Kind:
             if ident := self.newest.get((profile.account, kind)):
-                self._maybe(plan_moved(self.see(ident), profile, self._scene(profile)))
+                episode, scene = self.see(ident), self._scene(profile)
+                self._maybe(plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene))
 
     def command(self, ident: str, command: Command) -> Answer:
         plan, answer = plan_command(self.see(ident), command, self.setup, self.now)
@@ -140,6 +160,12 @@ class Life:
 
     def people(self, setup: Setup) -> None:
         self.setup = replace(setup, silences=self.setup.silences)
+        for csm in setup.directory.csms.values():
+            if csm.away_until is not None:
+                # The service looks every second; here time jumps, and must not jump over a return.
+                self._at(
+                    datetime.combine(csm.away_until + timedelta(days=1), time(0), zone_of(csm.zone, setup.policy.zone)).astimezone(UTC)
+                )
         self._move()
 
     def run_until(self, end: datetime) -> None:
@@ -186,6 +212,9 @@ class Life:
             self._save(plan)
 
     def _save(self, plan: Plan) -> None:
+        scene = self._scene(plan.episode.change.account)
+        if (counted := rationed(plan, scene)) is not None:
+            plan = ration(plan, counted, self._spent(counted), scene)
         episode = plan.episode
         before = self.episodes.get(episode.id)
         if before is not None and episode.rung not in (before.rung, before.rung + 1, 0):
@@ -204,6 +233,15 @@ class Life:
         for notice in plan.notices:
             self._queue_up(notice, episode)
 
+    def _spent(self, counted: Notice) -> Spent:
+        begin, end = day_of(counted.recipient, counted.due_at)
+        rows = [
+            row for row in self._rows_of.get(counted.recipient.id, ())
+            if row.channel is counted.channel and row.recipient == counted.recipient.id and begin <= row.due_at < end and row.notice.kind.alone
+        ]  # fmt: skip
+        left = {row.delivery for row in rows if row.state in ("sending", "sent")}
+        return Spent(len(left), sum(row.state == "queued" for row in rows))
+
     def _queue_up(self, notice: Notice, episode: Episode) -> None:
         rank = priority(episode.change, episode.touched_at)
         row = Row(notice, notice.recipient.id, notice.channel, notice.address, notice.due_at, self.now, rank)
@@ -215,6 +253,7 @@ class Life:
         self._keys.add(row.key)
         self.rows.setdefault(notice.episode, []).append(row)
         self._queue.append(row)
+        self._rows_of.setdefault(row.recipient, []).append(row)
         self._at(notice.due_at)
         if notice.kind in CALLS or notice.kind is NoticeKind.DIGEST:
             self.owed.append(Owed(notice.episode, self.now, notice.due_at))
@@ -355,12 +394,21 @@ class Life:
             return True
         if any(r.state in {"queued", "sending"} for r in rows):
             return False
-        # Void, because a person acted, it was muted, or it became worse and the other kind tells.
+        # Void, because a person acted, it was muted, it became worse and the other kind tells, or what was found is gone.
         after = [e for e in self.entries if e.episode == owed.episode and e.at >= owed.since]
-        words = {Verdict.OVERTAKEN.value}
+        words = {Verdict.OVERTAKEN.value, Verdict.PASSED.value}
         return any(e.what == "muted" or e.actor != "churnsignal" or e.why in words for e in after) or bool(
             self.episodes[owed.episode].muted
         )
+
+    def most_a_day(self) -> int:
+        """Return how many messages that the budget counts somebody was told at most on one day."""
+        days: dict[tuple[str, datetime], set[int | None]] = {}
+        for row in (row for rows in self.rows.values() for row in rows):
+            who = row.notice.recipient
+            if row.state == "sent" and row.channel is row.notice.channel and row.notice.kind in COUNTED and not who.id.startswith(POOL):
+                days.setdefault((f"{who.id} {row.channel}", day_of(who, row.due_at)[0]), set()).add(row.delivery)
+        return max(map(len, days.values()), default=0)
 
     def told_twice(self) -> int:
         """Return how many first words of a fall somebody heard twice on one channel, flagged repetitions aside."""

@@ -11,7 +11,8 @@ from churnsignal_alerts import sequences, store
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Scene, Setup, plan_change, plan_moved
+from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_heard, plan_moved, ration, rationed
+from churnsignal_alerts.route import day_of
 from churnsignal_alerts.sequences import Held
 
 log = structlog.get_logger()
@@ -43,9 +44,10 @@ async def book_arranged(connection: AsyncConnection, arranged: Arranged, setup: 
     newest = await store.lock_accounts(connection, accounts) if accounts else {}
     red = set(await store.red_among(connection, {one.change.account.parent for one in arranged.ready} - {None}))
     for one in arranged.ready:
-        plans, verdicts = plan_change(one.change, newest[one.account], Scene(setup, now, frozenset(red)))
+        scene = Scene(setup, now, frozenset(red))
+        plans, verdicts = plan_change(one.change, newest[one.account], scene)
         for plan in plans:
-            await store.save_plan(connection, plan, now, one.recorded_ms)
+            await write(connection, plan, scene, one.recorded_ms)
             newest[one.account][plan.episode.kind] = plan.episode
             if plan.episode.kind is Kind.RISK:
                 (red.add if plan.episode.active else red.discard)(one.account)
@@ -56,12 +58,22 @@ async def book_arranged(connection: AsyncConnection, arranged: Arranged, setup: 
 
 
 async def book_profiles(connection: AsyncConnection, found: Sequence[AccountProfile], setup: Setup, now: datetime) -> None:
-    """Keep the profiles; an active episode of an account with a new owner moves to whoever looks after it now."""
+    """Keep the profiles; an active episode follows them: to a new owner, and into and out of an outage."""
     latest = {profile.account: profile for profile in found}
     await store.save_profiles(connection, latest.values())
     red = frozenset(await store.red_among(connection, {profile.parent for profile in found} - {None}))
     for account, episodes in (await store.lock_accounts(connection, sorted(latest))).items():
         for episode in episodes.values():
-            plan = plan_moved(episode, latest[account], Scene(setup, now, red))
+            scene, profile = Scene(setup, now, red), latest[account]
+            plan = plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene)
             if plan is not None:
-                await store.save_plan(connection, plan, now)
+                await write(connection, plan, scene)
+
+
+async def write(connection: AsyncConnection, plan: Plan, scene: Scene, recorded_ms: int | None = None) -> None:
+    """Write a plan, within the day's budget of whoever is told. Replicas that tell one person at the same moment may pass it by one."""
+    counted = rationed(plan, scene)
+    if counted is not None:
+        spent = await store.spent(connection, counted, *day_of(counted.recipient, counted.due_at))
+        plan = ration(plan, counted, spent, scene)
+    await store.save_plan(connection, plan, scene.now, recorded_ms)

@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
+from churnsignal_alerts.book import write
 from churnsignal_alerts.episodes import Contact, Episode
 from churnsignal_alerts.learn import reason_of
 from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, LEARNT, STEPS
@@ -52,7 +53,7 @@ class Desk:
         said = command.outcome or command.feedback
         if said:
             FEEDBACK.labels(said).inc()
-            LEARNT.labels(plan.episode.kind, reason_of(plan.episode.fall), said).inc()
+            LEARNT.labels(plan.episode.kind, reason_of(plan.episode.kind, plan.episode.fall), said).inc()
         log.info("command", episode=episode_id, act=command.act, way=way)
         self._wake.set()
         return answer, plan.episode
@@ -101,9 +102,10 @@ class Desk:
                 if episode is None:
                     continue
                 red = await store.red_among(connection, {episode.change.account.parent} - {None})
-                plan = decide(episode, Scene(setup, now, frozenset(red)))
+                scene = Scene(setup, now, frozenset(red))
+                plan = decide(episode, scene)
                 if plan is not None:
-                    await store.save_plan(connection, plan, now)
+                    await write(connection, plan, scene)
                     done.append(plan.entries[0].what if plan.entries else "waits")
         for what in done:
             STEPS.labels(what).inc()

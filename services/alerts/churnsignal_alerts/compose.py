@@ -76,7 +76,7 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
 
 def _card(contents: list[Content], reader: Reader, now: datetime) -> Card:
     only = contents[0]
-    if len(contents) == 1 and only.kind is NoticeKind.SUMMARY:
+    if len(contents) == 1 and only.kind in (NoticeKind.SUMMARY, NoticeKind.LINE):
         # A summary of one is the one message.
         return card(NoticeKind.RISK, only.episode, reader, now)
     if len(contents) == 1 and only.kind.alone:

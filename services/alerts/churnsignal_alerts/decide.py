@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
 
-from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+from churnsignal_common.contracts.risk import MARKEDLY, Band, Cause, Finding, FindingKind, RiskChanged
 
 from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State, episode_id
 
@@ -21,12 +21,14 @@ class Verdict(StrEnum):
     SUMMARISE_LATE = "too old when it reached us: a line in one summary"
     HOLD_OPEN = "already open"
     TELL_WORSE = "became worse while snoozed until it does"
+    TELL_MORE = "the scorecard points out more"
     TELL_RECOVERED = "recovered"
     SUMMARISE_RECOVERED = "recovered silently: a line in one summary"
     DIGEST_MISSED = "recovered before the first notice: a line in the digest"
     TELL_UNSCORED = "no longer enough data to say"
     MERGED = "the account was merged into another"
     OVERTAKEN = "became worse: the other kind tells"
+    PASSED = "no longer so"
     NOTHING = "nothing open and nothing to open"
     OFF = "this kind is switched off"
 
@@ -43,15 +45,33 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """Which band is the trouble of a kind, and which band takes over from it."""
+    """What opens an episode of a kind: a band, and which band takes over from it; or what the scorecard points out."""
 
-    band: Band
-    overtaken_by: Band | None
+    band: Band | None = None
+    overtaken_by: Band | None = None
+    finding: FindingKind | None = None
+
+    def found(self, change: RiskChanged) -> tuple[Finding, ...]:
+        return tuple(one for one in change.findings if one.kind is self.finding)
+
+    def holds(self, change: RiskChanged) -> bool:
+        return change.to_band is self.band or bool(self.found(change))
+
+    def is_news(self, before: RiskChanged, after: RiskChanged) -> bool:
+        """Return whether `after` says something that `before` did not: a fall into the band, or a finding that has begun since."""
+        if self.band is not None:
+            return after.from_band is not after.to_band
+        known = {(one.code, one.since) for one in self.found(before)}
+        return any((one.code, one.since) not in known for one in self.found(after))
 
 
-MARKEDLY = 500  # five points of the score
-
-TRIGGERS = {Kind.RISK: Trigger(Band.RED, None), Kind.EARLY_WARNING: Trigger(Band.YELLOW, Band.RED)}
+TRIGGERS = {
+    Kind.RISK: Trigger(Band.RED),
+    Kind.EARLY_WARNING: Trigger(Band.YELLOW, Band.RED),
+    Kind.OPPORTUNITY: Trigger(finding=FindingKind.OPPORTUNITY),
+    Kind.RENEWAL: Trigger(finding=FindingKind.RENEWAL),
+    Kind.ONBOARDING: Trigger(finding=FindingKind.ONBOARDING),
+}
 
 
 def decide(kind: Kind, episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
@@ -60,17 +80,19 @@ def decide(kind: Kind, episode: Episode | None, change: RiskChanged, now: dateti
     open_now = episode is not None and episode.active
     if kind not in rules.kinds and not open_now:
         return Verdict.OFF
-    if change.to_band is trigger.band:
-        return _entered(episode, change, now, rules)
+    if trigger.holds(change):
+        return _entered(trigger, episode, change, now, rules)
     if episode is None or not open_now:
         return Verdict.NOTHING
     return _left(episode, change, trigger)
 
 
-def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
+def _entered(trigger: Trigger, episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
     if episode is not None and episode.active:
-        waits = episode.state is State.SNOOZED and episode.worse_only
-        return Verdict.TELL_WORSE if waits and is_worse(episode.change, change) else Verdict.HOLD_OPEN
+        return _went_on(trigger, episode, change)
+    if episode is not None and not trigger.is_news(episode.change, change):
+        # It ended, by a person's hand; that it goes on as it was is no news.
+        return Verdict.NOTHING
     if change.cause.silent:
         return Verdict.SUMMARISE
     if now - change.as_of > rules.stale_after:
@@ -78,6 +100,14 @@ def _entered(episode: Episode | None, change: RiskChanged, now: datetime, rules:
     if episode is None or not came_back(episode, change.as_of, rules.flap_window):
         return Verdict.TELL
     return _again(episode, rules)
+
+
+def _went_on(trigger: Trigger, episode: Episode, change: RiskChanged) -> Verdict:
+    more = trigger.finding is not None and trigger.is_news(episode.change, change)
+    if episode.state is State.SNOOZED:
+        worse = more or (trigger.band is not None and is_worse(episode.change, change))
+        return Verdict.TELL_WORSE if episode.worse_only and worse else Verdict.HOLD_OPEN
+    return Verdict.TELL_MORE if more else Verdict.HOLD_OPEN
 
 
 def is_worse(before: RiskChanged, after: RiskChanged) -> bool:
@@ -107,6 +137,8 @@ def _left(episode: Episode, change: RiskChanged, trigger: Trigger) -> Verdict:
         return Verdict.DIGEST_MISSED
     if change.cause is Cause.MERGED:
         return Verdict.MERGED
+    if trigger.finding is not None:
+        return Verdict.PASSED
     if change.to_band is Band.GREY:
         return Verdict.TELL_UNSCORED
     return Verdict.SUMMARISE_RECOVERED if change.cause.silent else Verdict.TELL_RECOVERED
@@ -116,7 +148,8 @@ def _left(episode: Episode, change: RiskChanged, trigger: Trigger) -> Verdict:
 NOTICES = {
     Verdict.TELL: NoticeKind.RISK,
     Verdict.TELL_AGAIN: NoticeKind.REOPENED,
-    Verdict.TELL_WORSE: NoticeKind.REMINDER,
+    Verdict.TELL_WORSE: NoticeKind.WORSE,
+    Verdict.TELL_MORE: NoticeKind.WORSE,
     Verdict.SUMMARISE: NoticeKind.SUMMARY,
     Verdict.SUMMARISE_LATE: NoticeKind.SUMMARY,
     Verdict.DIGEST_FLAPPING: NoticeKind.NEWS,
@@ -138,10 +171,17 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
         case Verdict.HOLD_OPEN:
             assert episode is not None
             return replace(episode, change=change)
-        case Verdict.TELL_WORSE:
+        case Verdict.TELL_WORSE | Verdict.TELL_MORE:
             assert episode is not None
             return replace(episode, state=State.OPEN, change=change, until=None, worse_only=False, rung=0)
-        case Verdict.TELL_RECOVERED | Verdict.SUMMARISE_RECOVERED | Verdict.DIGEST_MISSED | Verdict.TELL_UNSCORED | Verdict.OVERTAKEN:
+        case (
+            Verdict.TELL_RECOVERED
+            | Verdict.SUMMARISE_RECOVERED
+            | Verdict.DIGEST_MISSED
+            | Verdict.TELL_UNSCORED
+            | Verdict.OVERTAKEN
+            | Verdict.PASSED
+        ):
             assert episode is not None
             return replace(episode, state=State.RECOVERED, ended_at=change.as_of, change=change, until=None, worse_only=False, next_at=None)
         case Verdict.MERGED:

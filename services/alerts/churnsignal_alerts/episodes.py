@@ -14,6 +14,14 @@ class Kind(StrEnum):
 
     RISK = "risk"
     EARLY_WARNING = "early_warning"
+    OPPORTUNITY = "opportunity"
+    RENEWAL = "renewal"
+    ONBOARDING = "onboarding"
+
+    @property
+    def trouble(self) -> bool:
+        """Whether the account does badly; the others are findings of the scorecard, which nobody but the owner is asked about."""
+        return self in (Kind.RISK, Kind.EARLY_WARNING)
 
 
 class State(StrEnum):
@@ -49,19 +57,22 @@ class Feedback(StrEnum):
 
 
 class NoticeKind(StrEnum):
-    """What a notice says. `state` edits an earlier message in place; `summary`, `digest`, `news` and `handed` are lines of one message.
+    """What a notice says. `state` edits an earlier message in place; `summary`, `line`, `digest`, `news` and `handed` are lines of one message.
 
-    The first notice of an episode is `risk`, `summary`, or, when it ended before, `digest`; no episode has two of these in one telling.
+    The first notice of an episode is `risk`, `summary`, `line`, or, when it ended before, `digest`; no episode has two of these in one
+    telling. `line`, `digest` and `news` wait for the reader's digest.
     """
 
     RISK = "risk"
     SUMMARY = "summary"
+    LINE = "line"
     DIGEST = "digest"
     NEWS = "news"
     REOPENED = "reopened"
     RECOVERY = "recovery"
     UNSCORED = "unscored"
     REMINDER = "reminder"
+    WORSE = "worse"
     NUDGE = "nudge"
     ESCALATED = "escalated"
     MOVED = "moved"
@@ -71,7 +82,7 @@ class NoticeKind(StrEnum):
     @property
     def alone(self) -> bool:
         """Whether it may be a message of its own; the others are always lines of a summary."""
-        return self not in (NoticeKind.SUMMARY, NoticeKind.DIGEST, NoticeKind.NEWS, NoticeKind.HANDED)
+        return self not in DIGESTED and self not in (NoticeKind.SUMMARY, NoticeKind.HANDED)
 
     @property
     def needs_open(self) -> bool:
@@ -79,13 +90,17 @@ class NoticeKind(StrEnum):
         return self in CALLS
 
 
+# What waits for the reader's digest.
+DIGESTED = frozenset({NoticeKind.LINE, NoticeKind.DIGEST, NoticeKind.NEWS})
 # What asks somebody to act: shown with buttons, edited when the state changes.
 CALLS = frozenset(
     {
         NoticeKind.RISK,
         NoticeKind.SUMMARY,
+        NoticeKind.LINE,
         NoticeKind.REOPENED,
         NoticeKind.REMINDER,
+        NoticeKind.WORSE,
         NoticeKind.NUDGE,
         NoticeKind.ESCALATED,
         NoticeKind.MOVED,

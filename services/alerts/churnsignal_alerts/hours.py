@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import holidays
 
 _SEARCH_DAYS = 370
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_WEEK = 7
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ def _days(written: str) -> frozenset[int]:
     found: set[int] = set()
     for part in written.lower().split(","):
         first, dash, last = part.strip().partition("-")
-        start = _DAYS.index(first.strip())
-        end = _DAYS.index(last.strip()) if dash else start
+        start = DAYS.index(first.strip())
+        end = DAYS.index(last.strip()) if dash else start
         found.update((start + i) % 7 for i in range((end - start) % 7 + 1))
     return frozenset(found)
 
@@ -53,7 +54,7 @@ def write_hours(hours: Hours) -> tuple[str, str]:
     """Return hours as they are written: the inverse of `parse_hours`."""
     if hours == ALWAYS:
         return "always", "mon-sun"
-    return f"{hours.start:%H:%M}-{hours.end:%H:%M}", ",".join(_DAYS[d] for d in sorted(hours.days))
+    return f"{hours.start:%H:%M}-{hours.end:%H:%M}", ",".join(DAYS[d] for d in sorted(hours.days))
 
 
 @lru_cache(maxsize=256)
@@ -109,6 +110,18 @@ def working_day(start: date, count: int, hours: Hours, is_holiday: Callable[[dat
     days = (start + timedelta(days=offset) for offset in range(_SEARCH_DAYS))
     working = (day for day in days if day.weekday() in hours.days and not is_holiday(day))
     return next((day for place, day in enumerate(working) if place >= count), start + timedelta(days=count))
+
+
+def next_digest(now: datetime, at: time, weekday: int | None, hours: Hours, zone: ZoneInfo, is_holiday: Callable[[date], bool]) -> datetime:
+    """Return the next time `at` on a working day; with a `weekday`, the one of that day, or of the first working day after it."""
+    today = now.astimezone(zone).date()
+    for offset in range(-_WEEK if weekday is not None else 0, _SEARCH_DAYS):
+        day = today + timedelta(days=offset)
+        if weekday is None or day.weekday() == weekday:
+            moment = _instant(working_day(day, 0, hours, is_holiday), at, zone)
+            if moment > now:
+                return moment
+    return now
 
 
 def _span(day: date, hours: Hours, zone: ZoneInfo) -> tuple[datetime, datetime]:

@@ -8,6 +8,7 @@ from churnsignal_common.catalog import explain
 from churnsignal_common.catalog.reasons import REASONS
 from churnsignal_common.contracts.risk import RiskChanged
 
+from churnsignal_alerts.decide import TRIGGERS
 from churnsignal_alerts.episodes import Episode, Feedback, Kind, Outcome
 
 OTHER = "other"
@@ -58,8 +59,10 @@ class Advice:
     behind: tuple[Lesson, ...]
 
 
-def reason_of(fall: RiskChanged) -> str:
-    """Return why an alert was raised, as a code of the catalog: the fact that forced it, else the strongest driver."""
+def reason_of(kind: Kind, fall: RiskChanged) -> str:
+    """Return why an alert was raised, as a code of the catalog: what was pointed out, the fact that forced it, else the strongest driver."""
+    if found := TRIGGERS[kind].found(fall):
+        return found[-1].code if found[-1].code in REASONS else OTHER
     strongest = explain.strongest(fall.drivers, 1)
     code = fall.knockout or (strongest[0].code if strongest else OTHER)
     return code if code in REASONS else OTHER
@@ -68,7 +71,7 @@ def reason_of(fall: RiskChanged) -> str:
 def lesson_of(episode: Episode) -> Lesson:
     """Return what an episode teaches."""
     words = frozenset(word.value for word in (episode.feedback, episode.outcome) if word)
-    return Lesson(episode.id, episode.account, episode.kind, reason_of(episode.fall), episode.fall.score_after, words)
+    return Lesson(episode.id, episode.account, episode.kind, reason_of(episode.kind, episode.fall), episode.fall.score_after, words)
 
 
 def precision(lessons: Iterable[Lesson]) -> float | None:
@@ -89,7 +92,8 @@ def tally(lessons: Sequence[Lesson]) -> list[tuple[Kind, str, Counter[str], floa
 def recommend(lessons: Sequence[Lesson], terms: Terms) -> list[Advice]:
     """Return a threshold for each kind whose alerts are too often wrong; nothing where the scores cannot tell right from wrong."""
     found = []
-    for kind in Kind:
+    # A finding does not hang on the score.
+    for kind in (kind for kind in Kind if kind.trouble):
         judged = [one for one in lessons if one.kind is kind and one.right is not None and one.score is not None]
         now = precision(judged)
         if now is None or len(judged) < terms.least or now >= terms.wanted:

@@ -1,4 +1,4 @@
-"""Pure. What keeps an alert from being told for now: a silence that somebody set, or a parent that is red itself."""
+"""Pure. What keeps an alert from being told for now: a silence that somebody set, a parent that is red itself, or a source that is silent."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -62,11 +62,27 @@ def by_parent(account: str) -> str:
     return f"parent:{account}"
 
 
-def mute(kind: Kind, profile: AccountProfile, silences: Iterable[Silence], red: frozenset[str], now: datetime) -> Mute | None:
-    """Return what mutes an alert; `red` are the accounts with an open episode of risk. The silence that ends last counts."""
+OUTAGE = "outage:"
+
+
+def of_outage(profile: AccountProfile) -> str:
+    """Return how an episode names the outage that mutes it; nothing when all its sources are heard."""
+    return OUTAGE + ",".join(sorted(one.source for one in profile.silent_sources)) if profile.silent_sources else ""
+
+
+def mute(
+    kind: Kind, profile: AccountProfile, silences: Iterable[Silence], red: frozenset[str], now: datetime, knockout: str | None = None
+) -> Mute | None:
+    """Return what mutes an alert; `red` are the accounts with an open episode of risk. The silence that ends last counts.
+
+    A silent source mutes what silence may explain: not a `knockout`, which is a fact.
+    """
     fitting = [s for s in silences if s.made_at <= now < s.ends_at and s.matcher.fits(kind, profile)]
     if fitting:
         return of_silence(max(fitting, key=lambda silence: (silence.ends_at, silence.id)))
     if profile.parent is not None and profile.parent != profile.account and profile.parent in red:
         return Mute(by_parent(profile.parent), f"its parent {profile.parent} is at risk itself", now + LOOK_AGAIN)
+    if profile.silent_sources and knockout is None:
+        silent = ", ".join(f"{one.source} (since {one.since.isoformat()})" for one in profile.silent_sources)
+        return Mute(of_outage(profile), f"nothing is heard from {silent}: its silence says nothing", now + LOOK_AGAIN)
     return None

@@ -11,15 +11,16 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide
 from churnsignal_alerts.directory import Channel, Directory
-from churnsignal_alerts.episodes import Contact, Entry, Episode, Kind, NoticeKind, State, Task
-from churnsignal_alerts.mute import Mute, Silence, mute, of_silence
-from churnsignal_alerts.policy import Policy, Target
+from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, State, Task
+from churnsignal_alerts.mute import OUTAGE, Mute, Silence, mute, of_outage, of_silence
+from churnsignal_alerts.policy import POOL, Policy, Target
 from churnsignal_alerts.route import (
     Recipient,
     Routed,
     addressee,
     assigned,
     back_at,
+    digest_at,
     due,
     due_day,
     is_urgent,
@@ -33,6 +34,16 @@ from churnsignal_alerts.route import (
 _SYSTEM = "churnsignal"
 # Only news may be urgent: what was told before waits for working hours.
 _FIRST = frozenset({NoticeKind.RISK, NoticeKind.REOPENED})
+# What becomes a line of the digest when it need not be a message: what kinds are set to, and what is over somebody's budget.
+_LINES = {
+    NoticeKind.RISK: NoticeKind.LINE,
+    NoticeKind.SUMMARY: NoticeKind.LINE,
+    NoticeKind.REOPENED: NoticeKind.LINE,
+    NoticeKind.WORSE: NoticeKind.LINE,
+    NoticeKind.NUDGE: NoticeKind.LINE,
+    NoticeKind.RECOVERY: NoticeKind.NEWS,
+    NoticeKind.UNSCORED: NoticeKind.NEWS,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +65,7 @@ class Scene:
     red: frozenset[str] = frozenset()
 
     def mute(self, episode: Episode) -> Mute | None:
-        return mute(episode.kind, episode.change.account, self.setup.silences, self.red, self.now)
+        return mute(episode.kind, episode.change.account, self.setup.silences, self.red, self.now, episode.change.knockout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,24 +108,73 @@ def plan_change(change: RiskChanged, newest: Mapping[Kind, Episode], scene: Scen
 
 
 def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
-    setup, now, kind = scene.setup, scene.now, NOTICES.get(verdict)
+    setup, now = scene.setup, scene.now
     routed = _routed(episode, setup, now)
+    kind = _as_line(NOTICES.get(verdict), episode, setup.policy)
+    if kind in ENDINGS and kind is not NoticeKind.DIGEST and not setup.policy.recoveries:
+        kind = None
     entry = Entry(episode.id, now, _what(verdict, episode), _SYSTEM, verdict.value)
     if verdict is Verdict.HOLD_OPEN:
         return Plan(episode, (entry,))
     episode = replace(episode, csm=routed.recipient.id, stands_for=routed.stands_for)
     when = now if kind is None else _due(kind, episode, routed, setup, now)
     if episode.active:
-        tasks = episode.tasks if verdict is Verdict.TELL_WORSE else _tasks(episode, routed.recipient, setup.policy, now)
+        tasks = episode.tasks if verdict in _AGAIN else _tasks(episode, routed.recipient, setup.policy, now)
         episode = replace(episode, tasks=tasks, muted="", next_at=next_due(episode, routed.recipient, setup.policy, when))
         if quiet := scene.mute(episode):
             return _muted(episode, quiet, entry, now)
     elif episode.muted and not episode.told:
         # What nobody was to hear of ends without a word.
         return Plan(replace(episode, muted=""), (entry,), cancel=True)
-    number = _round(now) if verdict is Verdict.TELL_WORSE else episode.flips
+    number = _round(now) if verdict in _AGAIN else episode.flips
+    if kind in ENDINGS and isinstance(setup.policy.recoveries, str):
+        routed = place(setup.policy.recoveries, setup.policy, setup.channels)
+        when = _due(kind, episode, routed, setup, now) if kind else now
     notices = _notices(episode, kind, number, verdict.value, routed, when) if kind else ()
-    return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active)
+    return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active or kind is None)
+
+
+# What is told again within one fall.
+_AGAIN = frozenset({Verdict.TELL_WORSE, Verdict.TELL_MORE})
+
+
+def _as_line(kind: NoticeKind | None, episode: Episode, policy: Policy) -> NoticeKind | None:
+    return _LINES.get(kind, kind) if kind and episode.kind in policy.digest_kinds else kind
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What somebody is told on one day by one channel: the messages that have left, and the notices that wait to be one."""
+
+    messages: int
+    waiting: int
+
+    def after(self, merge_from: int) -> int:
+        """Return how many messages it will be with one notice more."""
+        waiting = self.waiting + 1
+        return self.messages + (waiting if waiting < merge_from else 1)
+
+
+def rationed(plan: Plan, scene: Scene) -> Notice | None:
+    """Return the notice of a plan that counts against a CSM's budget of the day in which it is due; None: it may go in any case."""
+    if scene.setup.policy.budget is None:
+        return None
+    counted = (n for n in plan.notices if n.kind in _LINES and n.kind.alone and not n.recipient.id.startswith(POOL))
+    return next((notice for notice in counted if not (notice.kind in _FIRST and _urgent(plan.episode, scene.setup.policy))), None)
+
+
+def ration(plan: Plan, counted: Notice, spent: Spent, scene: Scene) -> Plan:
+    """Return the plan within the budget: what is over it is a line of the next digest."""
+    policy = scene.setup.policy
+    if policy.budget is None or spent.after(policy.merge_from) <= policy.budget:
+        return plan
+    when = digest_at(counted.recipient, counted.due_at, policy.digest)
+    why = f"more than {policy.budget} messages a day: a line in the digest"
+    lines = tuple(replace(n, kind=_LINES[n.kind], due_at=when) if n.kind is counted.kind else n for n in plan.notices)
+    episode = plan.episode
+    if episode.next_at is not None:
+        episode = replace(episode, next_at=next_due(episode, counted.recipient, policy, when))
+    return replace(plan, episode=episode, notices=lines, entries=(*plan.entries, Entry(episode.id, scene.now, "digested", _SYSTEM, why)))
 
 
 def _muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
@@ -148,7 +208,8 @@ def next_due(episode: Episode, asked: Recipient, policy: Policy, since: datetime
         case State.ACKNOWLEDGED:
             return later(asked, since, rules.unacknowledge) if rules.unacknowledge else None
         case State.OPEN:
-            return later(asked, since, rules.rungs[episode.rung].after) if episode.rung < len(rules.rungs) else None
+            rungs = policy.rungs(episode.kind)
+            return later(asked, since, rungs[episode.rung].after) if episode.rung < len(rungs) else None
         case State.RECOVERED | State.CLOSED:
             return None
         case _:
@@ -158,8 +219,8 @@ def next_due(episode: Episode, asked: Recipient, policy: Policy, since: datetime
 def _what(verdict: Verdict, episode: Episode) -> str:
     if not episode.active:
         return "ended"
-    if verdict in (Verdict.HOLD_OPEN, Verdict.TELL_WORSE):
-        return "changed" if verdict is Verdict.HOLD_OPEN else "woke"
+    if verdict in (Verdict.HOLD_OPEN, Verdict.TELL_MORE, Verdict.TELL_WORSE):
+        return "woke" if verdict is Verdict.TELL_WORSE else "changed"
     return "reopened" if episode.flips else "opened"
 
 
@@ -176,13 +237,16 @@ def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
 
 
 def _due(kind: NoticeKind, episode: Episode, routed: Routed, setup: Setup, now: datetime) -> datetime:
+    if kind in DIGESTED:
+        return digest_at(routed.recipient, now, setup.policy.digest)
     if not kind.alone:
         return due(routed.recipient, now + setup.policy.settle, urgent=False)
-    return due(routed.recipient, now, urgent=kind in _FIRST and _urgent(episode.change, setup.policy))
+    return due(routed.recipient, now, urgent=kind in _FIRST and _urgent(episode, setup.policy))
 
 
-def _urgent(change: RiskChanged, policy: Policy) -> bool:
-    return is_urgent(change.account, change.knockout, change.as_of.date(), policy)
+def _urgent(episode: Episode, policy: Policy) -> bool:
+    change = episode.change
+    return episode.kind.trouble and is_urgent(change.account, change.knockout, change.as_of.date(), policy)
 
 
 def _notices(episode: Episode, kind: NoticeKind, number: int, verdict: str, routed: Routed, due_at: datetime) -> tuple[Notice, ...]:
@@ -252,9 +316,10 @@ def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
     if episode.muted:
         after = replace(episode, muted="")
         return Plan(replace(after, next_at=next_due(after, same.recipient, setup.policy, now)), ())
-    if episode.rung >= len(setup.policy.follow_up.rungs):
+    rungs = setup.policy.rungs(episode.kind)
+    if episode.rung >= len(rungs):
         return Plan(replace(episode, next_at=None), ())
-    target, profile = setup.policy.follow_up.rungs[episode.rung].to, episode.change.account
+    target, profile = rungs[episode.rung].to, episode.change.account
     up = replace(episode, rung=episode.rung + 1)
     match target:
         case Target.OWNER:
@@ -273,6 +338,7 @@ def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Route
     entry = Entry(episode.id, scene.now, what, _SYSTEM, why)
     if quiet := scene.mute(episode):
         return _muted(episode, quiet, entry, scene.now)
+    kind = _as_line(kind, episode, scene.setup.policy) or kind
     when = _due(kind, episode, routed, scene.setup, scene.now)
     after = replace(episode, muted="", next_at=next_due(episode, routed.recipient, scene.setup.policy, when))
     notices = _notices(after, kind, _round(scene.now), why, routed, when)
@@ -303,6 +369,23 @@ def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan 
     return _handed(after, routed, "the account has a new owner", scene)
 
 
+def plan_heard(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan | None:
+    """Return what it means for an active episode that sources of its account fell silent, or are heard again. None: nothing changes.
+
+    What was not told for the silence is told in one summary when all are heard.
+    """
+    if not episode.active:
+        return None
+    known = msgspec.structs.replace(episode.change.account, silent_sources=profile.silent_sources)
+    after = replace(episode, change=msgspec.structs.replace(episode.change, account=known))
+    if episode.muted.startswith(OUTAGE):
+        return Plan(replace(after, next_at=scene.now), ()) if not profile.silent_sources else None
+    quiet = scene.mute(after)
+    if episode.state is State.OPEN and not episode.muted and quiet and quiet.by == of_outage(profile):
+        return _muted(after, quiet, None, scene.now)
+    return None if known == episode.change.account else Plan(after, ())
+
+
 def plan_away(episode: Episode, scene: Scene) -> Plan | None:
     """Return what somebody's leave, or their return, means for an active episode: each side is told once. None: nothing changes."""
     setup, now = scene.setup, scene.now
@@ -321,6 +404,7 @@ def plan_away(episode: Episode, scene: Scene) -> Plan | None:
 def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
     """Return the episode with somebody else: they are told, and so is whoever had heard of it before."""
     kind = NoticeKind.MOVED if episode.told else NoticeKind.RISK
+    kind = _as_line(kind, episode, scene.setup.policy) or kind
     when, before = _due(kind, episode, routed, scene.setup, scene.now), episode.csm
     # Whoever was at it hands it over: the new one has not said that they are.
     state = State.OPEN if episode.state is State.ACKNOWLEDGED else episode.state

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from enum import StrEnum
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
@@ -50,10 +50,11 @@ class Urgent:
 
 
 class Touch(StrEnum):
-    """How accounts of a tier are looked after: by a person, or from a pool."""
+    """How accounts of a tier are looked after: by a person, from a pool, or by a machine that a webhook tells."""
 
     PERSON = "person"
     POOL = "pool"
+    WEBHOOK = "webhook"
 
 
 class Target(StrEnum):
@@ -98,10 +99,19 @@ class Playbook:
 
 
 @dataclass(frozen=True, slots=True)
+class Digest:
+    """When what can wait is told: on each working day, or weekly on `weekday` (0 = Monday), at a local time; None: when work begins."""
+
+    at: time | None
+    weekday: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """How alerts are routed and paced. `settle` is how long a summary waits for more lines; from `merge_from` on, waiting notices become one message.
 
-    A snooze until it is worse ends after `worse_snooze` at the latest.
+    A snooze until it is worse ends after `worse_snooze` at the latest. Of `budget` messages a day and CSM no more is sent; what is over it, and
+    the `digest_kinds`, are lines of the digest. `recoveries`: whether the end of trouble is told, or by which pool it is heard.
     """
 
     catch_all: Pool
@@ -118,11 +128,19 @@ class Policy:
     follow_up: FollowUp
     playbooks: tuple[Playbook, ...]
     kind_pools: Mapping[Kind, str]
+    digest: Digest
+    digest_kinds: frozenset[Kind]
+    budget: int | None
+    recoveries: bool | str
     tiers: Mapping[str, Touch]
     link_valid: timedelta
     account_url: str | None = None
     operator: Pool | None = None
     watchdog_every: timedelta = timedelta(hours=1)
+
+    def rungs(self, kind: Kind) -> tuple[Rung, ...]:
+        """Return the steps when nobody acts; about a finding nobody but the owner is asked."""
+        return self.follow_up.rungs if kind.trouble else tuple(rung for rung in self.follow_up.rungs if rung.to is Target.OWNER)
 
     def account_link(self, account: str) -> str | None:
         """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""

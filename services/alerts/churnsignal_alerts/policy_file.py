@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import time, timedelta
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -15,8 +15,8 @@ from churnsignal_common.catalog.locales import Locale
 
 from churnsignal_alerts.decide import Rules
 from churnsignal_alerts.episodes import WATCHDOG, Kind
-from churnsignal_alerts.hours import Hours, is_country, parse_hours
-from churnsignal_alerts.policy import FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Touch, Urgent
+from churnsignal_alerts.hours import DAYS, Hours, is_country, parse_hours
+from churnsignal_alerts.policy import Digest, FollowUp, Play, Playbook, Policy, Pool, Rung, Target, Touch, Urgent
 
 _PACKAGE = "churnsignal_alerts.config"
 
@@ -95,8 +95,12 @@ class _Reader:
         segments, pools = data.get("segments") or {}, data.get("pools") or {}
         problems = [self.at(["pools", name], "a segment has this name already; choose another") for name in pools if name in segments]
         for kind, to in (data.get("kinds") or {}).items():
-            if isinstance(to, dict) and to["pool"] not in segments and to["pool"] not in pools:
-                problems.append(self.at(["kinds", kind], f"no pool {to['pool']!r}; add it below `pools`"))
+            if (name := _pool_of(to)) and name not in segments and name not in pools:
+                problems.append(self.at(["kinds", kind], f"no pool {name!r}; add it below `pools`"))
+        hooks = [pool for pool in (data["catch_all"], *segments.values()) if pool.get("webhook")]
+        for tier, how in (data.get("tiers") or {}).items():
+            if how == Touch.WEBHOOK and not hooks:
+                problems.append(self.at(["tiers", tier], "nobody has a webhook; give one to catch_all or to a segment"))
         return problems
 
     def at(self, path: list[Any], message: str) -> Problem:
@@ -158,7 +162,9 @@ def _policy(data: Mapping[str, Any]) -> Policy:
     hours, urgent = data.get("hours") or {}, data.get("urgent") or {}
     flapping, summary = data.get("flapping") or {}, data.get("summary") or {}
     watchdog = data.get("watchdog") or {}
-    kinds = {"risk": True} | (data.get("kinds") or {})
+    kinds = {"risk": True, _RECOVERY: True} | (data.get("kinds") or {})
+    recoveries = kinds.pop(_RECOVERY)
+    digest = data.get("digest") or {}
     # The watchdog's pool is open at any hour, and no customer's segment has its name.
     dog = {WATCHDOG: {"open": "always", **watchdog}} if watchdog else {}
     pools = (data.get("segments") or {}) | (data.get("pools") or {}) | dog
@@ -180,7 +186,14 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         snooze=timedelta(hours=data.get("snooze_hours", 24)),
         worse_snooze=timedelta(days=data.get("snooze_worse_days", 14)),
         follow_up=_follow_up(data.get("follow_up") or {}),
-        kind_pools={Kind(name): to["pool"] for name, to in kinds.items() if isinstance(to, dict)},
+        kind_pools={Kind(name): pool for name, to in kinds.items() if (pool := _pool_of(to))},
+        digest=Digest(
+            time.fromisoformat(digest["at"]) if digest.get("at") else None,
+            DAYS.index(digest["weekly"]) if "weekly" in digest else None,
+        ),
+        digest_kinds=frozenset(Kind(name) for name, to in kinds.items() if isinstance(to, dict) and to.get("digest")),
+        budget=data.get("budget", 10),
+        recoveries=_pool_of(recoveries) or bool(recoveries),
         tiers={name.casefold(): Touch(how) for name, how in (data.get("tiers") or {}).items()},
         playbooks=tuple(_playbook(one) for one in data.get("playbooks") or ()),
         link_valid=timedelta(days=data.get("link_days", 14)),
@@ -188,6 +201,13 @@ def _policy(data: Mapping[str, Any]) -> Policy:
         watchdog_every=timedelta(minutes=watchdog.get("every_minutes", 60)),
         operator=_pool("operator", data["operator"]) if data.get("operator") else None,
     )
+
+
+_RECOVERY = "recovery"
+
+
+def _pool_of(to: bool | dict[str, Any]) -> str | None:
+    return to.get("pool") if isinstance(to, dict) else None
 
 
 _STEPS: tuple[dict[str, Any], ...] = (

@@ -8,8 +8,8 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, at_risk
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
-from churnsignal_alerts.hours import Hours, after_working, holiday_calendar, next_opening, working_day
-from churnsignal_alerts.policy import POOL, Policy, Pool, Touch
+from churnsignal_alerts.hours import ALWAYS, Hours, after_working, holiday_calendar, next_digest, next_opening, working_day
+from churnsignal_alerts.policy import POOL, Digest, Policy, Pool, Touch
 
 _CHAIN = 5
 # Nobody in touch for so long makes an account half as urgent again.
@@ -61,9 +61,14 @@ def route(profile: AccountProfile, directory: Directory, policy: Policy, channel
     """Return who is told about an account. `channels` are the configured ones; with none, both count, and notices wait for one."""
     usable = channels or frozenset(Channel)
     steps: list[Step] = []
-    if policy.tiers.get((profile.tier or "").casefold()) is Touch.POOL:
-        steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to their pool"))
-        return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+    match policy.tiers.get((profile.tier or "").casefold()):
+        case Touch.POOL:
+            steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to their pool"))
+            return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+        case Touch.WEBHOOK:
+            return Routed(_machine(profile, policy, usable, steps), tuple(steps))
+        case Touch.PERSON | None:
+            pass
     person = _person(profile.owner, directory, policy, usable, now, steps)
     if person:
         return Routed(person, tuple(steps))
@@ -82,6 +87,8 @@ def superior(
 ) -> Routed:
     """Return who is above whoever looks after the account; where nobody is, its pool: a step of escalation is never left out."""
     usable, steps = channels or frozenset(Channel), list[Step]()
+    if policy.tiers.get((profile.tier or "").casefold()) is Touch.WEBHOOK:
+        return shared(profile, policy, channels)
     below = directory.find(csm) or directory.find(profile.owner)
     for other in _line(below, "manager", directory) if below else []:
         if found := _try("manager", other, policy, usable, now, steps):
@@ -92,7 +99,21 @@ def superior(
 def shared(profile: AccountProfile, policy: Policy, channels: frozenset[Channel]) -> Routed:
     """Return the pool of the account."""
     steps: list[Step] = []
-    return Routed(_pool(profile.segment, policy, channels or frozenset(Channel), steps), tuple(steps))
+    tier = policy.tiers.get((profile.tier or "").casefold())
+    usable = channels or frozenset(Channel)
+    found = _machine(profile, policy, usable, steps) if tier is Touch.WEBHOOK else _pool(profile.segment, policy, usable, steps)
+    return Routed(found, tuple(steps))
+
+
+def _machine(profile: AccountProfile, policy: Policy, usable: frozenset[Channel], steps: list[Step]) -> Recipient:
+    """Return the webhook of the segment or of the catch-all; where neither has one that works, their people: never nobody."""
+    for pool in (policy.pools.get(profile.segment or ""), policy.catch_all):
+        ways = _pool_ways(pool, usable & {Channel.WEBHOOK}) if pool else ()
+        if pool and ways:
+            steps.append(Step("tier", profile.tier or "", True, f"accounts of this tier go to the webhook of {pool.name}"))
+            return _recipient(pool, ways, policy)
+    steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to a webhook, and none is configured"))
+    return _pool(profile.segment, policy, usable, steps)
 
 
 def _person(
@@ -221,6 +242,19 @@ def due(recipient: Recipient, now: datetime, *, urgent: bool) -> datetime:
     if urgent:
         return now
     return next_opening(now, recipient.hours, recipient.zone, holiday_calendar(recipient.country))
+
+
+def digest_at(recipient: Recipient, now: datetime, digest: Digest) -> datetime:
+    """Return the recipient's next digest: at the hour asked for, or when their work begins."""
+    opening = time(9) if recipient.hours == ALWAYS else recipient.hours.start
+    return next_digest(now, digest.at or opening, digest.weekday, recipient.hours, recipient.zone, holiday_calendar(recipient.country))
+
+
+def day_of(recipient: Recipient, moment: datetime) -> tuple[datetime, datetime]:
+    """Return when the recipient's day around a moment begins and ends."""
+    day = moment.astimezone(recipient.zone).date()
+    begin, end = (datetime.combine(day + timedelta(days=n), time(0), recipient.zone).astimezone(UTC) for n in (0, 1))
+    return begin, end
 
 
 def later(recipient: Recipient, start: datetime, span: timedelta) -> datetime:

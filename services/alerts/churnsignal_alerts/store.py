@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
 from churnsignal_alerts.mute import by_parent
-from churnsignal_alerts.plan import Notice, Plan
+from churnsignal_alerts.plan import Notice, Plan, Spent
 from churnsignal_alerts.route import priority
 from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
 
@@ -27,6 +27,8 @@ def _among(kinds: Iterable[NoticeKind]) -> str:
     return ", ".join(f"'{kind}'" for kind in sorted(kinds))
 
 
+# What may be a message of its own, and is no change of one.
+_MESSAGES = frozenset(kind for kind in NoticeKind if kind.alone) - {NoticeKind.STATE}
 _TOLD = f"""
   EXISTS (SELECT 1 FROM alerts.notices n WHERE n.episode = e.id AND n.state IN ('sending', 'sent')
           AND n.kind IN ({_among(CALLS | {NoticeKind.DIGEST})})) AS told,
@@ -187,6 +189,20 @@ def _notice_row(notice: Notice, now: datetime, rank: int, recorded_ms: int | Non
         "channel": notice.channel, "address": notice.address, "locale": who.locale, "zone": who.zone.key, "route": notice.route, "created_at": now,
         "due_at": notice.due_at, "priority": rank, "recorded_ms": recorded_ms, "state": "queued",
     }  # fmt: skip
+
+
+SPENT = text(f"""
+SELECT count(DISTINCT delivery) FILTER (WHERE state IN ('sending', 'sent')) AS messages,
+       count(DISTINCT (episode, kind, round)) FILTER (WHERE state = 'queued') AS waiting
+FROM alerts.notices WHERE recipient = :recipient AND channel = :channel AND due_at >= :begin AND due_at < :end AND kind IN ({_among(_MESSAGES)})
+""")  # noqa: S608 words of our own
+
+
+async def spent(connection: AsyncConnection, counted: Notice, begin: datetime, end: datetime) -> Spent:
+    """Return what the notice's recipient is told on its day already."""
+    where = {"recipient": counted.recipient.id, "channel": counted.channel, "begin": begin, "end": end}
+    row = (await connection.execute(SPENT, where)).one()
+    return Spent(row.messages, row.waiting)
 
 
 _ONCE = ["episode", "kind", "round", "recipient", "channel"]

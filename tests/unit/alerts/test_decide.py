@@ -3,12 +3,13 @@
 from dataclasses import replace
 from datetime import timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Rules, Verdict, apply, decide
 from churnsignal_alerts.episodes import Episode, Feedback, Kind, NoticeKind, Outcome, State, Task, episode_id
-from churnsignal_common.contracts.risk import Band, Cause
+from churnsignal_common.contracts.risk import Band, Cause, Finding, FindingKind
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
@@ -84,7 +85,7 @@ def test_switching_a_kind_off_still_ends_what_is_open() -> None:
 def test_every_verdict_that_tells_has_a_kind_of_notice() -> None:
     silent = {verdict for verdict in Verdict if verdict not in NOTICES}
 
-    assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.MERGED, Verdict.OVERTAKEN, Verdict.NOTHING, Verdict.OFF}
+    assert silent == {Verdict.HOLD_FLAP, Verdict.HOLD_OPEN, Verdict.MERGED, Verdict.OVERTAKEN, Verdict.PASSED, Verdict.NOTHING, Verdict.OFF}
 
 
 def test_only_the_first_telling_of_a_fall_counts_as_its_notice() -> None:
@@ -104,7 +105,57 @@ def test_a_flap_is_the_same_episode_with_one_more_fall() -> None:
 
 def test_an_episode_has_the_same_id_in_every_replay_and_another_for_other_accounts() -> None:
     assert episode_id("acme", Kind.RISK, 7) == episode_id("acme", Kind.RISK, 7)
-    assert len({episode_id(a, k, s) for a in ("acme", "acme:1", "") for k in Kind for s in (1, 11)}) == 12
+    assert len({episode_id(a, k, s) for a in ("acme", "acme:1", "") for k in Kind for s in (1, 11)}) == 6 * len(Kind)
+
+
+SEATS = Finding(kind=FindingKind.OPPORTUNITY, code="seats_full", since=NOON.date())
+GROWTH = structs.replace(SEATS, code="usage_growing")
+FOUND = change(1, Band.GREEN, from_band=Band.GREEN, findings=(SEATS,))
+OFFERS = replace(RULES, kinds=frozenset({Kind.OPPORTUNITY}))
+
+
+def offered(**fields: Any) -> Episode:
+    episode = apply(Verdict.TELL, Kind.OPPORTUNITY, None, FOUND, RULES.flap_window)
+    assert episode is not None
+    return replace(episode, **{"told": True, **fields})
+
+
+CLOSED: dict[str, Any] = {"state": State.CLOSED, "ended_at": NOON}
+SNOOZED: dict[str, Any] = {"state": State.SNOOZED, "until": NOON + 3 * DAY}
+
+
+@pytest.mark.parametrize(
+    ("episode", "findings", "verdict"),
+    [
+        (None, (SEATS,), Verdict.TELL),
+        (None, (), Verdict.NOTHING),
+        (offered(), (SEATS,), Verdict.HOLD_OPEN),
+        (offered(), (SEATS, GROWTH), Verdict.TELL_MORE),
+        (offered(state=State.ACKNOWLEDGED), (SEATS, GROWTH), Verdict.TELL_MORE),
+        (offered(**SNOOZED), (SEATS, GROWTH), Verdict.HOLD_OPEN),
+        (offered(**SNOOZED, worse_only=True), (SEATS, GROWTH), Verdict.TELL_WORSE),
+        (offered(), (), Verdict.PASSED),
+        (offered(told=False), (), Verdict.DIGEST_MISSED),
+        (offered(**CLOSED), (SEATS,), Verdict.NOTHING),
+        (offered(**CLOSED), (SEATS, GROWTH), Verdict.TELL),
+        (offered(**CLOSED), (structs.replace(SEATS, since=NOON.date() + 9 * DAY),), Verdict.TELL),
+    ],
+)
+def test_what_the_scorecard_points_out_is_told_when_it_begins(
+    episode: Episode | None, findings: tuple[Finding, ...], verdict: Verdict
+) -> None:
+    now = change(2, Band.GREEN, from_band=Band.GREEN, findings=findings)
+
+    assert decide(Kind.OPPORTUNITY, episode, now, NOON, OFFERS) is verdict
+    assert decide(Kind.RISK, None, now, NOON, RULES) is Verdict.NOTHING
+
+
+def test_news_of_a_red_account_reopens_nothing_that_a_person_closed() -> None:
+    deeper = change(2, from_band=Band.RED, score_after=1200)
+
+    assert decide(Kind.RISK, opened(**CLOSED), deeper, NOON, RULES) is Verdict.NOTHING
+    assert decide(Kind.RISK, opened(), deeper, NOON, RULES) is Verdict.HOLD_OPEN
+    assert decide(Kind.RISK, opened(**SNOOZED, worse_only=True), deeper, NOON, RULES) is Verdict.TELL_WORSE
 
 
 bands = st.lists(st.tuples(st.sampled_from(list(Band)), st.sampled_from(list(Cause)), st.integers(0, 40), st.booleans()), max_size=40)

@@ -1,10 +1,10 @@
 """Working hours, holidays and changes of the clocks."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from churnsignal_alerts.hours import ALWAYS, holiday_calendar, next_opening, parse_hours, write_hours
+from churnsignal_alerts.hours import ALWAYS, holiday_calendar, next_digest, next_opening, parse_hours, write_hours
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -98,3 +98,27 @@ def test_hours_are_written_as_they_are_read(span: str, days: str) -> None:
 def test_nonsense_is_refused_with_the_fix(span: str, days: str) -> None:
     with pytest.raises(ValueError, match="hours are written 09:00-18:00"):
         parse_hours(span, days)
+
+
+TOKYO = ZoneInfo("Asia/Tokyo")
+
+
+@pytest.mark.parametrize(
+    ("now", "weekday", "expected"),
+    [
+        ("2026-11-20T08:59", None, "2026-11-20T09:00"),
+        # Friday's is told: the next one is Monday's, which is a holiday.
+        ("2026-11-20T09:00", None, "2026-11-24T09:00"),
+        ("2026-11-22T12:00", None, "2026-11-24T09:00"),
+        ("2026-11-20T09:00", 0, "2026-11-24T09:00"),
+        ("2026-11-23T10:00", 0, "2026-11-24T09:00"),
+        ("2026-11-24T09:00", 0, "2026-11-30T09:00"),
+        ("2026-11-24T09:00", 3, "2026-11-26T09:00"),
+    ],
+)
+def test_the_digest_comes_on_working_days_of_the_reader(now: str, weekday: int | None, expected: str) -> None:
+    moment = datetime.fromisoformat(now).replace(tzinfo=TOKYO)
+
+    found = next_digest(moment, time(9), weekday, parse_hours("09:00-18:00", "mon-fri"), TOKYO, holiday_calendar("JP"))
+
+    assert found == datetime.fromisoformat(expected).replace(tzinfo=TOKYO)

@@ -22,9 +22,9 @@ def test_an_episode_teaches_its_reason_its_score_and_what_was_said() -> None:
 
 
 def test_a_reason_is_always_of_the_catalog() -> None:
-    assert reason_of(change(knockout="payment_failed")) == "payment_failed"
-    assert reason_of(change(knockout="made up by somebody")) == OTHER
-    assert reason_of(change(drivers=())) == OTHER
+    assert reason_of(Kind.RISK, change(knockout="payment_failed")) == "payment_failed"
+    assert reason_of(Kind.RISK, change(knockout="made up by somebody")) == OTHER
+    assert reason_of(Kind.RISK, change(drivers=())) == OTHER
 
 
 def test_words_are_counted_by_kind_and_reason() -> None:

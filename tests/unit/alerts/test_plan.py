@@ -1,17 +1,21 @@
 """What a change, a command or a new owner writes: who hears of it, and what becomes void."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
 
 import msgspec
+import pytest
 from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, Kind, NoticeKind
 from churnsignal_alerts.hours import ALWAYS
-from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_command, plan_moved
+from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_command, plan_moved, ration, rationed
+from churnsignal_alerts.policy import Pool
+from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
-from tests.support.alerts import EMMA, HANAKO, NOON, change, opened, recovered, setup
+from tests.support.alerts import EMMA, HANAKO, NOON, POLICY, change, opened, recovered, setup
 
 AWAKE = replace(HANAKO, hours=ALWAYS, country=None)
 OTHER = replace(EMMA, hours=ALWAYS, country=None)
@@ -34,6 +38,66 @@ def test_a_first_fall_is_told_at_once_to_the_owner() -> None:
     assert heard(plan) == [("hanako", NoticeKind.RISK)]
     assert plan.notices[0].due_at == NOON
     assert (plan.episode.csm, plan.entries[0].what, plan.entries[0].why) == ("hanako", "opened", "entered the band")
+
+
+def noticed(who: Setup, **fields: Any) -> Plan:
+    plans, _ = plan_change(change(profile_owner="hanako", **fields), {}, Scene(who, NOON))
+    return plans[0]
+
+
+def test_a_kind_set_to_the_digest_waits_for_the_reader_s_morning() -> None:
+    policy = replace(POLICY, digest_kinds=frozenset({Kind.RISK}))
+
+    plan = noticed(setup([HANAKO], policy))
+
+    # Friday evening in Tokyo, and Monday is a holiday.
+    assert heard(plan) == [("hanako", NoticeKind.LINE)]
+    assert plan.notices[0].due_at == datetime(2026, 11, 24, 0, 0, tzinfo=UTC)
+
+
+BUDGET = replace(POLICY, budget=2)
+
+
+@pytest.mark.parametrize(
+    ("spent", "kind"),
+    [
+        (Spent(0, 0), NoticeKind.RISK),
+        (Spent(1, 0), NoticeKind.RISK),
+        (Spent(2, 0), NoticeKind.LINE),
+        (Spent(1, 1), NoticeKind.LINE),
+        # Three that wait become one message.
+        (Spent(1, 2), NoticeKind.RISK),
+        (Spent(0, 40), NoticeKind.RISK),
+    ],
+)
+def test_what_is_over_the_budget_of_the_day_is_a_line_of_the_digest(spent: Spent, kind: NoticeKind) -> None:
+    scene = Scene(setup([AWAKE], BUDGET), NOON)
+    plan = noticed(scene.setup)
+    counted = rationed(plan, scene)
+    assert counted is not None
+
+    within = ration(plan, counted, spent, scene)
+
+    assert heard(within) == [("hanako", kind)]
+    assert (within.entries[-1].what == "digested") is (kind is NoticeKind.LINE)
+    assert within.episode.next_at is not None
+    assert within.episode.next_at > within.notices[0].due_at
+
+
+def test_what_is_urgent_and_what_goes_to_a_pool_is_in_no_budget() -> None:
+    urgent = replace(BUDGET, urgent=replace(POLICY.urgent, arr=1.0))
+
+    for scene in (Scene(setup([AWAKE], urgent), NOON), Scene(setup([], BUDGET), NOON)):
+        assert rationed(noticed(scene.setup), scene) is None
+
+
+def test_a_recovery_goes_where_its_kind_says() -> None:
+    wins = replace(POLICY, pools={"wins": Pool("wins", "#wins", None, Locale.EN, hours=ALWAYS)}, recoveries="wins")
+    better = change(2, Band.YELLOW, from_band=Band.RED, profile_owner="hanako")
+
+    told_to = [heard(told(better, opened(), setup([AWAKE], policy))) for policy in (POLICY, wins, replace(POLICY, recoveries=False))]
+
+    assert told_to == [[("hanako", NoticeKind.RECOVERY)], [("pool:wins", NoticeKind.RECOVERY)], []]
 
 
 def test_a_person_with_two_channels_is_told_on_both() -> None:

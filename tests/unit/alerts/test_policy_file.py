@@ -28,6 +28,10 @@ MISTAKES = [
     ("a zone", HEAD + "hours:\n  open: always\n  zone: Mars/Base\n", "r.yaml:6: hours.zone: 'Mars/Base' is no IANA zone"),
     ("a zone of a pool", HEAD + "segments:\n  a:\n    slack: '#a'\n    zone: nowhere\n", "r.yaml:7: segments.a.zone"),
     ("a country", HEAD + "hours:\n  country: XX\n", "r.yaml:5: hours.country: no calendar for 'XX'"),
+    ("a pool of a kind", HEAD + "kinds:\n  renewal: {pool: none}\n", "r.yaml:5: kinds.renewal: no pool 'none'"),
+    ("a recovery as a line", HEAD + "kinds:\n  recovery: {digest: true}\n", "r.yaml:5: kinds.recovery"),
+    ("a webhook for nobody", HEAD + "tiers:\n  tech: webhook\n", "r.yaml:5: tiers.tech: nobody has a webhook"),
+    ("an hour of the digest", HEAD + "digest: {at: 9am}\n", "r.yaml:4: digest.at: '9am'"),
     ("a number", HEAD + "summary:\n  merge_from: 1\n", "r.yaml:5: summary.merge_from: 1 is less than the minimum of 2"),
     (
         "an address without its place for the account",

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from churnsignal_alerts.act import Act
-from churnsignal_alerts.episodes import Episode, NoticeKind, Outcome, State
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.inert import clean, mrkdwn
 from churnsignal_alerts.outcome import Outgoing
 from churnsignal_alerts.render.card import Card, card
@@ -22,7 +22,7 @@ from churnsignal_alerts.render.mail import MailBody, mail_body
 from churnsignal_alerts.render.slack import SlackBody, slack_body
 from churnsignal_alerts.render.summary import summary
 from churnsignal_alerts.send.email import letter
-from churnsignal_common.contracts.risk import Band, Cause, Driver, RiskChanged
+from churnsignal_common.contracts.risk import Band, Cause, Driver, Finding, FindingKind, RiskChanged
 from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -37,6 +37,15 @@ LINKS = {(act, "*"): f"https://alerts.example.com/a/{act}" for act in Act}
 def of(account: str, **fields: Any) -> Episode:
     new = change(profile_account=account, profile_name=account.title(), **fields)
     return replace(opened(), id=f"ep_{account}", account=account, change=new)
+
+
+def finding(kind: Kind, *found: tuple[str, float, str]) -> Episode:
+    """Return an episode about what the scorecard of a healthy account points out."""
+    findings = tuple(
+        Finding(kind=FindingKind(kind.value), code=code, since=NOON.date(), value=value, unit=unit) for code, value, unit in found
+    )
+    healthy = change(1, Band.GREEN, from_band=Band.GREEN, score_before=8100, score_after=8200, findings=findings, counterfactual=None)
+    return replace(opened(), id=f"ep_{kind}", kind=kind, change=healthy, fall=healthy)
 
 
 CARDS = {
@@ -58,6 +67,18 @@ CARDS = {
     "moved": lambda reader: card(NoticeKind.MOVED, opened(), reader, NOW + timedelta(days=2)),
     "recovery": lambda reader: card(NoticeKind.RECOVERY, recovered(), reader, NOW),
     "unscored": lambda reader: card(NoticeKind.UNSCORED, replace(recovered(), change=change(3, Band.GREY, score_after=None, score_before=2310)), reader, NOW),
+    "worse": lambda reader: card(NoticeKind.WORSE, opened(change=change(2, from_band=Band.RED, score_before=2310, score_after=1500)), reader, NOW),
+    "opportunity": lambda reader: card(NoticeKind.RISK, finding(Kind.OPPORTUNITY, ("seats_full", 95.0, "percent"), ("usage_growing", 12.5, "percent")), reader, NOW),
+    "renewal": lambda reader: card(NoticeKind.WORSE, finding(Kind.RENEWAL, ("renewal_in_90_days", 58.0, "days"), ("renewal_in_60_days", 58.0, "days")), reader, NOW),
+    "onboarding": lambda reader: card(NoticeKind.RISK, finding(Kind.ONBOARDING, ("onboarding_stuck", 1.0, "milestones")), reader, NOW),
+    "digest": lambda reader: summary(
+        [
+            (NoticeKind.LINE, of("late", as_of=NOON + timedelta(days=2))),
+            (NoticeKind.LINE, finding(Kind.OPPORTUNITY, ("seats_full", 95.0, "percent"))),
+            (NoticeKind.DIGEST, replace(recovered(), id="ep_gone", told=False)),
+        ],
+        reader,
+    ),
     "summary": lambda reader: summary(
         [
             (NoticeKind.SUMMARY, of("small", profile_arr=12_000.0, cause=Cause.HISTORY)),

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 from churnsignal_alerts.directory import Channel, Csm, directory_of
 from churnsignal_alerts.hours import ALWAYS
-from churnsignal_alerts.policy import Policy, Pool, Urgent
-from churnsignal_alerts.route import Routed, due, is_urgent, priority, route
+from churnsignal_alerts.policy import Policy, Pool, Touch, Urgent
+from churnsignal_alerts.route import Routed, due, is_urgent, priority, route, superior
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.examples import PROFILE
 from churnsignal_common.contracts.risk import AccountProfile
@@ -26,6 +26,19 @@ MAIL_ONLY = frozenset({Channel.EMAIL})
 
 def told(people: list[Csm], owner: str | None, policy: Policy = POOLS, channels: frozenset[Channel] = BOTH) -> Routed:
     return route(msgspec.structs.replace(PROFILE, owner=owner), directory_of(people), policy, channels, NOON)
+
+
+def test_a_tier_of_machines_goes_to_a_webhook_of_its_segment_else_of_the_catch_all_and_never_to_nobody() -> None:
+    touch = replace(POOLS, tiers={"high": Touch.WEBHOOK})
+    catch_all = replace(touch, catch_all=replace(POLICY.catch_all, webhook="https://hooks.example.com/all"))
+    segment = replace(catch_all, pools={"mid-market": replace(POOLS.pools["mid-market"], webhook="https://hooks.example.com/mid")})
+
+    found = [told([HANAKO], "hanako", policy).recipient for policy in (segment, catch_all, touch)]
+
+    assert [(one.id, one.ways[0][0]) for one in found] == [
+        ("pool:mid-market", Channel.WEBHOOK), ("pool:catch-all", Channel.WEBHOOK), ("pool:mid-market", Channel.SLACK)
+    ]  # fmt: skip
+    assert superior(PROFILE, "hanako", directory_of([HANAKO]), segment, BOTH, NOON).recipient.ways == found[0].ways
 
 
 AWAY = replace(HANAKO, away_from=TODAY, away_until=TODAY)

@@ -13,7 +13,7 @@ from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, Stat
 from churnsignal_alerts.hours import ALWAYS, parse_hours
 from churnsignal_alerts.mute import Matcher, Silence
 from churnsignal_alerts.plan import Setup
-from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
+from churnsignal_common.contracts.risk import Band, Cause, Finding, FindingKind, RiskChanged, SilentSource
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -30,7 +30,11 @@ THE_END = timedelta(days=60)
 ACCOUNTS = ("acme", "acme-child", "lone", "poor")
 IDS = ("hanako", "emma", "boss")
 WEEK = parse_hours("09:00-18:00", "mon-fri")
-RULES: Rules = replace(POLICY.rules, kinds=frozenset({Kind.RISK, Kind.EARLY_WARNING}))
+RULES: Rules = replace(POLICY.rules, kinds=frozenset(Kind))
+BUDGET = 2
+# What the scorecard may point out, in its order.
+FINDINGS = ("seats_full", "renewal_in_90_days", "renewal_in_60_days", "onboarding_stuck")
+KINDS = {"seats_full": FindingKind.OPPORTUNITY, "onboarding_stuck": FindingKind.ONBOARDING}
 
 hours_ahead = st.integers(1, 24 * 12).map(lambda hours: timedelta(hours=hours))
 faults = st.sampled_from(["ok", "ok", "busy", "refuse", "lost", "crash"])
@@ -55,10 +59,12 @@ class Story(RuleBasedStateMachine):
         self.sequences: Counter[str] = Counter()
         self.owners: dict[str, str | None] = {"acme": "hanako", "acme-child": "hanako", "lone": "emma", "poor": None}
         self.bands: dict[str, Band] = dict.fromkeys(ACCOUNTS, Band.GREEN)
+        self.findings: dict[str, tuple[Finding, ...]] = dict.fromkeys(ACCOUNTS, ())
+        self.silent: dict[str, tuple[SilentSource, ...]] = dict.fromkeys(ACCOUNTS, ())
         self.fates: dict[Channel, str] = {}
 
     def _setup(self) -> Setup:
-        policy = replace(POLICY, rules=RULES)
+        policy = replace(POLICY, rules=RULES, budget=BUDGET, digest_kinds=frozenset({Kind.EARLY_WARNING}))
         return Setup(setup(self.people.values()).directory, policy, BOTH)
 
     def _fate(self, channel: Channel, _now: object) -> str:
@@ -74,8 +80,9 @@ class Story(RuleBasedStateMachine):
         values = {"from_band": self.bands[account], "as_of": self.life.now, "score_after": None if band is Band.GREY else 2_000} | fields
         self.bands[account] = band
         return change(
-            self.sequences[account], band, profile_account=account, profile_owner=self.owners[account], profile_parent=parent, **values
-        )
+            self.sequences[account], band, profile_account=account, profile_owner=self.owners[account], profile_parent=parent,
+            profile_silent_sources=self.silent[account], findings=self.findings[account], **values
+        )  # fmt: skip
 
     @rule(
         account=st.sampled_from(ACCOUNTS),
@@ -89,6 +96,23 @@ class Story(RuleBasedStateMachine):
     def trouble_comes_late_or_grows(self, account: str, late: int, score: int) -> None:
         self.life.change(self._change(account, Band.RED, as_of=self.life.now - timedelta(days=late), score_after=score))
 
+    @rule(account=st.sampled_from(ACCOUNTS), codes=st.lists(st.sampled_from(FINDINGS), unique=True))
+    def findings_come_and_go(self, account: str, codes: list[str]) -> None:
+        since = {one.code: one.since for one in self.findings[account]}
+        today = self.life.now.date()
+        self.findings[account] = tuple(
+            Finding(kind=KINDS.get(code, FindingKind.RENEWAL), code=code, since=since.get(code, today))
+            for code in FINDINGS
+            if code in codes
+        )
+        self.life.change(self._change(account, self.bands[account]))
+
+    @rule(account=st.sampled_from(ACCOUNTS), silent=st.booleans())
+    def a_source_falls_silent_or_is_heard(self, account: str, silent: bool) -> None:
+        self.silent[account] = (SilentSource("web", self.life.now),) if silent else ()
+        if account in self.life.profiles:
+            self.life.own(with_fields(self.life.profiles[account], silent_sources=self.silent[account]))
+
     @rule(ahead=hours_ahead)
     def time_passes(self, ahead: timedelta) -> None:
         self.life.run_until(self.life.now + ahead)
@@ -99,7 +123,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(account=st.sampled_from(ACCOUNTS), act=st.sampled_from(list(Act)), who=st.sampled_from(IDS), ahead=hours_ahead)
     def somebody_acts(self, account: str, act: Act, who: str, ahead: timedelta) -> None:
-        for kind in (Kind.RISK, Kind.EARLY_WARNING):
+        for kind in Kind:
             if ident := self.life.newest.get((account, kind)):
                 command = Command(act, "somebody", self.life.now + ahead, who, Outcome.SAVED, "n", worse_only=ahead > timedelta(days=6))
                 self.life.command(ident, command)
@@ -173,6 +197,9 @@ class Story(RuleBasedStateMachine):
         if not hasattr(self, "life"):
             return
         self.fates.clear()
+        for account in ACCOUNTS:
+            # An outage ends as well.
+            self.a_source_falls_silent_or_is_heard(account=account, silent=False)
         self.life.run_until(self.life.now + THE_END)
         stories = [self._story(owed) for owed in self.life.silent_falls()]
         assert not stories, stories[0]
@@ -180,6 +207,8 @@ class Story(RuleBasedStateMachine):
             f"{r.notice.kind} {r.recipient} {r.due_at} {r.state} now {self.life.now} {[(m.state, m.not_before) for m in self.life.messages]}"
             for r in self.life.queued()
         ] == []
+        # Of three that wait to be one message, one may be void before they leave.
+        assert self.life.most_a_day() <= BUDGET + POLICY.merge_from - 2
         assert all(message.told for message in self.life.heard)
         assert {kind for heard in self.life.heard for _, kind, _ in heard.told} <= set(NoticeKind)
 

@@ -10,10 +10,21 @@ from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, State
 from churnsignal_alerts.explain import explain
 from churnsignal_alerts.hours import ALWAYS
 from churnsignal_alerts.mute import Matcher, Silence, mute
-from churnsignal_alerts.plan import Plan, Scene, Setup, plan_away, plan_change, plan_command, plan_due, plan_moved, plan_silenced
+from churnsignal_alerts.plan import (
+    Plan,
+    Scene,
+    Setup,
+    plan_away,
+    plan_change,
+    plan_command,
+    plan_due,
+    plan_heard,
+    plan_moved,
+    plan_silenced,
+)
 from churnsignal_alerts.policy_file import BadPolicy, default_text, parse_policy
 from churnsignal_alerts.route import absent
-from churnsignal_common.contracts.risk import AccountProfile, Band
+from churnsignal_common.contracts.risk import AccountProfile, Band, SilentSource
 from msgspec.structs import replace as with_fields
 
 from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, opened, setup
@@ -37,6 +48,33 @@ def told(scene: Scene, episode: Episode | None = None, **fields: Any) -> Plan:
 
 def heard(plan: Plan | None) -> list[tuple[str, NoticeKind]]:
     return [(notice.recipient.id, notice.kind) for notice in plan.notices] if plan else []
+
+
+OUTAGE: dict[str, Any] = {"profile_owner": "hanako", "profile_silent_sources": (SilentSource("web", NOON),)}
+
+
+def test_a_silent_source_mutes_what_silence_may_explain_and_not_a_fact() -> None:
+    scene = Scene(silent(), NOON)
+
+    quiet, fact = told(scene, **OUTAGE), told(scene, knockout="payment_failed", **OUTAGE)
+
+    assert (heard(quiet), quiet.episode.muted, quiet.entries[-1].what) == ([], "outage:web", "muted")
+    assert heard(fact) == [("hanako", NoticeKind.RISK)]
+
+
+def test_an_outage_mutes_what_is_open_once_and_its_end_tells_all_in_one_summary() -> None:
+    episode = told(Scene(silent(), NOON), profile_owner="hanako").episode
+    frozen = with_fields(episode.change.account, silent_sources=OUTAGE["profile_silent_sources"])
+
+    muted = plan_heard(episode, frozen, Scene(silent(), NOON + HOUR))
+    assert muted is not None
+    again = plan_heard(muted.episode, frozen, Scene(silent(), NOON + 2 * HOUR))
+    thawed = plan_heard(muted.episode, episode.change.account, Scene(silent(), NOON + DAY))
+    assert thawed is not None
+    back = plan_due(thawed.episode, Scene(silent(), NOON + DAY))
+
+    assert (muted.episode.muted, muted.cancel, again) == ("outage:web", True, None)
+    assert heard(back) == [("hanako", NoticeKind.SUMMARY)]
 
 
 PROFILE = AccountProfile(account="acme-tokyo", segment="mid-market", owner="hanako@example.com")

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from churnsignal_common.catalog import formats
 from churnsignal_common.catalog.locales import Both, Locale
-from churnsignal_common.catalog.reasons import reason_of
+from churnsignal_common.catalog.reasons import REASONS, reason_of
 from churnsignal_common.catalog.sentences import band
-from churnsignal_common.contracts.risk import Counterfactual, Driver
+from churnsignal_common.contracts.risk import Counterfactual, Driver, Finding
 
 _WINDOW = Both("the last {days}", "直近{days}")
 _SO_FAR = Both("so far", "これまで")
@@ -57,6 +57,16 @@ def title(locale: Locale, code: str) -> str:
 def knockout_sentence(locale: Locale, code: str) -> str:
     """Return the one fact that forced the band."""
     return reason_of(code).bare.to(locale)
+
+
+def finding_sentence(locale: Locale, finding: Finding) -> str:
+    """Return what the scorecard points out, with its value; of a code that the catalog does not know, its name."""
+    value = None if finding.value is None else formats.quantity(locale, finding.value, finding.unit)
+    if finding.code not in REASONS:
+        name = title(locale, finding.code)
+        return name if value is None else f"{name}: {value}"
+    reason = reason_of(finding.code)
+    return reason.bare.to(locale) if value is None else reason.plain.to(locale).format(value=value, baseline="", window="")
 
 
 def next_step(locale: Locale, code: str) -> str:

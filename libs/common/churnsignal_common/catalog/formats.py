@@ -46,6 +46,11 @@ def short_day(locale: Locale, when: date) -> str:
     return format_date(when, "M月d日" if locale is Locale.JA else "MMM d", locale=locale)
 
 
+def weekday(locale: Locale, when: date) -> str:
+    """Return `Sun, Nov 22` or `11月22日(日)`."""
+    return format_date(when, "M月d日(E)" if locale is Locale.JA else "EEE, MMM d", locale=locale)
+
+
 def moment(locale: Locale, when: datetime, zone: ZoneInfo) -> str:
     """Return `Sun, Nov 22, 2026, 09:00 JST` or `2026年11月22日(日) 9:00 JST`, in the reader's zone."""
     local = when.astimezone(zone)

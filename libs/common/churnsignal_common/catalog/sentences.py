@@ -35,7 +35,13 @@ _SENTENCES: Final[dict[str, Both]] = {
     "risk.headline.nudge": Both("{account} is still waiting for you", "{account} 様への対応をお待ちしています"),
     "risk.headline.escalated": Both("Nobody has acted yet: {account} is at risk", "未対応です: {account} 様に解約予兆"),
     "risk.headline.moved": Both("{account} is now yours and at risk", "{account} 様(危険)の担当になりました"),
+    "risk.headline.worse": Both("{account} has got worse", "{account} 様の状態がさらに悪化"),
     "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),
+    "opportunity.headline": Both("{account} has room to grow", "{account} 様に拡大の機会"),
+    "renewal.headline": Both("{account} is about to renew", "{account} 様の契約更新が近づいています"),
+    "onboarding.headline": Both("{account} is stuck in onboarding", "{account} 様のオンボーディングが停滞しています"),
+    "headline.moved": Both("{account} is now yours", "{account} 様の担当になりました"),
+    "headline.over": Both("{account}: over", "{account} 様のアラート(終了)"),
     # The facts.
     "label.worth": Both("At stake", "契約額"),
     "label.renewal": Both("Renewal", "契約更新日"),
@@ -60,6 +66,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "renewal.unknown": Both("not recorded", "未登録"),
     "score.moved": Both("{before} → {after} ({from_band} → {to_band})", "{before} → {after}({from_band} → {to_band})"),
     "score.kept": Both("{after} ({from_band} → {to_band})", "{after}({from_band} → {to_band})"),
+    "score.within": Both("{before} → {after} ({to_band})", "{before} → {after}({to_band})"),
     "score.now": Both("{after} ({to_band})", "{after}({to_band})"),
     "score.band": Both("{from_band} → {to_band}", "{from_band} → {to_band}"),
     "score.band.now": Both("{to_band}", "{to_band}"),
@@ -79,6 +86,9 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     "reopened.times": Both("This is fall number {times} in this episode.", "このアラートで{times}回目の悪化です。"),
     "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。引き続き危険な状態です。"),
+    "reminder.worse": Both("You asked to be told when it gets worse. It has.", "悪化した際の通知をご希望でした。悪化しています。"),
+    "reminder.again": Both("You asked to be told again.", "ご指定の日時になりました。"),
+    "reminder.more": Both("There is something new since you were last told.", "前回のお知らせの後に、新しい動きがありました。"),
     "nudge.open": Both("Nobody has acted for {length}.", "{length}の間、対応の記録がありません。"),
     "escalated.from": Both(
         "{owner} was told {length} ago, and nobody has acted since.", "{length}前に {owner} に通知しましたが、対応の記録がありません。"
@@ -99,6 +109,18 @@ _SENTENCES: Final[dict[str, Both]] = {
         "Was at risk for {length} and recovered before the first notice", "{length}の間危険でしたが、お知らせの前に回復しました"
     ),
     "summary.line.renewal": Both("renewal {day}", "更新 {day}"),
+    "summary.line.passed": Both("No longer so, before the first notice", "お知らせの前に該当しなくなりました"),
+    "kind.opportunity": Both("opportunity", "拡大の機会"),
+    "kind.renewal": Both("renewal checkpoint", "更新前の確認"),
+    "kind.onboarding": Both("onboarding", "オンボーディング"),
+    "finding.opportunity": Both("Ask about their plans, and offer what fits.", "今後のご計画を伺い、合うプランをご提案ください。"),
+    "finding.renewal": Both("Agree with the decision maker on what the renewal depends on.", "更新の条件を決裁者と確認してください。"),
+    "finding.onboarding": Both(
+        "Ask what holds them up, and do the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"
+    ),
+    "digest.headline": Both("Digest of {span}: {accounts}", "{span}のまとめ: {accounts}"),
+    "digest.span": Both("{begin} to {end}", "{begin}〜{end}"),
+    "digest.why": Both("What could wait for your digest.", "急ぎではないため、まとめてお知らせしています。"),
     "summary.headline.mixed": Both("News on {accounts}", "{accounts}の動き"),
     "summary.more": Both("… and {accounts} more: see the list of episodes.", "…ほか{accounts}。一覧でご確認ください。"),
     "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),
@@ -174,6 +196,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     "state.acknowledged": Both("{by} is on it since {moment}", "{by} が対応中({moment}から)"),
     "state.snoozed": Both("snoozed by {by} until {moment}", "{by} が {moment} まで通知を停止中"),
     "state.recovered": Both("recovered on {day}", "{day}に回復"),
+    "state.passed": Both("no longer so since {day}", "{day}に該当しなくなりました"),
+    "state.snoozed.worse": Both(
+        "snoozed by {by} until it gets worse, or until {moment}", "{by} が悪化するまで通知を停止中(最長 {moment} まで)"
+    ),
     "state.closed": Both("closed by {by}: {outcome}", "{by} が対応完了: {outcome}"),
     "outcome.saved": Both("saved", "継続"),
     "outcome.churned": Both("churned", "解約"),

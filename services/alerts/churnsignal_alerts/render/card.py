@@ -7,18 +7,21 @@ from zoneinfo import ZoneInfo
 
 from churnsignal_common.catalog import explain, formats
 from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.reasons import REASONS
 from churnsignal_common.catalog.sentences import band, cause, say
 from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 
 from churnsignal_alerts.act import Act
+from churnsignal_alerts.decide import TRIGGERS
 from churnsignal_alerts.delivery import Trouble
-from churnsignal_alerts.episodes import WATCHDOG, Episode, NoticeKind, State, Task
+from churnsignal_alerts.episodes import WATCHDOG, Episode, Kind, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
 
 _DRIVERS = 3
 _TASKS = 8
 _NAME = 90
 _LINE = 300
+_SEPARATOR = " · "
 
 
 class Tone(StrEnum):
@@ -88,10 +91,13 @@ _HEADLINES = {
     NoticeKind.RECOVERY: "risk.headline.recovered",
     NoticeKind.UNSCORED: "risk.headline.unscored",
     NoticeKind.REMINDER: "risk.headline.reminder",
+    NoticeKind.WORSE: "risk.headline.worse",
     NoticeKind.MOVED: "risk.headline.moved",
     NoticeKind.NUDGE: "risk.headline.nudge",
     NoticeKind.ESCALATED: "risk.headline.escalated",
 }
+_BY_KIND = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.REMINDER, NoticeKind.WORSE})
+_FINDINGS = {Kind.OPPORTUNITY: Tone.GOOD, Kind.RENEWAL: Tone.CALM, Kind.ONBOARDING: Tone.WARN}
 _TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Band.GREY: Tone.CALM}
 
 
@@ -100,24 +106,21 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
     if episode.account.startswith(WATCHDOG):
         return _watchdog(episode, reader)
     name = clean(episode.name, _NAME)
-    key = _HEADLINES.get(kind, "risk.headline")
-    if kind is NoticeKind.RISK and episode.change.to_band is Band.YELLOW and episode.kind == "early_warning":
-        key = "early_warning.headline"
-    if not episode.active and kind.needs_open:
-        key = "risk.headline.over"
-    headline = say(reader.locale, key, account=name)
+    headline = say(reader.locale, _headline(kind, episode), account=name)
     if kind in (NoticeKind.RECOVERY, NoticeKind.UNSCORED):
         return _ending(headline, kind, episode, reader)
     # What was told stays readable after the end: the reasons are those of the fall.
     change = episode.change if episode.active else episode.fall
     facts = _facts(change, episode, reader)
     return Card(
-        tone=_TONES[change.to_band] if episode.active else Tone.CALM,
+        tone=_FINDINGS.get(episode.kind, _TONES[change.to_band]) if episode.active else Tone.CALM,
         headline=headline,
-        summary=_first_words(headline, facts, change, reader.locale),
+        summary=_SEPARATOR.join([headline, facts[0][1], *_reasons(change, episode.kind, reader.locale)[:1]]),
         facts=facts,
         sections=tuple(
-            _sections(change, _opening(kind, episode, reader, now), _next_steps(change, episode.tasks, reader.locale), reader.locale)
+            _sections(
+                change, episode.kind, _opening(kind, episode, reader, now), _next_steps(change, episode, reader.locale), reader.locale
+            )
         ),
         state=state_line(episode, reader),
         notes=_notes(change, reader),
@@ -125,6 +128,16 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         episodes=(episode.id,),
         history=_history(change.trend, reader.locale),
     )
+
+
+def _headline(kind: NoticeKind, episode: Episode) -> str:
+    if episode.kind is Kind.RISK:
+        return "risk.headline.over" if not episode.active and kind.needs_open else _HEADLINES.get(kind, "risk.headline")
+    if not episode.active and kind.needs_open:
+        return "headline.over"
+    if kind is NoticeKind.MOVED:
+        return "headline.moved"
+    return f"{episode.kind}.headline" if kind in _BY_KIND else _HEADLINES[kind]
 
 
 def _watchdog(episode: Episode, reader: Reader) -> Card:
@@ -141,11 +154,6 @@ def note_card(trouble: Trouble, locale: Locale) -> Card:
     advice = "trouble.everywhere" if everywhere else "trouble.bounced" if trouble.bounced else "trouble.place"
     sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, advice))
     return Card(Tone.WARN, headline, headline, sections=(("", sentences),))
-
-
-def _first_words(headline: str, facts: tuple[tuple[str, str], ...], change: RiskChanged, locale: Locale) -> str:
-    """Return what a phone shows of the message: the headline, what is at stake, and the first reason."""
-    return " · ".join([headline, facts[0][1], *_reasons(change, locale)[:1]])
 
 
 def _ending(headline: str, kind: NoticeKind, episode: Episode, reader: Reader) -> Card:
@@ -235,19 +243,24 @@ def _score(change: RiskChanged, locale: Locale) -> str:
         key = "score.now"
         if from_band and change.score_before is not None:
             key = "score.kept" if before == after or change.knockout else "score.moved"
+    if change.from_band is change.to_band and change.score_after is not None:
+        key = "score.now" if before == after or change.score_before is None else "score.within"
     return say(locale, key, before=before, after=after, from_band=from_band, to_band=to_band)
 
 
 def _since(change: RiskChanged, episode: Episode, reader: Reader) -> str:
     day = formats.day(reader.locale, episode.since.astimezone(reader.zone).date())
-    if change.previous_band_since is None or change.from_band in (None, Band.GREY):
+    if change.previous_band_since is None or change.from_band in (None, Band.GREY, change.to_band):
         return say(reader.locale, "since.plain", day=day)
     assert change.from_band is not None
     before = formats.short_day(reader.locale, change.previous_band_since)
     return say(reader.locale, "since.before", day=day, before=before, from_band=band(reader.locale, change.from_band))
 
 
-def _reasons(change: RiskChanged, locale: Locale) -> list[str]:
+def _reasons(change: RiskChanged, kind: Kind, locale: Locale) -> list[str]:
+    if not kind.trouble:
+        said = (clean(explain.finding_sentence(locale, one), _LINE) for one in TRIGGERS[kind].found(change))
+        return list(dict.fromkeys(said))[:_TASKS]
     found = [explain.knockout_sentence(locale, change.knockout)] if change.knockout else []
     found += [
         explain.driver_sentence(locale, driver) for driver in explain.strongest(change.drivers, _DRIVERS) if driver.code != change.knockout
@@ -255,10 +268,14 @@ def _reasons(change: RiskChanged, locale: Locale) -> list[str]:
     return [clean(sentence, _LINE) for sentence in found[:_DRIVERS]]
 
 
-def _next_steps(change: RiskChanged, tasks: tuple[Task, ...], locale: Locale) -> list[str]:
+def _next_steps(change: RiskChanged, episode: Episode, locale: Locale) -> list[str]:
     """Return the steps of the episode's playbook with their days; without one, what is advised for the strongest reasons."""
-    if tasks:
-        return [_task(task, locale) for task in tasks[:_TASKS]]
+    if episode.tasks:
+        return [_task(task, locale) for task in episode.tasks[:_TASKS]]
+    if not episode.kind.trouble:
+        known = [one.code for one in TRIGGERS[episode.kind].found(change) if one.code in REASONS]
+        # The newest checkpoint says what is to be done now.
+        return [explain.next_step(locale, known[-1]) if known else say(locale, f"finding.{episode.kind}")]
     codes = [change.knockout] if change.knockout else [driver.code for driver in explain.strongest(change.drivers, _DRIVERS)]
     return list(dict.fromkeys(explain.next_step(locale, code) for code in codes))[:_DRIVERS]
 
@@ -269,14 +286,14 @@ def _task(task: Task, locale: Locale) -> str:
     return say(locale, key, step=words, day=formats.short_day(locale, task.due), by=clean(task.done_by or "", 60))
 
 
-def _sections(change: RiskChanged, opening: list[str], steps: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
+def _sections(change: RiskChanged, kind: Kind, opening: list[str], steps: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
     sections = [("", tuple(opening))] if opening else []
-    if reasons := _reasons(change, locale):
+    if reasons := _reasons(change, kind, locale):
         sections.append((say(locale, "label.why"), tuple(reasons)))
     if steps:
         sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))
     # What a better score needs is no help against a fact that forces the band.
-    if change.counterfactual and not change.knockout:
+    if change.counterfactual and not change.knockout and kind.trouble:
         sections.append((say(locale, "label.better"), (_better(change, change.counterfactual, locale),)))
     return sections
 
@@ -285,7 +302,9 @@ def _opening(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) 
     if kind is NoticeKind.REOPENED:
         return [say(reader.locale, "reopened.times", times=str(episode.flips + 1))]
     if kind is NoticeKind.REMINDER:
-        return [say(reader.locale, "reminder.snooze")]
+        return [say(reader.locale, "reminder.snooze" if episode.kind is Kind.RISK else "reminder.again")]
+    if kind is NoticeKind.WORSE:
+        return [say(reader.locale, "reminder.worse" if episode.kind.trouble else "reminder.more")]
     if kind in (NoticeKind.NUDGE, NoticeKind.ESCALATED):
         length = formats.length(reader.locale, now - max(episode.since, episode.acted_at or episode.since))
         key = "nudge.open" if kind is NoticeKind.NUDGE else "escalated.from"
@@ -322,10 +341,14 @@ def state_line(episode: Episode, reader: Reader) -> str:
             return say(locale, "state.acknowledged", by=by, moment=acted)
         case State.SNOOZED:
             until = formats.moment(locale, episode.until, reader.zone) if episode.until else ""
-            return say(locale, "state.snoozed", by=by, moment=until)
+            return say(locale, "state.snoozed.worse" if episode.worse_only else "state.snoozed", by=by, moment=until)
         case State.RECOVERED:
             ended = episode.ended_at or episode.change.as_of
-            return say(locale, "state.recovered", day=formats.day(locale, ended.astimezone(reader.zone).date()))
+            return say(
+                locale,
+                "state.recovered" if episode.kind.trouble else "state.passed",
+                day=formats.day(locale, ended.astimezone(reader.zone).date()),
+            )
         case State.CLOSED:
             outcome = say(locale, f"outcome.{episode.outcome}") if episode.outcome else ""
             return say(locale, "state.closed", by=by, outcome=outcome)

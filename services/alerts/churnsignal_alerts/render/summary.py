@@ -1,5 +1,6 @@
 """Pure. One message about many accounts, ranked by what is at stake, with why each is there."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from churnsignal_common.catalog import explain, formats
@@ -7,7 +8,8 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import cause, say
 
 from churnsignal_alerts.act import Act
-from churnsignal_alerts.episodes import Episode, NoticeKind
+from churnsignal_alerts.decide import TRIGGERS
+from churnsignal_alerts.episodes import DIGESTED, Episode, NoticeKind
 from churnsignal_alerts.inert import clean
 from churnsignal_alerts.render.card import Card, Line, Reader, Tone, lasted
 from churnsignal_alerts.route import priority
@@ -19,12 +21,18 @@ _SEPARATOR = " · "
 
 def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
     """Return the card of several notices for one person."""
-    ranked = sorted(told, key=lambda pair: (not pair[1].active, -priority(pair[1].change, pair[1].touched_at), pair[1].account))
+    ranked = sorted(
+        told,
+        key=lambda pair: (not pair[1].active, not pair[1].kind.trouble, -priority(pair[1].change, pair[1].touched_at), pair[1].account),
+    )
     locale = reader.locale
-    bad = [episode for kind, episode in ranked if episode.active and kind is not NoticeKind.HANDED]
+    bad = [e for kind, e in ranked if e.active and e.kind.trouble and kind is not NoticeKind.HANDED]
+    digest = all(kind in DIGESTED or kind is NoticeKind.HANDED for kind, _ in told)
     everyone = formats.quantity(locale, len(ranked), "accounts")
     at_risk = formats.quantity(locale, len(bad), "accounts")
     headline = say(locale, "summary.headline", accounts=at_risk) if bad else say(locale, "summary.headline.mixed", accounts=everyone)
+    if digest:
+        headline = say(locale, "digest.headline", span=_span([episode for _, episode in ranked], reader), accounts=everyone)
     total = _total(bad, locale)
     left = len(ranked) - SHOWN
     return Card(
@@ -32,12 +40,19 @@ def summary(told: list[tuple[NoticeKind, Episode]], reader: Reader) -> Card:
         headline=headline,
         summary=_SEPARATOR.join(part for part in (headline, total) if part),
         sections=(("", tuple(part for part in (total, say(locale, "summary.intro") if len(bad) > 1 else "") if part)),),
-        notes=(say(locale, "summary.why", causes=_causes(ranked, locale)),),
+        notes=(say(locale, "digest.why") if digest else say(locale, "summary.why", causes=_causes(ranked, locale)),),
         lines=tuple(_line(kind, episode, reader) for kind, episode in ranked[:SHOWN]),
         more=say(locale, "summary.more", accounts=formats.quantity(locale, left, "accounts")) if left > 0 else "",
         acts=(Act.ACKNOWLEDGE,),
         episodes=tuple(episode.id for _, episode in ranked),
     )
+
+
+def _span(episodes: list[Episode], reader: Reader) -> str:
+    """Return the days that a digest is about: a close tells of the day that it ends."""
+    days = sorted((e.change.as_of - timedelta(microseconds=1)).astimezone(reader.zone).date() for e in episodes)
+    begin, end = (formats.weekday(reader.locale, day) for day in (days[0], days[-1]))
+    return begin if days[0] == days[-1] else say(reader.locale, "digest.span", begin=begin, end=end)
 
 
 def _total(episodes: list[Episode], locale: Locale) -> str:
@@ -68,6 +83,9 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
         facts.append(say(locale, "summary.line.renewal", day=formats.day(locale, account.renewal_on)))
     if kind is NoticeKind.HANDED:
         reason = say(locale, "summary.line.handed", to=(episode.csm or "").removeprefix("pool:"))
+    elif episode.active and not episode.kind.trouble:
+        facts.append(say(locale, f"kind.{episode.kind}"))
+        reason = _SEPARATOR.join(explain.finding_sentence(locale, one) for one in TRIGGERS[episode.kind].found(change))
     elif episode.active:
         facts.append(say(locale, "summary.line.risk", after=after))
         strongest = explain.strongest(change.drivers, 1)
@@ -75,6 +93,7 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
         reason = reason or (explain.driver_sentence(locale, strongest[0]) if strongest else "")
     else:
         key = "summary.line.missed" if kind is NoticeKind.DIGEST else "summary.line.recovery"
+        key = key if episode.kind.trouble else "summary.line.passed"
         reason = say(locale, key, length=lasted(episode, reader), after=after)
     return Line(
         episode.id,

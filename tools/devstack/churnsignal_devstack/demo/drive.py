@@ -147,7 +147,9 @@ async def _settle(demo: Demo, seen: Seen, now: datetime) -> None:
     seen.outcomes = await demo.watch.outcomes()
     await demo.watch.ids_on_topics(seen.on_topics.add)
     seen.accounts = (await demo.watch.rows("SELECT count(*) AS count FROM scoring.accounts"))[0]["count"]
-    notices = await demo.watch.rows("SELECT episode, channel, kind FROM alerts.v_notices WHERE kind IN ('risk', 'summary', 'digest')")
+    notices = await demo.watch.rows(
+        "SELECT episode, channel, kind FROM alerts.v_notices WHERE kind IN ('risk', 'summary', 'line', 'digest')"
+    )
     seen.notices = [Notice(str(r["episode"]), r["channel"], r["kind"]) for r in notices]
     seen.red_episodes = {str(r["id"]) for r in await demo.watch.rows("SELECT id FROM alerts.episodes WHERE kind = 'risk'")}
     seen.change_to_notice_ms = await _notice_latencies(demo, seen)

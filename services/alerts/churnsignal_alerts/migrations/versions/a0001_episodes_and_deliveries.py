@@ -79,6 +79,7 @@ CREATE TABLE alerts.notices (
   target bigint REFERENCES alerts.deliveries (id), sent_at timestamptz,
   UNIQUE (episode, kind, round, recipient, channel));
 CREATE INDEX notices_due ON alerts.notices (due_at) WHERE state = 'queued';
+CREATE INDEX notices_of_recipient ON alerts.notices (recipient, due_at);
 CREATE INDEX notices_of_delivery ON alerts.notices (delivery);
 CREATE INDEX notices_by_target ON alerts.notices (target) WHERE target IS NOT NULL;
 CREATE TABLE alerts.pace (address text PRIMARY KEY, next_at timestamptz NOT NULL);

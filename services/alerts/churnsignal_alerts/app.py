@@ -1,19 +1,17 @@
 """Root. Wire alerts: consumer, deliverer, housekeeping and HTTP around one Postgres and one group membership."""
 
-import asyncio
-import os
-import socket
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 
 import aiohttp
 import structlog
 from aiohttp import ThreadedResolver
-from aiokafka import AIOKafkaConsumer
-from aiokafka.errors import KafkaError
 from churnsignal_common.clock import Clock, open_clock
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
-from churnsignal_common.kafka.client import brokers_of, new_consumer, stop_client
+from churnsignal_common.kafka.client import brokers_of
+from churnsignal_common.kafka.consume import Consume
+from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import draining, serve_http
@@ -23,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_alerts.api.service import Parts, build
 from churnsignal_alerts.commands import Desk
-from churnsignal_alerts.consume import Consumer, Duty
+from churnsignal_alerts.consume import Alerting, Duty
 from churnsignal_alerts.deliver import Deliverer, Out
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import State
@@ -75,24 +73,14 @@ async def open_senders(settings: AlertsSettings, clock: Clock, stack: AsyncExitS
     return senders
 
 
-async def join(kafka: AIOKafkaConsumer, brokers: Dependency, stop: Stop) -> bool:
-    """Join the group, however long Kafka or its topics are away; False when told to stop before."""
-    while not stop.is_set():
-        try:
-            async with asyncio.timeout(20):
-                await kafka.start()
-        except (KafkaError, OSError, TimeoutError) as error:
-            brokers.down(f"{type(error).__name__}: is Kafka up, and has `churnsignal-topics apply` run?")
-            log.warning("kafka_not_ready", reason=type(error).__name__)
-            await stop.wait(1.0)
-        else:
-            brokers.up()
-            return True
-    return False
-
-
 async def keep_house(
-    stop: Stop, desk: Desk, consumer: Consumer, reader: Reader, watchdog: Watchdog, clock: Clock, settings: AlertsSettings
+    stop: Stop,
+    desk: Desk,
+    work: Alerting,
+    watchdog: Watchdog,
+    gauges: Callable[[], Awaitable[None]],
+    postgres: Dependency,
+    settings: AlertsSettings,
 ) -> None:
     """Every second: do what is due by itself, move what somebody on leave has, forget what is old, give up gaps, refresh the gauges."""
     turn = 0
@@ -101,16 +89,15 @@ async def keep_house(
         try:
             while await desk.take_due() and not stop.is_set():
                 continue
-            consumer.postgres.up()
+            postgres.up()
             if turn % _GAP_EVERY_S == 0:
                 await desk.move_away()
                 await desk.prune(timedelta(days=settings.keep_days))
-                await consumer.probe()
-                await consumer.release_overdue(settings.gap_patience_s)
-                await refresh(reader, clock.now())
+                await work.release_overdue(settings.gap_patience_s)
+                await gauges()
                 await watchdog.turn()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
-            consumer.postgres.down(type(error).__name__)
+            postgres.down(type(error).__name__)
             log.warning("housekeeping_paused", dependency="postgres", reason=type(error).__name__)
 
 
@@ -134,16 +121,10 @@ async def run(settings: AlertsSettings) -> int:
         senders = await open_senders(settings, clock, stack)
         people = People(engine, document, name, frozenset(senders))
         links = Links(signing_keys(settings), settings.public_url)
-        kafka = new_consumer(
-            brokers_of(settings),
-            "churnsignal-alerts",
-            settings.topic("churnsignal-alerts"),
-            instance=settings.instance,
-            session_timeout_ms=int(settings.session_timeout_s * 1000),
-        )
-        kafka.subscribe([settings.topic(RISK_CHANGES), settings.topic(ACCOUNTS)])
-        owner = f"{socket.gethostname()}:{os.getpid()}"
-        consumer = Consumer(kafka, engine, people, clock, woken, Duty(owner, settings.topic(RISK_CHANGES)))
+        kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
+        feed = Feed(brokers_of(settings), membership_of(settings, "churnsignal-alerts", (RISK_CHANGES, ACCOUNTS)), kafka)
+        work = Alerting(engine, people, clock, woken, Duty(settings.owner, settings.topic_prefix))
+        consume = Consume(feed, work, postgres, consumer)
         deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s, settings.sends_per_s), clock, woken)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
         nobody = (
@@ -153,26 +134,20 @@ async def run(settings: AlertsSettings) -> int:
                 Dependency("channels", False, "none of SLACK_BOT_TOKEN, SMTP_URL, CHURNSIGNAL_WEBHOOK_SECRETS is set: nobody can be told"),
             )
         )
-        readiness = Readiness((consumer.postgres, consumer.brokers, *nobody))
+        readiness = Readiness((kafka, postgres, consumer, *nobody))
         watchdog = Watchdog(engine, people, desk, Publisher(brokers_of(settings), settings.topic(RISK_CHANGES)), clock)
         slack = senders.get(Channel.SLACK)
         assert slack is None or isinstance(slack, SlackSender)
         app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file), slack), deliverer.channels)
 
-        async def consume() -> None:
-            try:
-                if await join(kafka, consumer.brokers, stop):
-                    await consumer.run(stop)
-            finally:
-                await stop_client(kafka)
-
         await stack.enter_async_context(draining(readiness, stop))
         return await run_until_stopped(
             stop,
             {
-                "consume": consume,
+                "consume": lambda: consume.run(stop),
                 "deliver": lambda: deliverer.run(stop),
-                "house": lambda: keep_house(stop, desk, consumer, reader, watchdog, clock, settings),
+                "house": lambda: keep_house(stop, desk, work, watchdog, lambda: refresh(reader, clock.now()), postgres, settings),
+                "watchdog": lambda: consume.watch(stop, settings.stuck_after_s),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },
         )

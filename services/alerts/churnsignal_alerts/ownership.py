@@ -1,7 +1,7 @@
 """Door. Which replica owns a partition, by an epoch in Postgres, and how far it has read: written with what was read."""
 
 from collections import Counter
-from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,26 +26,15 @@ class Fenced(Exception):
     """Another replica owns the partition now; whatever we decided about it must not be written."""
 
 
-@dataclass(slots=True)
-class Owned:
-    """One partition that we own: our epoch, and where reading goes on (None: from the beginning)."""
-
-    topic: str
-    partition: int
-    epoch: int
-    next_offset: int | None
-
-
-async def claim(connection: AsyncConnection, topic: str, partition: int, owner: str) -> Owned:
-    """Take the partition over: every transaction of an earlier owner fails from now on."""
+async def claim(connection: AsyncConnection, topic: str, partition: int, owner: str) -> tuple[int, int | None]:
+    """Take the partition over, so that every transaction of an earlier owner fails; return our epoch, and where reading goes on."""
     row = (await connection.execute(CLAIM, {"topic": topic, "partition": partition, "owner": owner})).one()
-    return Owned(topic, partition, row.epoch, row.next_offset)
+    return row.epoch, row.next_offset
 
 
-async def move(connection: AsyncConnection, owned: Owned, first: int, following: int, outcomes: Counter[str]) -> None:
-    """Note that records first..following-1 are done, and what became of them; raises Fenced when the partition is no longer ours."""
-    place = {"topic": owned.topic, "partition": owned.partition}
-    moved = (await connection.execute(MOVE, {**place, "first": first, "next": following, "epoch": owned.epoch})).first()
-    if moved is None:
-        raise Fenced(f"topic={owned.topic} partition={owned.partition} epoch={owned.epoch}")
+async def move(connection: AsyncConnection, span: dict[str, Any], outcomes: Counter[str]) -> None:
+    """Note that a span of records is done, and what became of them; raises Fenced when the partition is no longer ours."""
+    if (await connection.execute(MOVE, span)).first() is None:
+        raise Fenced(str(span))
+    place = {"topic": span["topic"], "partition": span["partition"]}
     await connection.execute(COUNT, [{**place, "outcome": outcome, "count": count} for outcome, count in outcomes.items()])

@@ -3,21 +3,13 @@
 from pathlib import Path
 from typing import Self
 
-from churnsignal_common.runtime.settings import ServiceSettings
+from churnsignal_common.runtime.settings import ConsumerSettings
 from pydantic import Field, SecretStr, field_validator, model_validator
 
 
-class AlertsSettings(ServiceSettings):
+class AlertsSettings(ConsumerSettings):
     """Slack and mail are both optional: with one missing, everything goes by the other."""
 
-    instance: str | None = Field(
-        default=None,
-        alias="CHURNSIGNAL_INSTANCE",
-        description="This replica's stable name (the pod's ordinal name). A restart within the session moves no partition. None: dynamic.",
-    )
-    session_timeout_s: float = Field(
-        default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
-    )
     slack_token: SecretStr | None = Field(
         default=None,
         alias="SLACK_BOT_TOKEN",

@@ -1,17 +1,17 @@
 """Root. Wire scoring: policy, Postgres, Kafka, the consumer loop, HTTP; on the way out finish the batch, publish, leave, close."""
 
 import gc
-import os
-import socket
 import uuid
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
 from churnsignal_common.clock import Clock, open_clock
+from churnsignal_common.contracts.topics import USAGE_TOPICS
 from churnsignal_common.kafka.client import brokers_of
+from churnsignal_common.kafka.consume import Consume
+from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.runtime.health import Dependency, Readiness
@@ -26,12 +26,11 @@ from churnsignal_scoring.brake import Brake
 from churnsignal_scoring.closes import CloseRules, Closes
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.configs import Configs
-from churnsignal_scoring.consume import Consume, Voice
+from churnsignal_scoring.consume import Core, Scoring, Sizes
 from churnsignal_scoring.dedup import Seenlog
 from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.engine import AccountEngine
-from churnsignal_scoring.feed import Feed, FeedRules
 from churnsignal_scoring.follow import Follow
 from churnsignal_scoring.gauges import Gauges
 from churnsignal_scoring.health.days import DayZone, open_zone
@@ -50,7 +49,6 @@ from churnsignal_scoring.store import Store
 from churnsignal_scoring.takeover import Takeover
 from churnsignal_scoring.tidy import Keep, Tidy
 from churnsignal_scoring.unresolved import Parking, Unresolved
-from churnsignal_scoring.watch import Watchdog
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 COPY_S = 3600.0
@@ -75,26 +73,6 @@ def new_memory(settings: ScoringSettings) -> Memory:
     links = Links()
     parking = Parking(settings.parked_per_source, settings.parked_bytes_per_source, settings.partitions)
     return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_accounts), links, Unresolved(links, parking))
-
-
-def feed_rules(settings: ScoringSettings) -> FeedRules:
-    return FeedRules(
-        settings.topic_prefix,
-        settings.partitions,
-        settings.instance,
-        int(settings.session_timeout_s * 1000),
-        settings.batch_records,
-        settings.history_batch_records,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Core:
-    """The steps of scoring, wired to one set of tables."""
-
-    batch: Batch
-    closes: Closes
-    takeover: Takeover
 
 
 def assemble(settings: ScoringSettings, engine: AccountEngine, doors: Doors, memory: Memory, metrics: Metrics, clock: Clock) -> Core:
@@ -133,15 +111,15 @@ async def run(settings: ScoringSettings) -> int:
         copier = await stack.enter_async_context(
             open_engine(settings.database_url.get_secret_value(), "scoring", pool=1, command_timeout_s=COPY_S)
         )
-        store = Store(database, Ownership(settings.instance or f"{socket.gethostname()}:{os.getpid()}"))
-        feed, load, relay = Feed(brokers, feed_rules(settings), kafka), Load(database), Relay(brokers, settings.topic_prefix, kafka)
+        store = Store(database, Ownership(settings.owner))
+        feed = Feed(brokers, membership_of(settings, "churnsignal-scoring", USAGE_TOPICS), kafka)
+        load, relay = Load(database), Relay(brokers, settings.topic_prefix, kafka)
         configs = Configs(database, seeds.values())
         doors = Doors(feed, store, load, relay, configs)
         core = assemble(settings, engine, doors, memory, metrics, clock)
         brake = Brake(feed, metrics, settings.poison_brake)
-        consume = Consume(doors, core.batch, core.closes, core.takeover, memory, Voice(postgres, consumer, metrics), brake)
-        feed.before_release = consume.hand_over
-        watchdog = Watchdog(settings.stuck_after_s, postgres, lambda: consume.beat_s, lambda: consume.moved_s)
+        work = Scoring(doors, core, memory, metrics, brake, Sizes(settings.batch_records, settings.history_batch_records))
+        consume = Consume(feed, work, postgres, consumer)
 
         http = build_app("scoring", ABOUT, readiness, metrics.registry)
         tokens = Tokens(settings.tokens_file)
@@ -165,8 +143,8 @@ async def run(settings: ScoringSettings) -> int:
                 "consume": consume_then_release,
                 "relay": partial(relay.run, consumed),
                 "config files": partial(Follow(configs, clock, settings.mapping, settings.scorecard, seeds).run, stop),
-                "gauges": partial(Gauges(database, metrics, memory, feed).run, stop),
-                "watchdog": partial(watchdog.run, stop),
+                "gauges": partial(Gauges(database, metrics, memory).run, stop),
+                "watchdog": partial(consume.watch, stop, settings.stuck_after_s),
                 "checkpoints": partial(Daily(copier, settings.checkpoint_hours, settings.checkpoints_kept).run, stop),
             },
         )

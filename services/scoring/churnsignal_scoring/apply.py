@@ -7,7 +7,7 @@ from datetime import datetime
 
 import msgspec
 from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, Rejected, encoder
-from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.partitions import Place, partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
 
@@ -20,7 +20,7 @@ from churnsignal_scoring.health.merging import parts
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.links import ACCOUNT, ties
-from churnsignal_scoring.outcomes import Outcome, Place
+from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.residents import Resident, Residents
 from churnsignal_scoring.resolve import absorbed, told
 

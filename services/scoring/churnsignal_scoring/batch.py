@@ -6,6 +6,7 @@ from itertools import pairwise
 from time import monotonic
 
 from churnsignal_common.clock import RealClock
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 from churnsignal_common.runtime import crash
 
@@ -16,7 +17,7 @@ from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics, count_effects
-from churnsignal_scoring.outcomes import Outcome, Place
+from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.unresolved import requests
 
 crash.declare(

@@ -3,15 +3,16 @@
 from time import monotonic
 
 import structlog
+from churnsignal_common.contracts.partitions import Place
+from churnsignal_common.kafka.feed import Feed
 
 from churnsignal_scoring.decode import Reading
-from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.metrics import Metrics
-from churnsignal_scoring.outcomes import Place
 
 log = structlog.get_logger()
 
 BRAKE_S = 60.0
+HOLD = "brake"
 
 
 class Brake:
@@ -38,12 +39,11 @@ class Brake:
         for partition in [p for p, until in self._until_s.items() if monotonic() >= until]:
             del self._until_s[partition]
             self._metrics.braked.labels(str(partition)).set(0)
-            if partition in self._feed.owned:
-                self._feed.release(partition)
+            self._feed.release(HOLD, self._feed.places([partition]))
 
     def _hold(self, place: Place) -> None:
         self._in_a_row[place] = 0
         self._until_s[place.partition] = monotonic() + BRAKE_S
-        self._feed.hold(place.partition)
+        self._feed.hold(HOLD, self._feed.places([place.partition]))
         self._metrics.braked.labels(str(place.partition)).set(1)
         log.error("partition_braked", topic=place.topic, partition=place.partition, seconds=BRAKE_S, why="only unreadable records")

@@ -14,19 +14,18 @@ from time import monotonic
 import msgspec
 import structlog
 from asyncpg import UniqueViolationError
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import Cause
-from churnsignal_common.contracts.topics import SCORING_DAYS, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import SCORING_DAYS, USAGE_TOPICS, USAGE_UNRESOLVED
 from churnsignal_common.runtime import crash
 
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import CloseRow, Effects
-from churnsignal_scoring.feed import TOPICS
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import Partial
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics, count_effects
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.sums import PartitionSums, merge_sums
 from churnsignal_scoring.tidy import Tidy
 
@@ -45,6 +44,8 @@ SUM_ACCOUNTS = 2_000
 LOOK_AGAIN_S = 0.05
 STEP_S = 0.05
 LATE_AT_LEAST = timedelta(minutes=5)
+# Why a partition stands still: its day is recorded, and the day record is not there yet.
+HOLD = "close"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Closes:
         waited_s = max((part.waited_s for part in parts), default=0.0)
         if len(parts) < self._rules.partitions and waited_s < self._rules.patience_s:
             return self._later()
-        if not await self._reached(day, "record", TOPICS, partitions):
+        if not await self._reached(day, "record", USAGE_TOPICS, partitions):
             return self._later()
         await self._tidy.before_close(day)
         crash.point("scoring.close_before_sums")
@@ -179,7 +180,7 @@ class Closes:
             closing = self._ledger.partitions[row.partition]
             closing.recorded, closing.cause = day, cause
             if day not in self._ledger.records:
-                self._feed.hold(row.partition)
+                self._feed.hold(HOLD, self._feed.places([row.partition]))
         return True
 
     def _cause(self, day: int, now: datetime) -> Cause:
@@ -192,7 +193,7 @@ class Closes:
             partials.append(self._engine.partial(states, day))
             after = states[-1].account
         sums = PartitionSums(partials, await self._load.source_calls(partition, day))
-        positions = {topic: self._positions[Place(topic, partition)] for topic in TOPICS}
+        positions = {topic: self._positions[Place(topic, partition)] for topic in USAGE_TOPICS}
         return CloseRow(day, partition, "recorded", cause.value, positions, sums.encode())
 
     async def _make_or_fetch_record(self, day: int, recorded: list[int]) -> bool:
@@ -203,8 +204,7 @@ class Closes:
         if found is None:
             return self._later()
         self._ledger.learn(day, found)
-        for partition in recorded:
-            self._feed.release(partition)
+        self._feed.release(HOLD, self._feed.places(recorded))
         return True
 
     async def _make_record(self, day: int) -> None:

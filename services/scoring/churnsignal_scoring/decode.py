@@ -7,13 +7,13 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 from churnsignal_common.contracts.envelope import Envelope, envelope_decoder, holds_nul, subject
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
 from xxhash import xxh3_64_digest
 
 from churnsignal_scoring.dedup import WINDOW_DAYS, Bodies, Bucket, Group, Ids
 from churnsignal_scoring.links import ACCOUNT, USER
-from churnsignal_scoring.outcomes import Place
 
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 ACCOUNT_LANE, USER_LANE = 0, 1

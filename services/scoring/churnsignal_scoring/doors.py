@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from churnsignal_common.kafka.feed import Feed
+
 from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.effects import OutboxRow
-from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.store import Store
 

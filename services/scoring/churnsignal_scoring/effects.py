@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import msgspec
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, risk_event
 from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
 
 from churnsignal_scoring.health.assessment import Assessment, Ranks, Settled
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.links import Known
-from churnsignal_scoring.outcomes import Place, Tally
+from churnsignal_scoring.outcomes import Tally
 
 encoder = msgspec.json.Encoder()
 

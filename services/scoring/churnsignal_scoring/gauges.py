@@ -2,13 +2,11 @@
 
 import structlog
 from churnsignal_common.contracts.risk import Band
-from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.tables import accounts, outcomes, positions
@@ -20,10 +18,9 @@ EVERY_S = 5.0
 
 
 class Gauges:
-    """Counts over all partitions; each replica shows the same. Asking the brokers tells whether they are there: polling does not."""
+    """Counts over all partitions; each replica shows the same."""
 
-    def __init__(self, engine: AsyncEngine, metrics: Metrics, memory: Memory, feed: Feed) -> None:
-        self._feed = feed
+    def __init__(self, engine: AsyncEngine, metrics: Metrics, memory: Memory) -> None:
         self._engine = engine
         self._metrics = metrics
         self._ledger = memory.ledger
@@ -35,8 +32,6 @@ class Gauges:
                 await self.refresh()
             except AWAY as error:
                 log.info("gauges_not_refreshed", error=type(error).__name__)
-            if self._feed.owned:
-                await self._feed.ends((USAGE_EVENTS,), self._feed.owned[:1])
             await stop.wait(EVERY_S)
 
     async def refresh(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord, day_record_decoder
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.postgres.engine import RawConnection, raw
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,7 +16,6 @@ from churnsignal_scoring.effects import OutboxRow
 from churnsignal_scoring.health.rows import DayRow, FactRow, StateRow, UserRow
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.links import NOBODY, Known
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.residents import Resident
 from churnsignal_scoring.unresolved import Filled, Waiting
 

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from churnsignal_common.contracts.partitions import Place
+
 from churnsignal_scoring.dedup import Seenlog
 from churnsignal_scoring.ledger import Ledger
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.residents import Residents
 from churnsignal_scoring.resolve import Links
 from churnsignal_scoring.unresolved import Unresolved

@@ -2,7 +2,8 @@
 
 from collections import Counter
 from enum import StrEnum
-from typing import NamedTuple
+
+from churnsignal_common.contracts.partitions import Place
 
 
 class Outcome(StrEnum):
@@ -15,13 +16,6 @@ class Outcome(StrEnum):
     PARKED = "parked"
     MOVED = "moved"
     DEAD = "dead"
-
-
-class Place(NamedTuple):
-    """One topic-partition; `topic` without the deployment's prefix."""
-
-    topic: str
-    partition: int
 
 
 class Tally:

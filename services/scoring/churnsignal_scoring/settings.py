@@ -2,21 +2,13 @@
 
 from pathlib import Path
 
-from churnsignal_common.runtime.settings import ServiceSettings
+from churnsignal_common.runtime.settings import ConsumerSettings
 from pydantic import Field
 
 
-class ScoringSettings(ServiceSettings):
+class ScoringSettings(ConsumerSettings):
     """Scoring's own fields beside those of every service."""
 
-    instance: str | None = Field(
-        default=None,
-        alias="CHURNSIGNAL_INSTANCE",
-        description="This replica's stable name (the pod's ordinal name). A restart within the session moves no partition. None: dynamic.",
-    )
-    session_timeout_s: float = Field(
-        default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
-    )
     close_grace_s: float = Field(
         default=7200.0,
         ge=0,
@@ -88,12 +80,6 @@ class ScoringSettings(ServiceSettings):
         ge=1,
         alias="CHURNSIGNAL_POISON_BRAKE",
         description="Records in a row that cannot be processed before a partition is paused for a minute, and counted.",
-    )
-    stuck_after_s: float = Field(
-        default=60.0,
-        ge=5,
-        alias="CHURNSIGNAL_STUCK_AFTER_S",
-        description="Seconds without progress, with work waiting, before the watchdog ends the process.",
     )
 
     @property

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import structlog
 from churnsignal_common.clock import Clock
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.runtime import crash
 
@@ -15,7 +16,6 @@ from churnsignal_scoring.health.days import DayZone
 from churnsignal_scoring.ledger import RECORDS_KEPT, Closing, Ledger
 from churnsignal_scoring.load import CloseMark
 from churnsignal_scoring.memory import Memory
-from churnsignal_scoring.outcomes import Place
 
 log = structlog.get_logger()
 crash.declare("scoring.on_assignment", "scoring.after_claim")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 
 from churnsignal_scoring.apply import reject
@@ -12,7 +13,7 @@ from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.months import make_months
-from churnsignal_scoring.outcomes import Outcome, Place
+from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.store import Store
 from churnsignal_scoring.unresolved import TOO_LONG, TOO_LONG_WHY, unparked
 

@@ -14,7 +14,7 @@ from churnsignal_common.contracts.envelope import (
     envelope_decoder,
     subject,
 )
-from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.partitions import Place, partition_of
 from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 
 from churnsignal_scoring.apply import reject
@@ -23,7 +23,7 @@ from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects, ParkedRow, Unparked
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.links import NOBODY, USER, Alias, Known, Tie, aliased, aliases, tied
-from churnsignal_scoring.outcomes import Outcome, Place
+from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.resolve import Links, Move, Park, closes_a_circle, moved, renamed, route, told
 
 _SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}

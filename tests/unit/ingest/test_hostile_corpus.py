@@ -5,13 +5,13 @@ import random
 
 import msgspec
 import pytest
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
 from churnsignal_ingest.validate.batches import open_batch
 from churnsignal_ingest.validate.judge import Judged, Record
 from churnsignal_ingest.validate.reasons import PROBLEMS, REASONS, RequestProblem
 from churnsignal_scoring.decode import read
-from churnsignal_scoring.outcomes import Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_scoring.outcomes import Place
+from churnsignal_common.contracts.partitions import Place
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

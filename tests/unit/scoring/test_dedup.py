@@ -6,10 +6,10 @@ import msgspec
 import numpy as np
 import pytest
 from churnsignal_common.contracts.envelope import encoder
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.mapping.usage import Usage
 from churnsignal_scoring.decode import Reading, read
 from churnsignal_scoring.dedup import COMPACT_ROWS, Seen, Seenlog, Stored, unpack
-from churnsignal_scoring.outcomes import Place
 from hypothesis import given
 from hypothesis import strategies as st
 

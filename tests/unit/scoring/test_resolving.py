@@ -15,13 +15,13 @@ from churnsignal_common.contracts.envelope import (
     envelope_decoder,
     rejected_decoder,
 )
-from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.partitions import Place, partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
 from churnsignal_scoring.decode import Reading, read
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.links import NOBODY, TIES_KEPT, Alias, Known, Tie, aliased, aliases, tied, ties
-from churnsignal_scoring.outcomes import Outcome, Place
+from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.resolve import Links, Move, Park, moved, route, told
 from churnsignal_scoring.unresolved import Parking, Unresolved, Waiting, requests
 from hypothesis import given

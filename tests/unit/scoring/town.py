@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from churnsignal_common.contracts.envelope import Envelope, encoder, envelope_decoder
-from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.partitions import Place, partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_scoring.apply import Apply, Touched
 from churnsignal_scoring.conclude import Conclude
@@ -16,7 +16,6 @@ from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Closing, Ledger
 from churnsignal_scoring.links import NOBODY, Known
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.residents import Resident, Residents
 from churnsignal_scoring.resolve import Links
 from churnsignal_scoring.unresolved import Parking, Unresolved, Waiting, requests

@@ -1,8 +1,16 @@
 """Pure. Which partition a key belongs to: murmur2 as Kafka's own clients compute it, so that every producer agrees."""
 
 from functools import lru_cache
+from typing import NamedTuple
 
 from aiokafka.partitioner import murmur2
+
+
+class Place(NamedTuple):
+    """One topic-partition; `topic` without the deployment's prefix."""
+
+    topic: str
+    partition: int
 
 
 @lru_cache(maxsize=200_000)

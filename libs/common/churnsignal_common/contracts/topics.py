@@ -17,6 +17,8 @@ USAGE_REJECTED = "usage.rejected.v1"
 ACCOUNTS = "accounts.v1"
 SCORING_DAYS = "scoring.days.v1"
 RISK_CHANGES = "risk.changes.v1"
+# Partitioned alike, so that one owner reads all that concerns an account.
+USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """Door. What every service reads from the environment: once, at start, refusing nonsense with the variable's name and the fix."""
 
 import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,6 +118,30 @@ class ServiceSettings(BaseSettings):
     def topic(self, name: str) -> str:
         """Return the deployment's name of a topic or group."""
         return self.topic_prefix + name
+
+
+class ConsumerSettings(ServiceSettings):
+    """Fields of the services that share out partitions among their replicas."""
+
+    instance: str | None = Field(
+        default=None,
+        alias="CHURNSIGNAL_INSTANCE",
+        description="This replica's stable name (the pod's ordinal name). A restart within the session moves no partition. None: dynamic.",
+    )
+    session_timeout_s: float = Field(
+        default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
+    )
+    stuck_after_s: float = Field(
+        default=60.0,
+        ge=5,
+        alias="CHURNSIGNAL_STUCK_AFTER_S",
+        description="Seconds without progress, with work waiting, before the watchdog ends the process.",
+    )
+
+    @property
+    def owner(self) -> str:
+        """Return who we are to the other replicas."""
+        return self.instance or f"{socket.gethostname()}:{os.getpid()}"
 
 
 S = TypeVar("S", bound=BaseSettings)

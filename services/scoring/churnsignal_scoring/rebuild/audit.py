@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import msgspec
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import risk_decoder
 from churnsignal_common.postgres.engine import RawConnection
 
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.rebuild.compare import EXAMPLES
 from churnsignal_scoring.rebuild.tail import Tail
 

@@ -11,18 +11,19 @@ from typing import Annotated
 import cyclopts
 from aiokafka.errors import KafkaError
 from asyncpg import PostgresError
+from churnsignal_common.contracts.topics import USAGE_TOPICS
 from churnsignal_common.kafka.client import brokers_of
+from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.postgres.engine import RawConnection, open_engine, raw
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import read_settings
 from sqlalchemy.exc import SQLAlchemyError
 
-from churnsignal_scoring.app import assemble, feed_rules, new_engine, new_memory
+from churnsignal_scoring.app import assemble, new_engine, new_memory
 from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.engine import AccountEngine
-from churnsignal_scoring.feed import Feed
 from churnsignal_scoring.health.days import open_zone, to_date
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.metrics import Metrics
@@ -60,7 +61,7 @@ async def bench(settings: ScoringSettings) -> AsyncIterator[Bench]:
         live = await stack.enter_async_context(open_engine(url, "scoring", pool=2, command_timeout_s=LONGEST_S))
         made = await stack.enter_async_context(open_engine(url, "scoring", schema=WORKBENCH, pool=3, command_timeout_s=LONGEST_S))
         # The feed stays closed: it only tells the closes which topics there are.
-        feed = Feed(brokers, feed_rules(settings), Dependency("kafka"))
+        feed = Feed(brokers, membership_of(settings, "churnsignal-scoring", USAGE_TOPICS), Dependency("kafka"))
         doors = Doors(feed, Store(made, Ownership("rebuild")), Load(made), Muted(), Configs(made))
         core = assemble(settings, engine, doors, memory, Metrics(), moment)
         works = Works(core.batch, core.closes, core.takeover, memory, engine.zone, moment)

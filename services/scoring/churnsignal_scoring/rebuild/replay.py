@@ -8,16 +8,16 @@ import msgspec
 import structlog
 from churnsignal_common.clock import Clock
 from churnsignal_common.contracts.envelope import envelope_decoder
+from churnsignal_common.contracts.partitions import Place
+from churnsignal_common.contracts.topics import USAGE_TOPICS
 from churnsignal_common.runtime.attempt import attempt
 
 from churnsignal_scoring.batch import Batch, Polled
 from churnsignal_scoring.closes import Closes
 from churnsignal_scoring.decode import UNREADABLE
 from churnsignal_scoring.effects import OutboxRow
-from churnsignal_scoring.feed import TOPICS
 from churnsignal_scoring.health.days import DayZone
 from churnsignal_scoring.memory import Memory
-from churnsignal_scoring.outcomes import Place
 from churnsignal_scoring.rebuild.tail import Tail, TailError
 from churnsignal_scoring.rebuild.target import RecordedClose, Target
 from churnsignal_scoring.takeover import Takeover
@@ -140,7 +140,7 @@ class Replay:
 
     async def _begin_again(self) -> None:
         records = dict(self._works.memory.ledger.records)
-        places = [Place(topic, partition) for topic in TOPICS for partition in self._partitions]
+        places = [Place(topic, partition) for topic in USAGE_TOPICS for partition in self._partitions]
         known = dict(self._works.memory.positions)
         await self._works.takeover.claim(self._partitions, {place: known.get(place, 0) for place in places}, dict.fromkeys(places, 2**62))
         self._works.memory.ledger.records.update(records)

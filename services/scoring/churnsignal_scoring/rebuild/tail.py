@@ -5,10 +5,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from aiokafka import TopicPartition
 from aiokafka.structs import ConsumerRecord
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import Brokers, new_consumer, stop_client
-
-from churnsignal_scoring.outcomes import Place
 
 RECORDS = 20_000
 SILENCE_S = 30.0

@@ -4,10 +4,9 @@ from dataclasses import dataclass
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord, day_record_decoder
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.postgres.engine import RawConnection
-
-from churnsignal_scoring.outcomes import Place
 
 DONE = "SELECT coalesce(max(day), -1) AS day FROM {schema}.closes WHERE stage = 'done'"
 CLOSES = """-- the closes after a day, and where each partition was

@@ -1,36 +1,44 @@
-"""Door. The usage topics as one stream of micro-batches: assignment, positions, pauses. Offsets are never committed to Kafka."""
+"""Door. A group's topics as one stream of micro-batches: assignment, positions, pauses. Offsets are never committed to Kafka."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
+
+from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.kafka.client import Brokers, ConsumerRebalanceListener, new_admin, new_consumer, stop_client
 from churnsignal_common.runtime.health import Dependency
+from churnsignal_common.runtime.settings import ConsumerSettings
 from churnsignal_common.runtime.tasks import Stop
-
-from churnsignal_scoring.outcomes import Place
 
 log = structlog.get_logger()
 
-TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 CALL_S = 10.0
+
+Polled = list[tuple[Place, Sequence[ConsumerRecord]]]
 
 
 @dataclass(frozen=True, slots=True)
-class FeedRules:
-    """How to read. `prefix` is put before topic and group names; `instance` makes the membership static."""
+class Membership:
+    """Which topics to share out in which group. `prefix` is put before their names; `instance` makes the membership static."""
 
+    group: str
+    topics: tuple[str, ...]
     prefix: str
     partitions: int
     instance: str | None
     session_timeout_ms: int
-    batch_records: int
-    history_batch_records: int
+
+
+def membership_of(settings: ConsumerSettings, group: str, topics: tuple[str, ...]) -> Membership:
+    """Return the membership that the environment describes."""
+    return Membership(
+        group, topics, settings.topic_prefix, settings.partitions, settings.instance, int(settings.session_timeout_s * 1000)
+    )  # fmt: skip
 
 
 class Unowned(Exception):
@@ -43,14 +51,14 @@ class Feed:
     `before_release` is awaited before partitions are given away: it finishes the transaction at hand and is quick.
     """
 
-    def __init__(self, brokers: Brokers, rules: FeedRules, health: Dependency) -> None:
+    def __init__(self, brokers: Brokers, membership: Membership, health: Dependency) -> None:
         self._brokers = brokers
-        self._rules = rules
+        self._membership = membership
         self._health = health
         self.before_release: Callable[[], Awaitable[None]] | None = None
         self._consumer: AIOKafkaConsumer | None = None
-        self._history_open = False
-        self._held: set[TopicPartition] = set()
+        self._reading = False
+        self._held: dict[str, set[Place]] = {}
         self._split = False
         self.generation = 0
         self.owned: tuple[int, ...] = ()
@@ -59,16 +67,15 @@ class Feed:
         """Wait for the topics, then join the group; return False when told to stop first."""
         if not await self._await_topics(stop):
             return False
-        rules = self._rules
-        consumer = new_consumer(
+        who = self._membership
+        consumer = self._consumer = new_consumer(
             self._brokers,
-            f"churnsignal-scoring{'-' + rules.instance if rules.instance else ''}",
-            f"{rules.prefix}churnsignal-scoring",
-            instance=rules.instance,
-            session_timeout_ms=rules.session_timeout_ms,
+            f"{who.group}{'-' + who.instance if who.instance else ''}",
+            who.prefix + who.group,
+            instance=who.instance,
+            session_timeout_ms=who.session_timeout_ms,
         )
-        consumer.subscribe([rules.prefix + topic for topic in TOPICS], listener=_Listener(self))
-        self._consumer = consumer
+        consumer.subscribe([who.prefix + topic for topic in who.topics], listener=_Listener(self))
         while not stop.is_set():
             try:
                 async with asyncio.timeout(60):
@@ -100,10 +107,11 @@ class Feed:
         return False
 
     async def _topics_problem(self) -> str:
-        names = [self._rules.prefix + topic for topic in TOPICS]
+        who = self._membership
+        names = [who.prefix + topic for topic in who.topics]
         try:
             async with asyncio.timeout(CALL_S):
-                admin = new_admin(self._brokers, "churnsignal-scoring-start")
+                admin = new_admin(self._brokers, f"{who.group}-start")
                 await admin.start()
                 try:
                     rows = await admin.describe_topics(names)
@@ -115,8 +123,8 @@ class Feed:
         missing = [name for name in names if name not in found]
         if missing:
             return f"topics are missing: {', '.join(missing)}: run `churnsignal-topics apply`"
-        wrong = [f"{name} has {count}" for name, count in found.items() if count != self._rules.partitions]
-        return f"CHURNSIGNAL_PARTITIONS is {self._rules.partitions}, but {', '.join(wrong)}" if wrong else ""
+        wrong = [f"{name} has {count}" for name, count in found.items() if count != who.partitions]
+        return f"CHURNSIGNAL_PARTITIONS is {who.partitions}, but {', '.join(wrong)}" if wrong else ""
 
     @property
     def _live(self) -> AIOKafkaConsumer:
@@ -124,50 +132,47 @@ class Feed:
         return self._consumer
 
     def _key(self, place: Place) -> TopicPartition:
-        return TopicPartition(self._rules.prefix + place.topic, place.partition)
+        return TopicPartition(self._membership.prefix + place.topic, place.partition)
 
     def _place(self, key: TopicPartition) -> Place:
-        return Place(key.topic.removeprefix(self._rules.prefix), key.partition)
+        return Place(key.topic.removeprefix(self._membership.prefix), key.partition)
 
     def places(self, partitions: Iterable[int]) -> list[Place]:
-        return [Place(topic, partition) for partition in partitions for topic in TOPICS]
+        return [Place(topic, partition) for partition in partitions for topic in self._membership.topics]
 
     def assigned(self, keys: Iterable[TopicPartition]) -> None:
         """Note a new assignment; nothing is read from it until `begin`."""
         keys = list(keys)
         if keys:
             self._live.pause(*keys)
-        of_topic = [sorted(key.partition for key in keys if self._place(key).topic == topic) for topic in TOPICS]
+        of_topic = [sorted(key.partition for key in keys if self._place(key).topic == topic) for topic in self._membership.topics]
         # Raised by the next poll: what a listener raises is only logged.
         self._split = not all(partitions == of_topic[0] for partitions in of_topic)
         self.owned = tuple(of_topic[0])
         self.generation += 1
-        self._held = set()
-        self._history_open = False
+        self._reading = False
 
     async def revoked(self) -> None:
         """Let the transaction at hand finish, then own nothing."""
         self.owned = ()
+        self._reading = False
         self.generation += 1
         if self.before_release is not None:
             await self.before_release()
 
-    def begin(self, positions: dict[Place, int], generation: int) -> None:
-        """Read on from `positions`; history stays closed until live calls have no lag."""
+    def begin(self, positions: Mapping[Place, int], generation: int) -> None:
+        """Read on from `positions`; nothing is held any more."""
         if generation != self.generation:
             raise Unowned
         for place, offset in positions.items():
             self._live.seek(self._key(place), offset)
-        self._held.clear()
-        self._history_open = False
-        self._live.pause(*(self._key(place) for place in positions if place.topic == USAGE_HISTORY))
-        self._live.resume(*(self._key(place) for place in positions if place.topic != USAGE_HISTORY))
+        self._held, self._reading = {}, True
+        self._live.resume(*(self._key(place) for place in self.places(self.owned)))
 
-    async def poll(self, timeout_ms: int) -> list[tuple[Place, Sequence[ConsumerRecord]]]:
-        """Return what has arrived, at most one micro-batch; waits up to the time when nothing has."""
+    async def poll(self, timeout_ms: int, limit: int) -> Polled:
+        """Return what has arrived, at most `limit` records; waits up to the time when nothing has."""
         if self._split:
-            raise RuntimeError("the usage topics were not assigned alike; do all replicas run the same version?")
-        limit = self._rules.history_batch_records if self._history_open else self._rules.batch_records
+            raise RuntimeError("the topics were not assigned alike; do all replicas run the same version?")
         try:
             # getmany is not bounded by its timeout while the group rebalances.
             async with asyncio.timeout(CALL_S + timeout_ms / 1000):
@@ -179,67 +184,57 @@ class Feed:
             log.warning("kafka_away", doing="poll", error=type(error).__name__)
             await asyncio.sleep(0.5)
             return []
-        return sorted(((self._place(key), records) for key, records in polled.items()), key=lambda pair: pair[0])
+        return sorted(((self._place(key), records) for key, records in polled.items() if records), key=lambda pair: pair[0])
 
-    async def poll_one(self, timeout_ms: int) -> list[tuple[Place, Sequence[ConsumerRecord]]]:
-        """Return one record: for finding the one that cannot be processed."""
-        try:
-            async with asyncio.timeout(CALL_S):
-                polled = await self._live.getmany(timeout_ms=timeout_ms, max_records=1)
-        except (TimeoutError, KafkaError):
-            return []
-        return [(self._place(key), records) for key, records in polled.items() if records]
+    async def probe(self) -> None:
+        """Ask the brokers something: polling an unreachable broker looks like silence."""
+        await self._offsets(self.places(self.owned[:1])[:1], beginning=False)
 
     async def ends(self, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int] | None:
         """Return the logs' ends as the brokers say now, or None when they do not."""
-        keys = [self._key(Place(topic, partition)) for topic in topics for partition in partitions]
-        return await self._offsets(keys, beginning=False)
+        return await self._offsets([Place(topic, partition) for topic in topics for partition in partitions], beginning=False)
 
     async def starts(self, partitions: Iterable[int]) -> dict[Place, int] | None:
         """Return the logs' first offsets as the brokers say now, or None when they do not."""
-        return await self._offsets([self._key(place) for place in self.places(partitions)], beginning=True)
+        return await self._offsets(self.places(partitions), beginning=True)
 
-    async def _offsets(self, keys: list[TopicPartition], *, beginning: bool) -> dict[Place, int] | None:
+    async def _offsets(self, places: list[Place], *, beginning: bool) -> dict[Place, int] | None:
+        if not places:
+            return {}
         ask = self._live.beginning_offsets if beginning else self._live.end_offsets
         try:
             async with asyncio.timeout(CALL_S):
-                found = await ask(keys)
+                found = await ask([self._key(place) for place in places])
         except (KafkaError, TimeoutError) as error:
             self._health.down(f"no answer: {type(error).__name__}")
             return None
         self._health.up()
         return {self._place(key): offset for key, offset in found.items()}
 
-    def lag(self, positions: dict[Place, int]) -> dict[Place, int]:
+    def lag(self, positions: Mapping[Place, int]) -> dict[Place, int]:
         """Return how many records lie before us, as far as the last fetches told."""
         marks = {place: self._live.highwater(self._key(place)) for place in positions}
         return {place: max(0, mark - positions[place]) if mark is not None else 0 for place, mark in marks.items()}
 
     @property
-    def holds(self) -> bool:
-        """Say whether some partition is held on purpose."""
-        return bool(self._held)
+    def held(self) -> set[Place]:
+        """Return what is not read, on purpose."""
+        return set().union(*self._held.values())
 
-    def open_history(self, wanted: bool) -> None:
-        """Read imported history, or leave it until live calls have no lag."""
-        if wanted == self._history_open:
-            return
-        keys = [key for key in (self._key(Place(USAGE_HISTORY, p)) for p in self.owned) if key not in self._held]
-        if keys:
-            (self._live.resume if wanted else self._live.pause)(*keys)
-        self._history_open = wanted
+    def hold(self, why: str, places: Iterable[Place]) -> None:
+        """Stop reading `places` until they are released for this reason, and for every other that holds them."""
+        self._change(why, self._held.get(why, set()) | set(places))
 
-    def hold(self, partition: int) -> None:
-        """Stop reading a partition's topics."""
-        keys = [self._key(place) for place in self.places([partition])]
-        self._held.update(keys)
-        self._live.pause(*keys)
+    def release(self, why: str, places: Iterable[Place]) -> None:
+        """Read `places` again, as far as no other reason holds them."""
+        self._change(why, self._held.get(why, set()) - set(places))
 
-    def release(self, partition: int) -> None:
-        """Read a held partition again."""
-        keys = [self._key(place) for place in self.places([partition])]
-        self._held.difference_update(keys)
-        self._live.resume(*(key for key in keys if self._history_open or self._place(key).topic != USAGE_HISTORY))
+    def _change(self, why: str, places: set[Place]) -> None:
+        before = self.held
+        self._held[why] = places
+        if self._reading:
+            self._live.pause(*(self._key(place) for place in self.held - before if place.partition in self.owned))
+            self._live.resume(*(self._key(place) for place in before - self.held if place.partition in self.owned))
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc] # aiokafka is untyped

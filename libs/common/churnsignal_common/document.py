@@ -1,6 +1,7 @@
 """Pure. A YAML document that knows the line of each value, so that an error can say where it is and how to mend it."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -14,12 +15,24 @@ Path = tuple[str | int, ...]
 
 
 class ConfigError(Exception):
-    """The file says something we cannot follow: where, what, and what to write instead."""
+    """The file says something we cannot follow: where, what, and what to write instead; and `others` behind the first mistake."""
 
     def __init__(self, file: str, line: int, path: Path, problem: str, fix: str) -> None:
         where = ".".join(str(part) for part in path) or "(whole file)"
         super().__init__(f"{file}:{line}: {where}: {problem}. Fix: {fix}")
         self.file, self.line, self.path, self.problem, self.fix = file, line, path, problem, fix
+        self.others: tuple[ConfigError, ...] = ()
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *map(str, self.others)])
+
+
+def refuse(errors: Iterable[ConfigError]) -> None:
+    """Raise the first of `errors` with the others behind it, if there is one."""
+    found = tuple(errors)
+    if found:
+        found[0].others = found[1:]
+        raise found[0]
 
 
 def version_of(name: str, text: str) -> str:
@@ -95,15 +108,16 @@ def _check(document: Document, schema: dict[str, Any]) -> None:
         validator.iter_errors(document.value),
         key=lambda error: (error.validator != "additionalProperties", document.line(tuple(error.absolute_path)), error.message),
     )
-    if not found:
-        return
-    first = found[0]
-    path: Path = tuple(first.absolute_path)
-    if first.validator == "additionalProperties" and isinstance(first.instance, dict):
-        allowed = sorted(first.schema.get("properties", {}))
-        unknown = next(key for key in first.instance if key not in allowed)
-        raise document.error((*path, unknown), f"unknown key {unknown!r}", f"use one of {', '.join(allowed)}")
-    raise document.error(path, first.message, _fix(first))
+    refuse(_named(document, error) for error in found)
+
+
+def _named(document: Document, error: jsonschema.ValidationError) -> ConfigError:
+    path: Path = tuple(error.absolute_path)
+    if error.validator == "additionalProperties" and isinstance(error.instance, dict):
+        allowed = sorted(error.schema.get("properties", {}))
+        unknown = next(key for key in error.instance if key not in allowed)
+        return document.error((*path, unknown), f"unknown key {unknown!r}", f"use one of {', '.join(allowed)}")
+    return document.error(path, "leaves out what it needs" if error.validator == "anyOf" else error.message, _fix(error))
 
 
 def _fix(error: jsonschema.ValidationError) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cyclopts
 import uvloop
+from churnsignal_common.document import ConfigError
 from churnsignal_common.postgres.migrate import migrate_blocking
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import fail, read_settings
@@ -13,7 +14,7 @@ from churnsignal_common.runtime.settings import fail, read_settings
 from churnsignal_alerts.app import routing_text, run
 from churnsignal_alerts.commands_cli import explain_route, import_csms, prove_delivery, recommend_thresholds
 from churnsignal_alerts.places import allowed_of
-from churnsignal_alerts.policy_file import BadPolicy, parse_policy
+from churnsignal_alerts.policy_file import parse_policy
 from churnsignal_alerts.send.email import mailer_of
 from churnsignal_alerts.send.webhook import keys_of
 from churnsignal_alerts.settings import AlertsSettings
@@ -92,9 +93,7 @@ def _checked() -> AlertsSettings:
         if settings.webhook_secrets:
             keys_of(settings.webhook_secrets.get_secret_value())
         allowed_of(settings.webhook_allow.split(","))
-    except BadPolicy as error:
-        fail(str(error))
-    except ValueError as error:
+    except (ConfigError, ValueError) as error:
         fail(str(error))
     return settings
 

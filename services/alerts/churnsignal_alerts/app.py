@@ -13,6 +13,7 @@ from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.kafka.consume import Consume
 from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.config_files import read_config
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import draining, serve_http
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
@@ -30,7 +31,7 @@ from churnsignal_alerts.metrics import EPISODES, HELD, QUEUE_AGE, UNCONFIGURED
 from churnsignal_alerts.outcome import Sender
 from churnsignal_alerts.people import People
 from churnsignal_alerts.places import allowed_of
-from churnsignal_alerts.policy_file import default_text, parse_policy
+from churnsignal_alerts.policy_file import FILE, PACKAGE, parse_policy
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.send.email import EmailSender, mailer_of
 from churnsignal_alerts.send.slack import SlackSender
@@ -47,8 +48,7 @@ _GAP_EVERY_S = 5
 
 def routing_text(settings: AlertsSettings) -> tuple[str, str]:
     """Return the routing document to start with and its name."""
-    path = settings.routing_file
-    return (path.read_text(), str(path)) if path else (default_text(), "routing.yaml (shipped)")
+    return read_config(settings.routing_file, PACKAGE, FILE)
 
 
 def signing_keys(settings: AlertsSettings) -> list[str]:

@@ -15,7 +15,7 @@ from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import parse_hours, write_hours
 from churnsignal_alerts.mute import Matcher, Silence
 from churnsignal_alerts.plan import Setup
-from churnsignal_alerts.policy_file import parse_policy
+from churnsignal_alerts.policy_file import FILE, parse_policy
 from churnsignal_alerts.tables import csms, routing, silences
 from churnsignal_alerts.trouble import forgive
 
@@ -131,8 +131,8 @@ class People:
         return found is not None
 
     async def put_routing(self, document: str, author: str, now: datetime) -> None:
-        """Store a new version; raises BadPolicy with every problem."""
-        parse_policy(document, "routing.yaml")
+        """Store a new version; raises `ConfigError` with every mistake."""
+        parse_policy(document, FILE)
         async with self._engine.begin() as connection:
             await connection.execute(insert(routing).values(author=author, at=now, document=document))
         await self._refresh()

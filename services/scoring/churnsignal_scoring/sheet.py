@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from zoneinfo import ZoneInfo
 
+from churnsignal_common.contracts.days import is_zone
 from churnsignal_common.contracts.envelope import id_text
 from churnsignal_common.mapping.mapper import Mapper, plain_name
 
@@ -97,15 +97,8 @@ def wrong(fact: str, value: Any) -> str | None:
         return "write a day such as 2027-03-31"
     if fact == "lifecycle" and str(value).casefold() not in LIFECYCLES:
         return f"write one of {', '.join(sorted(LIFECYCLES))}"
-    if fact == "timezone" and not _is_zone(str(value)):
+    if fact == "timezone" and not is_zone(str(value)):
         return "write a zone such as Asia/Tokyo"
     if len(str(value)) > LONGEST or "\0" in str(value):
         return f"write at most {LONGEST} characters"
     return None
-
-
-def _is_zone(name: str) -> bool:
-    try:
-        return bool(ZoneInfo(name).key)
-    except (ValueError, KeyError, OSError):
-        return False

@@ -22,9 +22,10 @@ from churnsignal_alerts.plan import (
     plan_moved,
     plan_silenced,
 )
-from churnsignal_alerts.policy_file import BadPolicy, default_text, parse_policy
+from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.route import absent
 from churnsignal_common.contracts.risk import AccountProfile, Band, SilentSource
+from churnsignal_common.document import ConfigError
 from msgspec.structs import replace as with_fields
 
 from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, opened, setup
@@ -275,7 +276,7 @@ def test_a_tier_and_a_kind_may_go_to_a_pool() -> None:
     ],
 )
 def test_a_document_that_could_leave_an_alert_with_nobody_is_refused(old: str, new: str, word: str) -> None:
-    with pytest.raises(BadPolicy) as caught:
+    with pytest.raises(ConfigError) as caught:
         parse_policy(ROUTED.replace(old, new), "routing.yaml")
 
     assert word in str(caught.value)

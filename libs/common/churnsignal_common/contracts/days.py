@@ -1,6 +1,7 @@
 """Pure. The day record on scoring.days.v1: what needs more than one partition, decided once a day and never again."""
 
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -55,3 +56,12 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 day_record_decoder = msgspec.json.Decoder(DayRecord)
+
+
+def is_zone(name: str) -> bool:
+    """Return whether `name` is an IANA time zone."""
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        return False
+    return True

@@ -5,10 +5,11 @@ import socket
 import sys
 from pathlib import Path
 from typing import Any, Literal, TypeVar
-from zoneinfo import ZoneInfo
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from churnsignal_common.contracts.days import is_zone
 
 PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3}
 
@@ -101,10 +102,8 @@ class ServiceSettings(BaseSettings):
     @field_validator("day_zone")
     @classmethod
     def _is_zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError) as error:
-            raise ValueError("must be an IANA zone such as Europe/Berlin") from error
+        if not is_zone(value):
+            raise ValueError("must be an IANA zone such as Europe/Berlin")
         return value
 
     @property

@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from churnsignal_common.contracts.risk import AccountProfile
+from churnsignal_common.document import ConfigError
 from churnsignal_common.runtime.http import may, problem
 from churnsignal_common.runtime.tokens import Caller, Role
 from fastapi import APIRouter, Depends
@@ -12,7 +13,6 @@ from churnsignal_alerts.api.models import ExplainIn, RoutingIn
 from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.explain import explain, with_changes
 from churnsignal_alerts.plan import Scene
-from churnsignal_alerts.policy_file import BadPolicy
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -28,7 +28,7 @@ def routes(parts: Parts) -> APIRouter:
     async def put(body: RoutingIn, caller: Annotated[Caller, Depends(operator)]) -> dict[str, Any] | JSONResponse:
         try:
             await parts.people.put_routing(body.document, caller.name, parts.clock.now())
-        except BadPolicy as error:
+        except ConfigError as error:
             return problem(422, "The routing document cannot be used", str(error))
         return await parts.people.routing()
 

@@ -8,12 +8,10 @@ from typing import Any
 import httpx2
 from churnsignal_common.clock import Clock
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from churnsignal_devstack.inbox.clicks import block_action, find_element, signed, view_closed, view_submission
-from churnsignal_devstack.inbox.limits import Json
-from churnsignal_devstack.inbox.slack_http import read_args
 from churnsignal_devstack.inbox.slack_methods import SlackMethods
 from churnsignal_devstack.inbox.store import Store, User
 
@@ -29,17 +27,16 @@ class Alerts:
 
 
 class Acts:
-    """Clicks, submitted modals and response URLs. Without an address and a secret a click explains what is missing."""
+    """Clicks and submitted modals. Without an address and a secret a click explains what is missing."""
 
-    def __init__(self, store: Store, methods: SlackMethods, clock: Clock, alerts: Alerts | None, url: str) -> None:
-        self._store, self._methods, self._clock, self._alerts, self._url = store, methods, clock, alerts, url
+    def __init__(self, store: Store, methods: SlackMethods, clock: Clock, alerts: Alerts | None) -> None:
+        self._store, self._methods, self._clock, self._alerts = store, methods, clock, alerts
 
     def routes(self) -> list[Route]:
         return [
             Route("/act/click", self.click, methods=["POST"]),
             Route("/act/submit", self.submit, methods=["POST"]),
             Route("/act/close", self.close, methods=["POST"]),
-            Route("/slack/response/{message_id:int}", self.respond, methods=["POST"]),
         ]
 
     async def click(self, request: Request) -> Response:
@@ -51,7 +48,7 @@ class Acts:
         user = self._user(asked.get("user", ""))
         payload = block_action(message, user, asked["block_id"], element, asked.get("chosen"))
         payload["actions"][0]["action_ts"] = f"{self._clock.now().timestamp():.6f}"
-        return await self._send(payload | {"response_url": f"{self._url}/slack/response/{message.id}"}, user)
+        return await self._send(payload, user)
 
     async def submit(self, request: Request) -> Response:
         asked = await request.json()
@@ -75,20 +72,6 @@ class Acts:
         self._forget(shown.id)
         user = self._user(shown.user)
         return await self._send(view_closed(shown, user), user) if shown.view.get("notify_on_close") else _told("", 200)
-
-    async def respond(self, request: Request) -> Response:
-        """The `response_url` of an interaction: replace the message, delete it, or answer beside it."""
-        message, args = self._store.messages.get(request.path_params["message_id"]), await read_args(request)
-        if message is None or args is None:
-            return PlainTextResponse("used_url", 404)
-        call: dict[str, Json] = {**args, "channel": message.channel, "ts": message.ts}
-        if args.get("delete_original") is True:
-            answer = self._methods.table["chat.delete"](call)
-        elif args.get("replace_original") is True:
-            answer = self._methods.table["chat.update"](call)
-        else:
-            answer = self._methods.table["chat.postMessage"](call)
-        return PlainTextResponse("ok" if answer["ok"] else answer["error"], 200 if answer["ok"] else 400)
 
     async def _send(self, payload: dict[str, Any], user: User) -> Response:
         if self._alerts is None:

@@ -57,7 +57,7 @@ def make_app(store: Store, faults: Faults, clock: Clock, cut: Cut, alerts: Alert
     """Return the application; `cut` ends the connection of a request without an answer."""
     methods = SlackMethods(store, public_url)
     slack = SlackHttp(store, methods, faults, cut)
-    acts = Acts(store, methods, clock, alerts, public_url)
+    acts = Acts(store, methods, clock, alerts)
     pages = Pages(store, faults, acts=alerts is not None)
     return Starlette(routes=[*slack.routes(), *acts.routes(), *pages.routes()], max_body_size=MAX_BODY)
 

@@ -37,7 +37,7 @@ def block_action(message: Message, user: User, block_id: str, element: dict[str,
     return {
         "type": "block_actions",
         **_common(user),
-        "container": {"type": "message", "channel_id": message.channel, "message_ts": message.ts, "is_ephemeral": message.ephemeral},
+        "container": {"type": "message", "channel_id": message.channel, "message_ts": message.ts, "is_ephemeral": False},
         "channel": {"id": message.channel, "name": message.channel_name},
         "message": original | {name: value for name, value in extra.items() if value is not None},
         "state": {"values": {}},

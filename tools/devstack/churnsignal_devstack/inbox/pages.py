@@ -4,7 +4,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
-from typing import Any
 
 import msgspec
 from jinja2 import ChainableUndefined, Environment, PackageLoader
@@ -25,7 +24,6 @@ PAGE_POLICY = (
 # A letter may style itself and open its links, and nothing else: no scripts, no forms, nothing from elsewhere.
 LETTER_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; sandbox allow-popups allow-popups-to-escape-sandbox"
 STATIC = {"inbox.css": "text/css", "inbox.js": "text/javascript", "icon.svg": "image/svg+xml"}
-IMAGES = {"png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg", "gif": "image/gif"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,6 @@ class Pages:
             Route("/", self.page),
             Route("/static/{name}", self.static),
             Route("/mail/{message_id:int}", self.letter),
-            Route("/files/{file_id}", self.file),
             Route("/healthz", lambda _: JSONResponse({"status": "ok"})),
             Route("/readyz", lambda _: JSONResponse({"status": "ok"})),
             Route("/api/revision", lambda _: JSONResponse({"revision": self._store.revision})),
@@ -83,7 +80,7 @@ class Pages:
             mail=bool(shown) and shown[0].kind is Kind.EMAIL, name=known.name if known else at,
             letters=[message for message in shown if message.kind is Kind.EMAIL],
             posts=[message for message in reversed(shown) if message.kind is Kind.SLACK and message.thread_ts is None],
-            me=known.user.id if known and known.user else "", users=list(self._store.users.values())[:SHOWN], inline_image=self._inline_image,
+            me=known.user.id if known and known.user else "", users=list(self._store.users.values())[:SHOWN],
         )  # fmt: skip
         return HTMLResponse(html, headers={"Content-Security-Policy": PAGE_POLICY, "Cache-Control": "no-store"})
 
@@ -100,13 +97,6 @@ class Pages:
         return HTMLResponse(
             f'<base target="_blank">{message.html}', headers={"Content-Security-Policy": LETTER_POLICY, "X-Content-Type-Options": "nosniff"}
         )
-
-    async def file(self, request: Request) -> Response:
-        file = self._store.files.get(request.path_params["file_id"])
-        if file is None:
-            return PlainTextResponse("not found", 404)
-        kind = IMAGES.get(file.name.rpartition(".")[2].lower(), "application/octet-stream")
-        return Response(file.content, media_type=kind, headers={"X-Content-Type-Options": "nosniff", "Content-Security-Policy": "sandbox"})
 
     async def messages(self, request: Request) -> Response:
         wanted = request.query_params
@@ -162,11 +152,6 @@ class Pages:
             channel.id: channel.name for channel in self._store.channels.values()
         }
         return render(text, names)
-
-    def _inline_image(self, block: dict[str, Any]) -> str:
-        """Return an address on this host for an image, or nothing: the page never fetches from elsewhere."""
-        file = (block.get("slack_file") or {}).get("id", "")
-        return f"/files/{file}" if file in self._store.files else ""
 
 
 def _moment(text: str) -> datetime:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import assert_never, cast
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from churnsignal_devstack.inbox.faults import Fault, FaultKind, Faults
@@ -16,7 +16,7 @@ from churnsignal_devstack.inbox.slack_methods import SlackMethods, refused
 from churnsignal_devstack.inbox.store import Store
 
 # In a form these hold JSON.
-NESTED = ("blocks", "metadata", "view", "files", "attachments")
+NESTED = ("blocks", "metadata", "view", "attachments")
 BROKEN = {"blocks": "invalid_blocks_format", "metadata": "invalid_metadata_format"}
 # Which arguments a fault's `match` is looked for in.
 SUBJECTS = ("channel", "channel_id", "users", "user", "email")
@@ -25,16 +25,13 @@ Cut = Callable[[Request], None]
 
 
 class SlackHttp:
-    """One route for all methods, and one for the bytes of uploaded files."""
+    """One route for all methods."""
 
     def __init__(self, store: Store, methods: SlackMethods, faults: Faults, cut: Cut) -> None:
         self._store, self._methods, self._faults, self._cut = store, methods, faults, cut
 
     def routes(self) -> list[Route]:
-        return [
-            Route("/slack/api/{method}", self.call, methods=["GET", "POST"]),
-            Route("/slack/upload/{file_id}", self.upload, methods=["POST", "PUT"]),
-        ]
+        return [Route("/slack/api/{method}", self.call, methods=["GET", "POST"])]
 
     async def call(self, request: Request) -> Response:
         method = request.path_params["method"]
@@ -45,17 +42,6 @@ class SlackHttp:
             return self._answer(method, request, args)
 
         return JSONResponse(answer()) if fault is None else await self._bad_day(fault, request, answer)
-
-    async def upload(self, request: Request) -> Response:
-        file = self._store.files.get(request.path_params["file_id"])
-        if file is None:
-            return PlainTextResponse("no such upload", 404)
-        if request.headers.get("content-type", "").startswith("multipart/"):
-            parts = [part for part in (await request.form()).values() if not isinstance(part, str)]
-            file.content = await parts[0].read() if parts else b""
-        else:
-            file.content = await request.body()
-        return PlainTextResponse(f"OK - {len(file.content)}")
 
     def _answer(self, method: str, request: Request, args: Args | None) -> Answer:
         if args is None:

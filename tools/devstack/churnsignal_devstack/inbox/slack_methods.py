@@ -22,7 +22,6 @@ from churnsignal_devstack.inbox.shapes import (
 )
 from churnsignal_devstack.inbox.store import Store
 
-MAX_FILE = 8 << 20
 # Slack forgets a trigger after three seconds.
 TRIGGER_S = 3.0
 MAX_TRIGGERS = 100
@@ -43,32 +42,17 @@ class SlackMethods:
         self._url = public_url
         self._triggers: dict[str, tuple[float, str]] = {}
         self.table: dict[str, Callable[[Args], Answer]] = {
-            "api.test": lambda args: {"ok": True, "args": args},
             "auth.test": self._auth_test,
             "chat.postMessage": self._post_message,
-            "chat.postEphemeral": self._post_ephemeral,
             "chat.update": self._update,
-            "chat.delete": self._delete,
-            "chat.getPermalink": self._permalink,
             "conversations.open": self._open,
-            "conversations.join": self._channel_info,
             "conversations.info": self._channel_info,
-            "conversations.list": self._list,
             "conversations.history": self._history,
             "conversations.replies": self._replies,
             "users.lookupByEmail": self._lookup,
             "users.info": self._user_info,
-            "users.list": lambda _: {
-                "ok": True,
-                "members": [user_json(user) for user in self._store.users.values()],
-                "response_metadata": {"next_cursor": ""},
-            },
-            "reactions.add": self._react,
             "views.open": self._views_open,
-            "views.push": self._views_open,
             "views.update": self._views_update,
-            "files.getUploadURLExternal": self._upload_url,
-            "files.completeUploadExternal": self._complete_upload,
         }
 
     def trigger(self, user: str) -> str:
@@ -107,18 +91,6 @@ class SlackMethods:
         )  # fmt: skip
         return {"ok": True, "channel": channel.id, "ts": message.ts, "message": message_json(message, with_metadata=True)}
 
-    def _post_ephemeral(self, args: Args) -> Answer:
-        channel = self._store.channel(word(args, "channel"))
-        if channel is None:
-            return refused("channel_not_found")
-        if not word(args, "user"):
-            return refused("user_not_in_channel")
-        problem = _check_message(args)
-        if problem is not None:
-            return problem
-        message = self._store.post(channel, word(args, "text"), _size(args), blocks=_list(args.get("blocks")), ephemeral=True)
-        return {"ok": True, "message_ts": message.ts}
-
     def _update(self, args: Args) -> Answer:
         message = self._store.find(word(args, "channel"), word(args, "ts"))
         if message is None:
@@ -138,19 +110,6 @@ class SlackMethods:
             "message": message_json(message, with_metadata=True),
         }
 
-    def _delete(self, args: Args) -> Answer:
-        message = self._store.find(word(args, "channel"), word(args, "ts"))
-        if message is None:
-            return refused("message_not_found")
-        self._store.remove(message)
-        return {"ok": True, "channel": message.channel, "ts": message.ts}
-
-    def _permalink(self, args: Args) -> Answer:
-        message = self._store.find(word(args, "channel"), word(args, "message_ts"))
-        if message is None:
-            return refused("message_not_found")
-        return {"ok": True, "channel": message.channel, "permalink": f"{self._url}/?at={message.channel}#m{message.id}"}
-
     def _open(self, args: Args) -> Answer:
         if known := self._store.channels.get(word(args, "channel")):
             return {"ok": True, "channel": {"id": known.id}}
@@ -164,15 +123,11 @@ class SlackMethods:
         channel = self._store.channel(word(args, "channel"))
         return refused("channel_not_found") if channel is None else {"ok": True, "channel": channel_json(channel)}
 
-    def _list(self, _: Args) -> Answer:
-        shown = [channel_json(channel) for channel in self._store.channels.values() if channel.user is None]
-        return {"ok": True, "channels": shown, "response_metadata": {"next_cursor": ""}}
-
     def _history(self, args: Args) -> Answer:
         channel = self._store.channels.get(word(args, "channel"))
         if channel is None:
             return refused("channel_not_found")
-        roots = (message for message in self._store.of(channel.id) if message.thread_ts is None and not message.ephemeral)
+        roots = (message for message in self._store.of(channel.id) if message.thread_ts is None)
         return page_json([message for message in roots if between(message, args)], args)
 
     def _replies(self, args: Args) -> Answer:
@@ -193,17 +148,6 @@ class SlackMethods:
         user = self._store.users.get(word(args, "user"))
         return refused("user_not_found") if user is None else {"ok": True, "user": user_json(user)}
 
-    def _react(self, args: Args) -> Answer:
-        message = self._store.find(word(args, "channel"), word(args, "timestamp"))
-        if message is None:
-            return refused("message_not_found")
-        name = word(args, "name")[:100]
-        if name in message.reactions:
-            return refused("already_reacted")
-        message.reactions = [*message.reactions, name][-20:]
-        self._store.changed()
-        return {"ok": True}
-
     def _views_open(self, args: Args) -> Answer:
         expires, user = self._triggers.pop(word(args, "trigger_id"), (None, ""))
         if expires is None:
@@ -223,26 +167,6 @@ class SlackMethods:
         if problems:
             return refused("invalid_arguments", problems)
         return {"ok": True, "view": view_json(self._store.show(shown.user, cast("dict[str, Json]", args["view"]), shown.id))}
-
-    def _upload_url(self, args: Args) -> Answer:
-        length = str(args.get("length", ""))
-        if not word(args, "filename") or not length.isdigit() or not 0 < int(length) <= MAX_FILE:
-            return refused("invalid_arguments")
-        file = self._store.upload(word(args, "filename")[:200])
-        return {"ok": True, "upload_url": f"{self._url}/slack/upload/{file.id}", "file_id": file.id}
-
-    def _complete_upload(self, args: Args) -> Answer:
-        wanted = [str(item.get("id")) for item in _list(args.get("files")) if isinstance(item, dict)]
-        if not wanted or any(name not in self._store.files for name in wanted):
-            return refused("file_not_found")
-        where = word(args, "channel_id")
-        if where:
-            channel = self._store.channel(where)
-            if channel is None:
-                return refused("channel_not_found")
-            thread = word(args, "thread_ts") or None
-            self._store.post(channel, word(args, "initial_comment"), _size(args), thread_ts=thread, files=wanted)
-        return {"ok": True, "files": [{"id": name, "title": self._store.files[name].name} for name in wanted]}
 
 
 def _check_message(args: Args) -> Answer | None:

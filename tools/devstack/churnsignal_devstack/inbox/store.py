@@ -1,4 +1,4 @@
-"""Pure. What the inbox holds: messages, people, channels, files and open modals; bounded, the oldest go first."""
+"""Pure. What the inbox holds: messages, people, channels and open modals; bounded, the oldest go first."""
 
 import hashlib
 from collections.abc import Iterator
@@ -15,7 +15,6 @@ from churnsignal_devstack.inbox.mail import Letter
 MAX_MESSAGES = 10_000
 MAX_BYTES = 64 << 20
 MAX_ENTRIES = 5_000
-MAX_FILES_BYTES = 32 << 20
 MAX_EDITS = 20
 MAX_VIEWS = 20
 
@@ -74,9 +73,6 @@ class Message:
     blocks: list[Json] = field(default_factory=list)
     metadata: dict[str, Json] | None = None
     edits: list[Edit] = field(default_factory=list)
-    files: list[str] = field(default_factory=list)
-    reactions: list[str] = field(default_factory=list)
-    ephemeral: bool = False
     # E-mail
     subject: str | None = None
     html: str | None = None
@@ -91,14 +87,7 @@ class Message:
 
     @property
     def revision(self) -> str:
-        return f"{self.id}.{len(self.edits)}.{len(self.reactions)}"
-
-
-@dataclass(slots=True)
-class File:
-    id: str
-    name: str
-    content: bytes = b""
+        return f"{self.id}.{len(self.edits)}"
 
 
 @dataclass(slots=True)
@@ -119,7 +108,6 @@ class Store:
         self.messages: dict[int, Message] = {}
         self.users: dict[str, User] = {}
         self.channels: dict[str, Channel] = {}
-        self.files: dict[str, File] = {}
         self.views: dict[str, OpenView] = {}
         self.revision = 0
         self._bytes = 0
@@ -179,24 +167,12 @@ class Store:
         self._trim()
         self.changed()
 
-    def remove(self, message: Message) -> None:
-        if self.messages.pop(message.id, None) is not None:
-            self._bytes -= message.size
-            self.changed()
-
     def find(self, channel: str, ts: str) -> Message | None:
         return next((message for message in self.of(channel) if message.ts == ts), None)
 
     def of(self, channel: str) -> Iterator[Message]:
         """Yield the messages of a channel or mailbox, the newest first."""
         return (message for message in reversed(self.messages.values()) if message.channel == channel)
-
-    def upload(self, name: str) -> File:
-        file = File(_identity("F", f"{name}{self._next()}"), name)
-        self.files[file.id] = file
-        while sum(len(kept.content) for kept in self.files.values()) > MAX_FILES_BYTES or len(self.files) > MAX_ENTRIES:
-            self.files.pop(next(iter(self.files)))
-        return file
 
     def show(self, user: str, view: dict[str, Json], view_id: str = "") -> OpenView:
         """Open a modal for a user, or replace the one that is open."""
@@ -210,8 +186,8 @@ class Store:
         return shown
 
     def clear(self) -> None:
-        """Forget messages, files and modals; people and channels stay."""
-        self.messages, self.files, self.views, self._bytes = {}, {}, {}, 0
+        """Forget messages and modals; people and channels stay."""
+        self.messages, self.views, self._bytes = {}, {}, 0
         self.changed()
 
     def changed(self) -> None:

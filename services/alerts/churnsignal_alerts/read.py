@@ -72,7 +72,7 @@ class Reader:
         if episode is not None:
             query = query.where(deliveries.c.episodes.contains([episode]))
         if after:
-            query = query.where(deliveries.c.id < int(after[0]))
+            query = query.where(deliveries.c.id < after[0])
         return await self._rows(query)
 
     async def unowned(self, after: str, limit: int) -> list[RowMapping]:
@@ -84,7 +84,7 @@ class Reader:
         """Return up to limit + 1 contacts with an account, newest first."""
         query = select(contacts).where(contacts.c.account == account).order_by(contacts.c.at.desc(), contacts.c.id.desc()).limit(limit + 1)
         if after:
-            query = query.where(tuple_(contacts.c.at, contacts.c.id) < (datetime.fromisoformat(after[0]), int(after[1])))
+            query = query.where(tuple_(contacts.c.at, contacts.c.id) < (datetime.fromisoformat(after[0]), after[1]))
         return await self._rows(query)
 
     async def attempts(self, ids: list[int]) -> list[RowMapping]:
@@ -99,7 +99,7 @@ class Reader:
         """Return up to limit + 1 CSMs by id."""
         query = select(csms).order_by(csms.c.id).limit(limit + 1)
         if after:
-            query = query.where(csms.c.id > str(after[0]))
+            query = query.where(csms.c.id > after[0])
         return [csm_of(row) for row in await self._rows(query)]
 
     async def gauges(self, now: datetime) -> tuple[dict[str, int], datetime | None, int]:

@@ -22,10 +22,10 @@ from churnsignal_common.contracts.envelope import (
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.postgres.failures import AWAY
-from churnsignal_common.runtime.http import may, problem
-from churnsignal_common.runtime.paging import BadCursor, decode_cursor, page
+from churnsignal_common.runtime.http import Cursor, Limit, after, may, problem
+from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
-from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
 from pydantic import AwareDatetime, BaseModel, Field
 
 from churnsignal_scoring.config_api import Room, add_configs
@@ -86,13 +86,6 @@ class Inside:
         return self.engine
 
 
-def _key(cursor: str | None, length: int) -> list[Any] | None:
-    try:
-        return decode_cursor(cursor, length) if cursor else None
-    except BadCursor as error:
-        raise HTTPException(400, str(error)) from error
-
-
 def add_api(app: FastAPI, inside: Inside) -> None:
     """Add scoring's paths to `app`."""
     _add_reads(app, inside)
@@ -109,7 +102,6 @@ async def _away(_request: Request, error: Exception) -> Response:
 
 def _add_reads(app: FastAPI, inside: Inside) -> None:
     reader = Depends(may(Role.READER, inside.tokens))
-    limits = Annotated[int, Query(ge=1, le=500)]
 
     @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the most at risk first", dependencies=[reader])
     async def list_accounts(
@@ -117,10 +109,10 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
         owner: str | None = None,
         segment: str | None = None,
         order: Literal["at_risk", "score", "arr", "account"] = "at_risk",
-        cursor: str | None = None,
-        limit: limits = 100,
+        cursor: Cursor = None,
+        limit: Limit = 100,
     ) -> dict[str, Any]:
-        rows = await inside.queries.accounts(Filters(band, owner, segment), order, _key(cursor, 2), limit)
+        rows = await inside.queries.accounts(Filters(band, owner, segment), order, after(cursor, object, str), limit)
         shown = page(rows, limit, "key", "account")
         for row in shown["items"]:
             del row["key"]
@@ -146,14 +138,14 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
         return {"closed_on": day, "roll_up": roll_up(nodes), "items": [node._asdict() for node in nodes]}
 
     @app.get("/v1/accounts/{account}/history", tags=["accounts"], summary="Closed days, newest first", dependencies=[reader])
-    async def history(account: str, cursor: str | None = None, limit: limits = 100) -> dict[str, Any]:
-        key = _key(cursor, 1)
+    async def history(account: str, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+        key = after(cursor, int)
         rows = await inside.queries.history(account, key[0] if key else None, limit)
         return page(rows, limit, "day")
 
     @app.get("/v1/unresolved", tags=["accounts"], summary="Users whose account nobody knows yet", dependencies=[reader])
-    async def unresolved(cursor: str | None = None, limit: limits = 100) -> dict[str, Any]:
-        return page(await inside.queries.unresolved(_key(cursor, 2), limit), limit, "source", "subject")
+    async def unresolved(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+        return page(await inside.queries.unresolved(after(cursor, str, str), limit), limit, "source", "subject")
 
 
 async def _explain(inside: Inside, account: str) -> dict[str, Any]:

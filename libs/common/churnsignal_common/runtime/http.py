@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -21,6 +21,8 @@ from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 
 GRACE_S = 10
+Limit = Annotated[int, Query(ge=1, le=500)]
+Cursor = Annotated[str | None, Query(max_length=500)]
 _GOODBYE = (b"connection", b"close")
 _bearer = HTTPBearer(auto_error=False, description="A token from CHURNSIGNAL_TOKENS_FILE")
 
@@ -53,15 +55,15 @@ def may(role: Role, tokens: Tokens) -> Callable[..., Caller]:
     return check
 
 
-def after(cursor: str | None, *first: Any) -> list[Any]:
-    """Return the sort key behind which a page begins: `first` when there is no cursor. Answers 400 to a cursor that is not ours."""
+def after(cursor: str | None, *kinds: type) -> list[Any] | None:
+    """Return the sort key behind which a page begins, None for the first page. Answers 400 to a cursor that is not ours."""
     if not cursor:
-        return list(first)
+        return None
     try:
-        key = decode_cursor(cursor, len(first))
+        key = decode_cursor(cursor, len(kinds))
     except BadCursor as error:
         raise HTTPException(400, str(error)) from error
-    if [type(part) for part in key] != [type(part) for part in first]:
+    if not all(isinstance(part, kind) for part, kind in zip(key, kinds, strict=True)):
         raise HTTPException(400, str(BadCursor()))
     return key
 

@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any
 
-from churnsignal_common.runtime.http import may
+from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Caller, Role
 from fastapi import APIRouter, Depends, HTTPException
 
 from churnsignal_alerts.api.models import ContactIn, Ident
-from churnsignal_alerts.api.parts import Cursor, Limit, Parts, after
+from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.episodes import Contact
 
 
@@ -32,7 +32,7 @@ def routes(parts: Parts) -> APIRouter:
         dependencies=[Depends(may(Role.READER, parts.tokens))],
     )
     async def contacts(account: Ident, cursor: Cursor = None, limit: Limit = 50) -> dict[str, Any]:
-        rows = await parts.reader.contacts(account, after(cursor, 2), limit)
+        rows = await parts.reader.contacts(account, after(cursor, str, int), limit)
         return page([dict(row) for row in rows], limit, "at", "id")
 
     return router

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from churnsignal_common.runtime.http import may
+from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role
 from fastapi import APIRouter, Depends, HTTPException, Response
 
 from churnsignal_alerts.api.models import CsmIn, csm_out
-from churnsignal_alerts.api.parts import Cursor, Limit, Parts, after
+from churnsignal_alerts.api.parts import Parts
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -18,11 +18,11 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.get("/v1/csms", summary="All CSMs by id", dependencies=reader)
     async def all_csms(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-        return page([csm_out(csm) for csm in await parts.reader.csms(after(cursor, 1), limit)], limit, "id")
+        return page([csm_out(csm) for csm in await parts.reader.csms(after(cursor, str), limit)], limit, "id")
 
     @router.get("/v1/unowned", summary="Accounts whose owner is nobody, unknown, or deactivated", dependencies=reader)
     async def unowned(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-        key = after(cursor, 1)
+        key = after(cursor, str)
         return page([dict(row) for row in await parts.reader.unowned(key[0] if key else "", limit)], limit, "account")
 
     @router.get("/v1/csms/{ident}", summary="One CSM", dependencies=reader)

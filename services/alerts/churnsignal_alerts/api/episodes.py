@@ -3,12 +3,12 @@
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from churnsignal_common.runtime.http import may
+from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role
 from fastapi import APIRouter, Depends, HTTPException, Query
 
-from churnsignal_alerts.api.parts import Cursor, Limit, Parts, after
+from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.episodes import State
 from churnsignal_alerts.store import episode_of
 
@@ -37,7 +37,7 @@ def routes(parts: Parts) -> APIRouter:
         state: State | None = None, csm: Annotated[str | None, Query(max_length=120)] = None,
         account: Annotated[str | None, Query(max_length=500)] = None, cursor: Cursor = None, limit: Limit = 50,
     ) -> dict[str, Any]:  # fmt: skip
-        rows = await parts.reader.episodes(state, csm, account, after(cursor, 2), limit)
+        rows = await parts.reader.episodes(state, csm, account, after(cursor, str, str), limit)
         return page([episode_out(row) for row in rows], limit, "opened_at", "id")
 
     @router.get(
@@ -53,7 +53,7 @@ def routes(parts: Parts) -> APIRouter:
     async def list_deliveries(
         episode: Annotated[str | None, Query(max_length=120)] = None, cursor: Cursor = None, limit: Limit = 50
     ) -> dict[str, Any]:
-        rows = await parts.reader.deliveries(after(cursor, 1), limit, episode)
+        rows = await parts.reader.deliveries(after(cursor, int), limit, episode)
         found: dict[str, Any] = page([dict(row) for row in rows], limit, "id")
         found["items"] = await with_attempts(parts, found["items"])
         return found

@@ -137,7 +137,7 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
 
     @app.get("/admin/v1/sources", tags=["sources"], dependencies=reads, summary="List sources by name")
     async def list_sources(cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> SourcePage:
-        (name,) = after(cursor, "")
+        (name,) = after(cursor, str) or ("",)
         rows = [_source_out(source).model_dump() for source in await store.list_sources(name, limit + 1)]
         return SourcePage.model_validate(page(rows, limit, "name"))
 

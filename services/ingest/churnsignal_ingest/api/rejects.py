@@ -123,7 +123,7 @@ def add_rejects(app: FastAPI, replay: Replay, metrics: Metrics, tokens: Tokens) 
 
 
 def _begin(cursor: str | None) -> tuple[int, int]:
-    partition, offset = after(cursor, 0, 0)
+    partition, offset = after(cursor, int, int) or (0, 0)
     return partition, offset
 
 

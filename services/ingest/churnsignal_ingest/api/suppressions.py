@@ -71,7 +71,7 @@ def add_suppressions(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Cl
 
     @app.get(path, tags=["suppressions"], dependencies=[Depends(operator)], summary="List whose calls are dropped")
     async def list_suppressions(cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> SuppressionPage:
-        kind, id_ = after(cursor, "", "")
+        kind, id_ = after(cursor, str, str) or ("", "")
         rows = [_out(found).model_dump() for found in await store.list_suppressions((kind, id_), limit + 1)]
         return SuppressionPage.model_validate(page(rows, limit, "kind", "id"))
 

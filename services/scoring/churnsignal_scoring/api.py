@@ -21,11 +21,10 @@ from churnsignal_common.contracts.envelope import (
 )
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
-from churnsignal_common.postgres.failures import AWAY
-from churnsignal_common.runtime.http import Cursor, Limit, after, may, problem
+from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, HTTPException
 from pydantic import AwareDatetime, BaseModel, Field
 
 from churnsignal_scoring.config_api import Room, add_configs
@@ -91,13 +90,6 @@ def add_api(app: FastAPI, inside: Inside) -> None:
     _add_reads(app, inside)
     _add_commands(app, inside)
     add_configs(app, Room(inside.configs, inside.queries, inside.load, inside.engine_now, inside.tokens, inside.clock))
-    for kind in AWAY:
-        app.add_exception_handler(kind, _away)
-
-
-async def _away(_request: Request, error: Exception) -> Response:
-    detail = f"Postgres does not answer ({type(error).__name__}); send the same request again"
-    return problem(503, "Postgres is away", detail, {"Retry-After": "5"})
 
 
 def _add_reads(app: FastAPI, inside: Inside) -> None:

@@ -47,6 +47,21 @@ async def test_readyz_names_the_dependency_that_is_away_and_why() -> None:
     assert response.json()["dependencies"][0]["reason"] == "NodeNotReadyError"
 
 
+async def test_a_request_that_postgres_does_not_answer_may_come_again_and_is_seen_in_readyz() -> None:
+    postgres = Dependency("postgres", ok=True)
+    app = _app(Readiness((postgres,), starting=False))
+
+    @app.get("/v1/slow")
+    async def slow() -> None:
+        raise TimeoutError
+
+    async with _client(app) as client:
+        answer, ready = await client.get("/v1/slow"), await client.get("/readyz")
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.json()["title"]) == (503, "5", "Postgres is away")
+    assert ready.json()["status"] == "degraded: postgres"
+
+
 @pytest.mark.parametrize(("starting", "draining", "status"), [(False, False, 200), (True, False, 503), (False, True, 503)])
 async def test_a_tolerant_service_stays_in_the_balancer_except_while_starting_or_draining(
     starting: bool, draining: bool, status: int

@@ -13,8 +13,10 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
+from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.health import Readiness
 from churnsignal_common.runtime.paging import BadCursor, decode_cursor
 from churnsignal_common.runtime.tasks import Stop
@@ -96,11 +98,11 @@ def build_app(service: str, about: str, readiness: Readiness, registry: Collecto
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    _speak_problems(app)
+    _speak_problems(app, readiness)
     return app
 
 
-def _speak_problems(app: FastAPI) -> None:
+def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
     @app.exception_handler(StarletteHTTPException)
     async def http_error(_request: Request, error: StarletteHTTPException) -> JSONResponse:
         title, detail = (error.detail, "") if error.status_code in (404, 405) else ("Refused", str(error.detail))
@@ -110,6 +112,17 @@ def _speak_problems(app: FastAPI) -> None:
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         places = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
         return problem(422, "Invalid request", places)
+
+    async def away(_request: Request, error: Exception) -> Response:
+        for dependency in readiness.dependencies:
+            if dependency.name == "postgres":
+                dependency.down(type(error).__name__)
+        detail = f"Postgres does not answer ({type(error).__name__}); send the same request again"
+        return problem(503, "Postgres is away", detail, {"Retry-After": "5"})
+
+    kinds: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
+    for kind in kinds:
+        app.add_exception_handler(kind, away)
 
 
 class _Server(uvicorn.Server):

@@ -4,12 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from churnsignal_common.runtime.health import Dependency
-from churnsignal_common.runtime.http import build_app, may, problem
+from churnsignal_common.runtime.http import build_app, may
 from churnsignal_common.runtime.tokens import Role
 from fastapi import Depends, FastAPI, Response
-from fastapi.responses import JSONResponse
-from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import Request
 
 from churnsignal_alerts.api import acts, contacts, csms, episodes, learning, pages, routing, silences, slack_in
 from churnsignal_alerts.api.parts import Parts
@@ -44,10 +41,5 @@ def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
     async def again(channel: Channel) -> Response:
         await parts.people.forgive(channel)
         return Response(status_code=204)
-
-    @app.exception_handler(SQLAlchemyError)
-    async def away(_request: Request, error: SQLAlchemyError) -> JSONResponse:
-        parts.readiness.dependencies[0].down(type(error).__name__)
-        return problem(503, "Postgres is away", "try again in a few seconds", {"Retry-After": "5"})
 
     return app

@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeAlias
 
 from churnsignal_common.clock import Clock
-from churnsignal_common.runtime.http import Strict, after, may, problem
+from churnsignal_common.runtime.http import Strict, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role, Tokens
 from fastapi import Depends, FastAPI, HTTPException, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_ingest.api.described import described
 from churnsignal_ingest.api.rejects import add_rejects
@@ -121,10 +120,6 @@ def add_admin(app: FastAPI, behind: Behind) -> None:
     """Add the admin paths to `app`, and to its schema the paths that are served in front of it."""
     plain = app.openapi
     app.openapi = lambda: described(plain())  # type: ignore[method-assign] # FastAPI's own way to extend the schema
-
-    @app.exception_handler(SQLAlchemyError)
-    async def database_away(_request: Any, _error: SQLAlchemyError) -> Any:
-        return problem(503, "Postgres is away", "Try again in a few seconds.", {"Retry-After": "5"})
 
     _add_sources(app, behind.store, behind.tokens, behind.clock)
     _add_keys(app, behind)

@@ -102,15 +102,20 @@ def media(shown: Card, language: str) -> dict[str, str]:
     return {"slack.json": blocks + "\n", "txt": f"Subject: {letter.subject}\n\n{letter.text}\n", "html": letter.html + "\n"}
 
 
+# One card of each layout is kept in every medium; of the others the words, which no medium chooses for itself.
+LAYOUTS = frozenset({"risk", "linked", "acknowledged", "recovery", "summary"})
+
+
 @pytest.mark.parametrize("language", READERS)
 @pytest.mark.parametrize("name", CARDS)
 def test_the_golden_files(name: str, language: str) -> None:
-    for medium, content in media(CARDS[name](READERS[language]), language).items():
+    made = media(CARDS[name](READERS[language]), language)
+    for medium in made if name in LAYOUTS else ["txt"]:
         path = GOLDEN / f"{name}.{language}.{medium}"
         if os.environ.get("UPDATE_GOLDEN"):
-            path.write_text(content)
+            path.write_text(made[medium])
 
-        assert content == path.read_text(), f"{path.name} differs; look at it, then run with UPDATE_GOLDEN=1"
+        assert made[medium] == path.read_text(), f"{path.name} differs; look at it, then run with UPDATE_GOLDEN=1"
 
 
 @pytest.mark.parametrize("language", READERS)

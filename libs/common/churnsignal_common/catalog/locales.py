@@ -20,8 +20,3 @@ class Both:
 
     def to(self, locale: Locale) -> str:
         return self.ja if locale is Locale.JA else self.en
-
-
-def locale_of(tag: str | None) -> Locale:
-    """Return the language of a tag such as `ja-JP`; English when we do not speak it."""
-    return Locale.JA if (tag or "").lower().replace("_", "-").split("-")[0] == "ja" else Locale.EN

@@ -99,10 +99,6 @@ class View:
         answer: T = found[1]
         return answer
 
-    def uses(self, first: int, last: int) -> int:
-        """Return the calls that count as use from day `first` to day `last`."""
-        return self.count(USE, first, last)
-
     def count(self, signal: str, first: int, last: int) -> int:
         """Return how often `signal` came from day `first` to day `last`."""
         last, top = min(last, self.end), self.last

@@ -4,8 +4,6 @@ from collections.abc import Callable, Hashable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
-from churnsignal_common.mapping.usage import USE
-
 from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.norms import Norms

@@ -1,13 +1,11 @@
 """Root. `churnsignal-alerts`: serve, migrate, check-config, csms import, routes explain, recommend, watchdog."""
 
-import asyncio
 import sys
 from pathlib import Path
 
 import cyclopts
-import uvloop
 from churnsignal_common.document import ConfigError
-from churnsignal_common.postgres.migrate import migrate_blocking
+from churnsignal_common.runtime.cli import add_service
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.settings import fail, read_settings
 
@@ -24,21 +22,6 @@ csms = cyclopts.App(name="csms", help="The directory of customer success manager
 routes = cyclopts.App(name="routes", help="Who would be told.")
 app.command(csms)
 app.command(routes)
-
-
-@app.command
-def serve() -> None:
-    """Consume, decide, deliver and answer HTTP until SIGTERM. Example: churnsignal-alerts serve"""
-    settings = _checked()
-    set_up_logging(settings.log_level, settings.log_format, "alerts")
-    raise SystemExit(uvloop.run(run(settings)))
-
-
-@app.command
-def migrate() -> None:
-    """Bring the schema `alerts` to its newest version. Example: churnsignal-alerts migrate"""
-    settings = read_settings(AlertsSettings)
-    migrate_blocking(settings.database_url.get_secret_value(), Path(__file__).parent / "migrations", "alerts")
 
 
 @app.command(name="check-config")
@@ -60,19 +43,19 @@ def csms_import(file: Path, *, json: bool = False) -> None:
     Columns: id, name, email, slack, locale (en|ja), zone, country, hours (09:00-18:00), workdays (mon-fri), channels (slack;email),
     manager, delegate, away_from, away_until, active.
     """
-    raise SystemExit(asyncio.run(import_csms(_checked(), file, as_json=json)))
+    raise SystemExit(import_csms(_checked(), file, as_json=json))
 
 
 @routes.command(name="explain")
 def routes_explain(account: str, *, json: bool = False) -> None:
     """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme"""
-    raise SystemExit(asyncio.run(explain_route(_checked(), account, as_json=json)))
+    raise SystemExit(explain_route(_checked(), account, as_json=json))
 
 
 @app.command
 def recommend(*, json: bool = False) -> None:
     """Suggest a threshold where alerts were too often wrong, with the outcomes behind it. Example: churnsignal-alerts recommend --json"""
-    raise SystemExit(asyncio.run(recommend_thresholds(_checked(), as_json=json)))
+    raise SystemExit(recommend_thresholds(_checked(), as_json=json))
 
 
 @app.command
@@ -81,7 +64,7 @@ def watchdog(*, wait: float = 60.0, json: bool = False) -> None:
     settings = _checked()
     # What it prints is for people or programs; what the service does is in the service's log.
     set_up_logging("critical", settings.log_format, "alerts")
-    raise SystemExit(asyncio.run(prove_delivery(settings, wait, as_json=json)))
+    raise SystemExit(prove_delivery(settings, wait, as_json=json))
 
 
 def _checked() -> AlertsSettings:
@@ -96,6 +79,9 @@ def _checked() -> AlertsSettings:
     except (ConfigError, ValueError) as error:
         fail(str(error))
     return settings
+
+
+add_service(app, "alerts", AlertsSettings, _checked, run, Path(__file__).parent / "migrations")
 
 
 def main() -> None:

@@ -10,10 +10,10 @@ from churnsignal_common.clock import open_clock
 from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import brokers_of
-from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.cli import give_up, on_database
 from churnsignal_common.runtime.tasks import Stop
 from pydantic import ValidationError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts.api.learning import advice_out
 from churnsignal_alerts.api.models import CsmIn
@@ -62,7 +62,11 @@ def _configured(settings: AlertsSettings) -> frozenset[Channel]:
     return frozenset(channel for channel, given in ways if given)
 
 
-async def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
+def _people(engine: AsyncEngine, settings: AlertsSettings) -> People:
+    return People(engine, *routing_text(settings), _configured(settings))
+
+
+def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
     """Import a whole file or nothing; return the exit code."""
     try:
         found, problems = read_csms(path)
@@ -72,27 +76,23 @@ async def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) ->
     if problems:
         print("\n".join([*problems, "nothing was imported"]), file=sys.stderr)
         return 1
-    try:
-        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
-            await People(engine, *routing_text(settings), _configured(settings)).put(found)
-    except (SQLAlchemyError, OSError) as error:
-        return _away(error)
+    on_database(settings, "alerts", lambda engine: _people(engine, settings).put(found))
     print(jsonlib.dumps({"imported": len(found)}) if as_json else f"{len(found)} CSMs imported")
     return 0
 
 
-async def explain_route(settings: AlertsSettings, account: str, *, as_json: bool) -> int:
+def explain_route(settings: AlertsSettings, account: str, *, as_json: bool) -> int:
     """Print who would be told about an account; return the exit code."""
-    try:
-        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
-            known = await Reader(engine).profile(account) or AccountProfile(account=account)
-            red = await Reader(engine).red(known)
-            setup = await People(engine, *routing_text(settings), _configured(settings)).setup()
-    except (SQLAlchemyError, OSError) as error:
-        return _away(error)
+
+    async def ask(engine: AsyncEngine) -> tuple[AccountProfile, Scene]:
+        known = await Reader(engine).profile(account) or AccountProfile(account=account)
+        red = await Reader(engine).red(known)
+        return known, Scene(await _people(engine, settings).setup(), open_clock(settings.clock, dev=settings.dev).now(), red)
+
+    known, scene = on_database(settings, "alerts", ask)
     if known.updated_at is None:
         print(f"{account}: not known yet (no profile on accounts.v1); routed as an account without owner", file=sys.stderr)
-    told = explain(known, Kind.RISK, Scene(setup, open_clock(settings.clock, dev=settings.dev).now(), red))
+    told = explain(known, Kind.RISK, scene)
     if as_json:
         print(jsonlib.dumps(told))
         return 0
@@ -104,13 +104,9 @@ async def explain_route(settings: AlertsSettings, account: str, *, as_json: bool
     return 0
 
 
-async def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
+def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
     """Print where another threshold would be better; return the exit code."""
-    try:
-        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
-            lessons = await Reader(engine).lessons()
-    except (SQLAlchemyError, OSError) as error:
-        return _away(error)
+    lessons = on_database(settings, "alerts", lambda engine: Reader(engine).lessons())
     found = [advice_out(one) for one in recommend(lessons, Terms())]
     if as_json:
         print(jsonlib.dumps(found))
@@ -128,21 +124,18 @@ async def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> in
     return 0
 
 
-async def prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bool) -> int:
+def prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bool) -> int:
     """Send a synthetic alert and say whether the running service delivered it; return the exit code."""
     clock = open_clock(settings.clock, dev=settings.dev)
     publisher = Publisher(brokers_of(settings), settings.topic(RISK_CHANGES))
-    try:
-        async with open_engine(settings.database_url.get_secret_value(), "alerts-cli") as engine:
-            people = People(engine, *routing_text(settings), _configured(settings))
-            if WATCHDOG not in (await people.setup()).policy.pools:
-                print(
-                    'routing.yaml has no watchdog: say where it goes, such as `watchdog: {slack: "#churnsignal-watchdog"}`', file=sys.stderr
-                )
-                return 1
-            arrived, seconds = await Watchdog(engine, people, Desk(engine, people, clock, Wake()), publisher, clock).prove(wait_s, Stop())
-    except (SQLAlchemyError, OSError) as error:
-        return _away(error)
+
+    async def prove(engine: AsyncEngine) -> tuple[bool, float]:
+        people = _people(engine, settings)
+        if WATCHDOG not in (await people.setup()).policy.pools:
+            give_up('routing.yaml has no watchdog: say where it goes, such as `watchdog: {slack: "#churnsignal-watchdog"}`')
+        return await Watchdog(engine, people, Desk(engine, people, clock, Wake()), publisher, clock).prove(wait_s, Stop())
+
+    arrived, seconds = on_database(settings, "alerts", prove)
     if as_json:
         print(jsonlib.dumps({"arrived": arrived, "seconds": round(seconds, 3)}))
     elif arrived:
@@ -153,8 +146,3 @@ async def prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bo
             file=sys.stderr,
         )
     return 0 if arrived else 1
-
-
-def _away(error: Exception) -> int:
-    print(f"cannot reach Postgres: {type(error).__name__}; check DATABASE_URL and run `churnsignal-alerts migrate`", file=sys.stderr)
-    return 1

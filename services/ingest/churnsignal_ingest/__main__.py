@@ -1,29 +1,26 @@
 """Root. `churnsignal-ingest`: serve, migrate, check-config, keys, import, mapping."""
 
-import asyncio
 import json
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import cyclopts
 import msgspec
-import uvloop
 from churnsignal_common.clock import open_clock
-from churnsignal_common.postgres.engine import open_engine
-from churnsignal_common.postgres.migrate import migrate_blocking
-from churnsignal_common.runtime.logging import set_up_logging
+from churnsignal_common.runtime.cli import add_service, give_up, on_database
 from churnsignal_common.runtime.settings import fail, read_settings
 from rich.console import Console
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_ingest import import_cli, mapping_cli
 from churnsignal_ingest.app import MIGRATIONS, read_account_paths, run
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
-from churnsignal_ingest.auth.store import STORE_ERRORS, Source, SourceStore, WriteKey
+from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.judge import Scope
 
@@ -39,22 +36,7 @@ app.command(mapping)
 T = TypeVar("T")
 
 
-@app.command
-def serve() -> None:
-    """Serve until SIGTERM. Example: churnsignal-ingest serve."""
-    settings = read_settings(IngestSettings)
-    set_up_logging(settings.log_level, settings.log_format, "ingest")
-    raise SystemExit(uvloop.run(run(settings)))
-
-
-@app.command
-def migrate() -> None:
-    """Bring schema `ingest` to its newest version. Example: churnsignal-ingest migrate."""
-    settings = read_settings(IngestSettings)
-    try:
-        migrate_blocking(settings.database_url.get_secret_value(), MIGRATIONS, "ingest")
-    except STORE_ERRORS as error:
-        _give_up(f"cannot migrate: {type(error).__name__}; is Postgres up at DATABASE_URL?")
+add_service(app, "ingest", IngestSettings, lambda: read_settings(IngestSettings), run, MIGRATIONS)
 
 
 @app.command
@@ -106,7 +88,7 @@ def list_(*, source: str | None = None, json: bool = False) -> None:
 def revoke(key_id: int, *, json: bool = False) -> None:
     """End a key; running services follow within seconds. Example: churnsignal-ingest keys revoke 3."""
     if not _with_store(lambda store, now: store.revoke_key(key_id, now)):
-        _give_up(f"there is no live key {key_id}; see `churnsignal-ingest keys list`")
+        give_up(f"there is no live key {key_id}; see `churnsignal-ingest keys list`")
     if json:
         _print_json({"id": key_id, "revoked": True})
     else:
@@ -125,7 +107,7 @@ def rotate(key_id: int, *, overlap_days: int = 7, json: bool = False) -> None:
 
     made = _with_store(work)
     if made is None:
-        _give_up(f"there is no live key {key_id}; see `churnsignal-ingest keys list`")
+        give_up(f"there is no live key {key_id}; see `churnsignal-ingest keys list`")
     _show_new(made, as_json=json)
 
 
@@ -183,15 +165,12 @@ def try_mapping(
 def _with_store(work: Callable[[SourceStore, datetime], Awaitable[T]]) -> T:
     settings = read_settings(IngestSettings)
 
-    async def go() -> T:
-        async with open_engine(settings.database_url.get_secret_value(), "ingest-cli", pool=1) as engine:
-            store = SourceStore(engine, hasher_of(settings.signing_keys.get_secret_value()))
-            return await work(store, open_clock(settings.clock, dev=settings.dev).now())
+    async def on(engine: AsyncEngine) -> T:
+        return await work(
+            SourceStore(engine, hasher_of(settings.signing_keys.get_secret_value())), open_clock(settings.clock, dev=settings.dev).now()
+        )
 
-    try:
-        return asyncio.run(go())
-    except STORE_ERRORS as error:
-        _give_up(f"cannot use Postgres: {type(error).__name__}; check DATABASE_URL, and run `churnsignal-ingest migrate`")
+    return on_database(settings, "ingest", on)
 
 
 def _show_new(made: tuple[WriteKey, str], *, as_json: bool) -> None:
@@ -209,11 +188,6 @@ def _told(key: WriteKey) -> dict[str, Any]:
 
 def _print_json(value: Any) -> None:
     print(json.dumps(msgspec.to_builtins(value), indent=1))
-
-
-def _give_up(message: str) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise SystemExit(1)
 
 
 def main() -> None:

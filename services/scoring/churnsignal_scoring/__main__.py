@@ -1,17 +1,13 @@
 """Root. `churnsignal-scoring`: serve, migrate, check-config, accounts, scorecard, mapping."""
 
 import asyncio
-import sys
 from pathlib import Path
 
 import cyclopts
-import uvloop
 from churnsignal_common.document import ConfigError
 from churnsignal_common.mapping.mapper import Mapper
-from churnsignal_common.postgres.migrate import migrate_blocking
-from churnsignal_common.runtime.logging import set_up_logging
+from churnsignal_common.runtime.cli import add_service, give_up
 from churnsignal_common.runtime.settings import read_settings
-from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_scoring.accounts_cli import import_accounts
 from churnsignal_scoring.app import MIGRATIONS, run
@@ -30,23 +26,7 @@ app.command(scorecard)
 app.command(mapping)
 
 
-@app.command
-def serve() -> None:
-    """Serve until SIGTERM. Example: churnsignal-scoring serve."""
-    settings = read_settings(ScoringSettings)
-    set_up_logging(settings.log_level, settings.log_format, "scoring")
-    raise SystemExit(uvloop.run(run(settings)))
-
-
-@app.command
-def migrate() -> None:
-    """Bring schema `scoring` to its newest version. Example: churnsignal-scoring migrate."""
-    settings = read_settings(ScoringSettings)
-    try:
-        migrate_blocking(settings.database_url.get_secret_value(), MIGRATIONS, "scoring")
-    except (SQLAlchemyError, OSError) as error:
-        print(f"cannot migrate: {type(error).__name__}; is Postgres up at DATABASE_URL?", file=sys.stderr)
-        raise SystemExit(1) from error
+add_service(app, "scoring", ScoringSettings, lambda: read_settings(ScoringSettings), run, MIGRATIONS)
 
 
 @app.command
@@ -56,8 +36,7 @@ def check_config() -> None:
     try:
         read, card = load_mapping(settings.mapping), load_scorecard(settings.scorecard)
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
+        give_up(error)
     print(f"ok: mapping {read.version}, scorecard {card.version}, days of {settings.day_zone}")
 
 
@@ -73,8 +52,7 @@ def accounts_import(file: Path, *, dry_run: bool = False, json: bool = False) ->
     try:
         mapper = Mapper(load_mapping(settings.mapping))
     except ConfigError as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(1) from error
+        give_up(error)
     raise SystemExit(asyncio.run(import_accounts(settings, mapper, file, dry_run=dry_run, as_json=json)))
 
 

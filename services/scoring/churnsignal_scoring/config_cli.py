@@ -1,25 +1,22 @@
 """Root. `churnsignal-scoring scorecard` and `mapping`: validate, preview, publish, activate, and what no rule names."""
 
-import asyncio
 import getpass
 import json as json_module
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import cyclopts
 from churnsignal_common.clock import Clock, open_clock
 from churnsignal_common.document import ConfigError
-from churnsignal_common.postgres.engine import open_engine
-from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.runtime.cli import give_up, on_database
 from churnsignal_common.runtime.config_files import read_config
 from churnsignal_common.runtime.settings import read_settings
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.config_api import unknown_events
 from churnsignal_scoring.configs import Configs, NothingInForce, TooEarly, UnknownVersion, parse
@@ -33,7 +30,6 @@ from churnsignal_scoring.settings import ScoringSettings
 from churnsignal_scoring.versions import Kind
 
 T = TypeVar("T")
-_AWAY: tuple[type[Exception], ...] = (*AWAY, SQLAlchemyError)
 scorecard = cyclopts.App(
     name="scorecard", help="Versions of the scorecard.\n\nExample: churnsignal-scoring scorecard preview scorecard.yaml"
 )
@@ -58,26 +54,18 @@ class Desk:
         return engine
 
 
-def give_up(message: object) -> NoReturn:
-    print(message, file=sys.stderr)
-    raise SystemExit(1)
-
-
 def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
     """Run a command on the database; exits with a sentence when it cannot."""
     settings = read_settings(ScoringSettings)
 
-    async def go() -> T:
-        async with open_engine(settings.database_url.get_secret_value(), "scoring-cli", pool=2) as database:
-            clock, zone = open_clock(settings.clock, dev=settings.dev), open_zone(settings.day_zone)
-            return await work(Desk(Configs(database), Queries(database), Load(database), clock, zone))
+    async def on(database: AsyncEngine) -> T:
+        clock, zone = open_clock(settings.clock, dev=settings.dev), open_zone(settings.day_zone)
+        return await work(Desk(Configs(database), Queries(database), Load(database), clock, zone))
 
     try:
-        return asyncio.run(go())
+        return on_database(settings, "scoring", on)
     except (ConfigError, UnknownVersion, TooEarly, NothingInForce) as error:
         give_up(error)
-    except _AWAY as error:
-        give_up(f"cannot use Postgres: {type(error).__name__}; check DATABASE_URL, and run `churnsignal-scoring migrate`")
 
 
 def _text(file: Path) -> str:

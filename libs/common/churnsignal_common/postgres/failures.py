@@ -23,6 +23,8 @@ AWAY: tuple[type[Exception], ...] = (
     exc.OperationalError,
     exc.TimeoutError,
 )
+# Whatever a statement may end with.
+STORE_ERRORS: tuple[type[Exception], ...] = (exc.SQLAlchemyError, *AWAY)
 
 
 def is_away(error: BaseException) -> bool:

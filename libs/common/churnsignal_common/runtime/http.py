@@ -13,10 +13,9 @@ from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
-from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.runtime.health import Readiness
 from churnsignal_common.runtime.paging import BadCursor, decode_cursor
 from churnsignal_common.runtime.tasks import Stop
@@ -120,8 +119,7 @@ def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
         detail = f"Postgres does not answer ({type(error).__name__}); send the same request again"
         return problem(503, "Postgres is away", detail, {"Retry-After": "5"})
 
-    kinds: tuple[type[Exception], ...] = (SQLAlchemyError, *AWAY)
-    for kind in kinds:
+    for kind in STORE_ERRORS:
         app.add_exception_handler(kind, away)
 
 

@@ -10,12 +10,13 @@ from typing import Protocol
 
 import structlog
 from churnsignal_common.clock import Clock
+from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
 
 from churnsignal_ingest.auth.bucket import Bucket
 from churnsignal_ingest.auth.keys import Hasher, looks_right
-from churnsignal_ingest.auth.store import STORE_ERRORS, LiveKey
+from churnsignal_ingest.auth.store import LiveKey
 from churnsignal_ingest.validate.batches import Sender
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from churnsignal_common.postgres.failures import AWAY
 from sqlalchemy import Row, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_ingest.auth.keys import Hasher, hint
@@ -16,7 +14,6 @@ from churnsignal_ingest.validate.judge import Scope
 from churnsignal_ingest.validate.suppressed import Suppressed
 
 # What any method of the store may raise while Postgres is away, busy or not migrated yet.
-STORE_ERRORS: tuple[type[Exception], ...] = (*AWAY, SQLAlchemyError)
 
 
 @dataclass(frozen=True, slots=True)

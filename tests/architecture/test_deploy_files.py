@@ -201,9 +201,7 @@ def test_no_secret_is_written_in_the_compose_file() -> None:
     assert [line for line in told if re.search(r"PASSWORD'|SIGNING_KEYS'|DATABASE_URL'", line)] == []
 
 
-@pytest.mark.parametrize(
-    "path", [*sorted(HOME.glob("services/*/Dockerfile")), HOME / "tools/devstack/Dockerfile"], ids=lambda path: path.parent.name
-)
+@pytest.mark.parametrize("path", [HOME / "deploy/Dockerfile", HOME / "tools/devstack/Dockerfile"], ids=lambda path: path.parent.name)
 def test_an_image_runs_as_nobody_in_particular_from_hashed_packages_and_says_how_it_is(path: Path) -> None:
     text = path.read_text()
     final = text.rpartition("\nFROM ")[2]
@@ -216,15 +214,12 @@ def test_an_image_runs_as_nobody_in_particular_from_hashed_packages_and_says_how
     assert all("--require-hashes" in line or "--no-index" in line for line in installs), installs
 
 
-@pytest.mark.parametrize("service", ["scoring", "alerts"])
-def test_the_images_of_the_services_are_made_alike(service: str) -> None:
-    def without_description(name: str) -> str:
-        return re.sub(r'description="[^"]*"', "", (HOME / f"services/{name}/Dockerfile").read_text())
+@pytest.mark.parametrize("service", SERVICES)
+def test_the_one_file_of_the_services_images_is_built_for_each_of_them(service: str) -> None:
+    asked = compose()["services"][service]["build"]
 
-    port = SERVICES[service]
-    expected = without_description("ingest").replace("ingest", service).replace("EXPOSE 8080", f"EXPOSE {port}")
-
-    assert without_description(service) == expected.replace(")) + 0)", f")) + {port - 8080})")
+    assert asked == {"context": ".", "dockerfile": "deploy/Dockerfile", "args": {"SERVICE": service}}
+    assert f"churnsignal-{service}" in tomllib.loads((HOME / f"services/{service}/pyproject.toml").read_text())["project"]["scripts"]
 
 
 def test_the_locks_of_the_images_are_cut_from_the_one_lock() -> None:

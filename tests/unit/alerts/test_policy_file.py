@@ -32,7 +32,7 @@ MISTAKES = [
         "r.yaml:5: segments.big: leaves out what it needs. Fix: give it a Slack channel",
     ),
     ("two addresses in one", HEAD.replace("team@", "a@b.c, team@"), "Fix: one e-mail address such as team@example.com"),
-    ("an unknown key", HEAD + "hourz: {}\n", "unknown key 'hourz'. Fix: use one of account_url, catch_all"),
+    ("an unknown key", HEAD + "hourz: {}\n", "unknown key 'hourz'. Fix: use one of account_url, "),
     ("hours", HEAD + "hours:\n  open: 9-18\n", "r.yaml:5: hours.open: hours are written 09:00-18:00"),
     ("a zone", HEAD + "hours:\n  open: always\n  zone: Mars/Base\n", "r.yaml:6: hours.zone: 'Mars/Base' is no IANA zone"),
     ("a zone of a pool", HEAD + "segments:\n  a:\n    slack: '#a'\n    zone: nowhere\n", "r.yaml:7: segments.a.zone"),

@@ -115,7 +115,7 @@ async def test_readiness_names_each_dependency(world: World) -> None:
     answer = await world.http.get("/readyz")
 
     assert answer.status_code == 200
-    assert [d["name"] for d in answer.json()["dependencies"]] == ["postgres", "kafka"]
+    assert [d["name"] for d in answer.json()["dependencies"]] == ["kafka", "postgres", "consumer"]
     assert {d["name"] for d in (await world.http.get("/v1/channels")).json()["items"]} == {"slack", "email"}
 
 

@@ -7,7 +7,7 @@ CODE := $(wildcard libs services tools tests benchmarks)
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs screenshots locks conformance bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -53,9 +53,6 @@ docs: setup ## write the documents that come from the code: contracts, OpenAPI, 
 
 screenshots: setup ## what readers see of an alert, into docs/screenshots/ (needs Chromium)
 	@$(BIN)/python tools/screenshots.py
-
-locks: setup ## cut the images' locks out of requirements.lock again
-	@$(BIN)/python tools/locks.py
 
 conformance: setup ## the released SDKs on good days and bad ones; writes docs/conformance.md
 	@$(RUN) $(BIN)/python -m tests.conformance

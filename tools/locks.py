@@ -1,15 +1,12 @@
-"""Root. Cut each image's requirements.lock out of the checkout's: the same versions and hashes, only what that member needs.
+"""Root. `locks.py MEMBER < requirements.lock`: cut an image's packages out of the one lock, the same versions and hashes, only what that member needs.
 
-Needs no network: who needs what is in the `# via` lines. Run it after every change of requirements.lock.
+Needs no network and no packages: who needs what is in the `# via` lines. The images' builds run it.
 """
 
 import re
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-HOME = Path(__file__).resolve().parent.parent
-ROOT = HOME / "requirements.lock"
 COMMON = "churnsignal-common"
 
 
@@ -22,7 +19,7 @@ class Cut:
 
 
 CUTS = {
-    "deploy/build": Cut(frozenset({"hatchling"})),
+    "build": Cut(frozenset({"hatchling"})),
     "services/ingest": Cut(frozenset({"churnsignal-ingest", COMMON})),
     "services/scoring": Cut(frozenset({"churnsignal-scoring", COMMON})),
     "services/alerts": Cut(frozenset({"churnsignal-alerts", COMMON})),
@@ -53,21 +50,5 @@ def cut(lock: str, wanted: Cut) -> str:
     return "".join(re.sub(r"^ +#.*\n", "", known[name], flags=re.MULTILINE) for name in needed(lock, wanted))
 
 
-def main() -> int:
-    """Write the locks; with --check only say which are old."""
-    lock, old = ROOT.read_text(), []
-    for folder, wanted in CUTS.items():
-        path, text = HOME / folder / "requirements.lock", cut(lock, wanted)
-        if not path.exists() or path.read_text() != text:
-            old.append(str(path.relative_to(HOME)))
-            if "--check" not in sys.argv:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text)
-    if old and "--check" in sys.argv:
-        print(f"{', '.join(old)}: older than requirements.lock; run `make locks`.", file=sys.stderr)
-        return 1
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.stdout.write(cut(sys.stdin.read(), CUTS[sys.argv[1]]))

@@ -42,6 +42,8 @@ from churnsignal_alerts.settle import Attempt, next_way, settle
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 LEASE = timedelta(seconds=60)
+# Trying a dead channel every five minutes of a year would be most of what is computed.
+PATIENT = replace(BACKOFF, most=timedelta(hours=1))
 # What waits for the digest when it is more than the budget of the day.
 COUNTED = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.WORSE, NoticeKind.NUDGE, NoticeKind.RECOVERY, NoticeKind.UNSCORED})
 # The first words about a fall: nobody should hear two of them in one round on one channel.
@@ -195,7 +197,7 @@ class Life:
         episode, rows = self.episodes[ident], [r for r in self.rows.get(ident, ()) if r.state in ("sending", "sent")]
         told = any(r.notice.kind in CALLS or r.notice.kind is NoticeKind.DIGEST for r in rows)
         over = any(r.notice.kind in ENDINGS and r.notice.round == episode.flips for r in rows)
-        return replace(episode, told=told, over_told=over)
+        return episode if (told, over) == (episode.told, episode.over_told) else replace(episode, told=told, over_told=over)
 
     def active(self, account: str) -> list[Episode]:
         return [self.episodes[i] for i in self._active if self.episodes[i].account == account]
@@ -321,7 +323,7 @@ class Life:
 
     def _attempt(self, message: Message) -> None:
         delivery, mine = message.delivery, [row for row in message.rows if row.state == "sending"]
-        keep = [row for row in mine if wanted(Content(0, row.notice.kind, self.see(row.notice.episode)), self.now)]
+        keep = [row for row in mine if wanted(Content(0, row.notice.kind, self.episodes[row.notice.episode]), self.now)]
         for row in mine:
             if row not in keep:
                 row.state = "cancelled"
@@ -341,7 +343,7 @@ class Life:
         works = way is not None and self._works.get(way.channel, True)
         again = again or delivery.possible_duplicate
         tried = Attempt(0, self.now - delivery.first_try, way, works, again, episodes)
-        self._record(message, settle(delivery, outcome, tried, BACKOFF))
+        self._record(message, settle(delivery, outcome, tried, PATIENT))
 
     def _hand_over(self, message: Message, rows: list[Row], *, again: bool) -> Outcome | None:
         delivery = message.delivery

@@ -11,6 +11,7 @@ from churnsignal_common.runtime.settings import fail, read_settings
 
 from churnsignal_alerts.app import routing_text, run
 from churnsignal_alerts.commands_cli import explain_route, import_csms, prove_delivery, recommend_thresholds
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import parse_policy
 from churnsignal_alerts.send.email import mailer_of
@@ -47,9 +48,9 @@ def csms_import(file: Path, *, json: bool = False) -> None:
 
 
 @routes.command(name="explain")
-def routes_explain(account: str, *, json: bool = False) -> None:
-    """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme"""
-    raise SystemExit(explain_route(_checked(), account, as_json=json))
+def routes_explain(account: str, *, kind: Kind = Kind.RISK, json: bool = False) -> None:
+    """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme --kind renewal"""
+    raise SystemExit(explain_route(_checked(), account, kind, as_json=json))
 
 
 @app.command

@@ -81,7 +81,7 @@ def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
     return 0
 
 
-def explain_route(settings: AlertsSettings, account: str, *, as_json: bool) -> int:
+def explain_route(settings: AlertsSettings, account: str, kind: Kind, *, as_json: bool) -> int:
     """Print who would be told about an account; return the exit code."""
 
     async def ask(engine: AsyncEngine) -> tuple[AccountProfile, Scene]:
@@ -92,12 +92,15 @@ def explain_route(settings: AlertsSettings, account: str, *, as_json: bool) -> i
     known, scene = on_database(settings, "alerts", ask)
     if known.updated_at is None:
         print(f"{account}: not known yet (no profile on accounts.v1); routed as an account without owner", file=sys.stderr)
-    told = explain(known, Kind.RISK, scene)
+    told = explain(known, kind, scene)
     if as_json:
         print(jsonlib.dumps(told))
         return 0
     ways = ", ".join(f"{way['channel']} {way['address']}" for way in told["ways"])
-    when = f"not now: {told['muted']}" if told["muted"] else f"at {told['told_at']}"
+    when = f"in the digest at {told['told_at']}" if told["digest"] else f"at {told['told_at']}"
+    when = f"not now: {told['muted']}" if told["muted"] else when
+    if not told["on"]:
+        when = f"not at all: routing.yaml has {kind} off; it would be {when}"
     print(f"{told['name']} ({told['recipient']}) by {ways} {when}\n  because {told['why']}")
     for step in told["steps"]:
         print(f"  {'->' if step['taken'] else '  '} {step['rule']} {step['who']}: {step['why']}")

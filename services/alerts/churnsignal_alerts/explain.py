@@ -8,7 +8,7 @@ from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.mute import mute
 from churnsignal_alerts.plan import Scene
-from churnsignal_alerts.route import due, is_urgent, place, route
+from churnsignal_alerts.route import digest_at, due, is_urgent, place, route
 
 
 def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]:
@@ -18,8 +18,9 @@ def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]
     usual = place(pool, setup.policy, setup.channels) if pool else None
     routed = usual or route(profile, setup.directory, setup.policy, setup.channels, now)
     quiet = mute(kind, profile, setup.silences, scene.red, now)
-    urgent = is_urgent(profile, None, now.date(), setup.policy)
-    who = routed.recipient
+    urgent = kind.trouble and is_urgent(profile, None, now.date(), setup.policy)
+    who, digest = routed.recipient, kind in setup.policy.digest_kinds
+    when = digest_at(who, now, setup.policy.digest) if digest else due(who, now, urgent=urgent)
     return {
         "account": profile.account,
         "kind": kind.value,
@@ -27,7 +28,8 @@ def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]
         "recipient": who.id,
         "name": who.name,
         "ways": [{"channel": channel.value, "address": address} for channel, address in who.ways],
-        "told_at": due(who, now, urgent=urgent).astimezone(who.zone).isoformat(),
+        "told_at": when.astimezone(who.zone).isoformat(),
+        "digest": digest,
         "urgent": urgent,
         "on": kind in setup.policy.rules.kinds,
         "muted": quiet.why if quiet else None,

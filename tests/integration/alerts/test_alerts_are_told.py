@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
-from churnsignal_common.contracts.risk import Band, Cause, risk_event
+from churnsignal_alerts.policy_file import default_text
+from churnsignal_common.contracts.risk import Band, Cause, Finding, FindingKind, risk_event
 from churnsignal_common.contracts.topics import RISK_CHANGES
 
 from tests.support.alerts_world import World
@@ -182,6 +183,28 @@ async def test_many_at_once_become_one_message(world: World) -> None:
     assert len(world.to("U0MAYA")) == 1
     assert message.text.startswith("25 accounts at risk")
     assert await world.database.fetchval("SELECT count(*) FROM alerts.v_notices WHERE csm = 'maya' AND kind = 'risk'") == 25
+
+
+async def test_what_is_over_the_budget_of_the_day_is_in_the_next_morning_s_digest_with_what_was_found(world: World) -> None:
+    await world.csm("bud", hours="09:00-18:00", zone="UTC")
+    text = default_text().replace("budget: 10", "budget: 1").replace("opportunity: false", "opportunity: {digest: true}")
+    assert (await world.http.put("/v1/routing", json={"document": text})).status_code == 200
+    world.set_clock(datetime(2026, 12, 22, 10, tzinfo=UTC))  # a Tuesday
+    seats = Finding(kind=FindingKind.OPPORTUNITY, code="seats_full", since=world.now.date(), value=95.0, unit="percent")
+
+    await world.publish(world.change("within", "bud"))
+    await world.until(lambda: world.to("U0BUD"))
+    await world.publish(world.change("beyond", "bud"), world.change("grows", "bud", to=Band.GREEN, from_band=Band.GREEN, findings=(seats,)))
+    for account in ("beyond", "grows"):
+        await world.applied(account, 1)
+    await world.quiet()
+    assert len(world.to("U0BUD")) == 1
+    world.set_clock(datetime(2026, 12, 23, 9, tzinfo=UTC))
+
+    digest = (await world.until(lambda: world.to("U0BUD")[1:]))[0]
+    await world.http.put("/v1/routing", json={"document": default_text()})
+    assert digest.text.startswith("Digest of Tue, Dec 22: 2 accounts")
+    assert [entry["what"] for entry in (await world.episode("beyond"))["timeline"]][:2] == ["opened", "digested"]
 
 
 async def test_a_new_owner_is_told_of_the_open_episode(world: World) -> None:

@@ -78,6 +78,20 @@ def test_an_outage_mutes_what_is_open_once_and_its_end_tells_all_in_one_summary(
     assert heard(back) == [("hanako", NoticeKind.SUMMARY)]
 
 
+def test_asked_beforehand_each_kind_says_where_and_when_it_would_be_told() -> None:
+    text = default_text().replace("pools: {}", "pools:\n  watch: {slack: '#watch'}").replace(
+        "  renewal: false", "  renewal: {pool: watch, digest: true}"
+    )  # fmt: skip
+    who = setup([OWNER], parse_policy(text, "r.yaml"))
+    profile = AccountProfile(account="acme", owner="hanako")
+
+    told = {kind: explain(profile, kind, Scene(who, NOON)) for kind in Kind}
+
+    assert {kind: one["recipient"] for kind, one in told.items() if one["on"]} == {Kind.RISK: "hanako", Kind.RENEWAL: "pool:watch"}
+    assert (told[Kind.RENEWAL]["digest"], told[Kind.RENEWAL]["told_at"]) == (True, "2026-11-23T09:00:00+00:00")
+    assert told[Kind.OPPORTUNITY]["recipient"] == "hanako"
+
+
 PROFILE = AccountProfile(account="acme-tokyo", segment="mid-market", owner="hanako@example.com")
 
 

@@ -90,8 +90,8 @@ def decide(kind: Kind, episode: Episode | None, change: RiskChanged, now: dateti
 def _entered(trigger: Trigger, episode: Episode | None, change: RiskChanged, now: datetime, rules: Rules) -> Verdict:
     if episode is not None and episode.active:
         return _went_on(trigger, episode, change)
-    if episode is not None and not trigger.is_news(episode.change, change):
-        # It ended, by a person's hand; that it goes on as it was is no news.
+    if episode is not None and episode.state is State.CLOSED and not trigger.is_news(episode.change, change):
+        # A person ended it; that it goes on as it was is no news.
         return Verdict.NOTHING
     if change.cause.silent:
         return Verdict.SUMMARISE

@@ -155,6 +155,9 @@ def test_news_of_a_red_account_reopens_nothing_that_a_person_closed() -> None:
 
     assert decide(Kind.RISK, opened(**CLOSED), deeper, NOON, RULES) is Verdict.NOTHING
     assert decide(Kind.RISK, opened(), deeper, NOON, RULES) is Verdict.HOLD_OPEN
+    # The record of its return was lost: the news says it all the same.
+    later = structs.replace(deeper, as_of=NOON + 4 * DAY)
+    assert decide(Kind.RISK, recovered(), later, later.as_of, RULES) is Verdict.TELL_AGAIN
     assert decide(Kind.RISK, opened(**SNOOZED, worse_only=True), deeper, NOON, RULES) is Verdict.TELL_WORSE
 
 

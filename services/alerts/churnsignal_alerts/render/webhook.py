@@ -8,13 +8,14 @@ from churnsignal_common.catalog import explain
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import RiskChanged
 
+from churnsignal_alerts.decide import TRIGGERS
 from churnsignal_alerts.episodes import Episode, NoticeKind
 
 TYPE = "churnsignal.alert.v1"
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """One notice: `kind` says what happened, `reasons` are the strongest drivers in words; `change` is the record of risk.changes.v1."""
+    """One notice: `kind` says what happened, `reasons` are the strongest drivers, or what the scorecard points out, in words; `change` is the record of risk.changes.v1."""
 
     kind: NoticeKind
     episode: str
@@ -42,7 +43,10 @@ def webhook_body(contents: Sequence[tuple[NoticeKind, Episode]], headline: str, 
 
 
 def _told(kind: NoticeKind, episode: Episode, locale: Locale) -> Told:
-    reasons = tuple(explain.driver_sentence(locale, driver) for driver in explain.strongest(episode.change.drivers, 3))
+    found = TRIGGERS[episode.kind].found(episode.change)
+    reasons = tuple(explain.finding_sentence(locale, one) for one in found) or tuple(
+        explain.driver_sentence(locale, driver) for driver in explain.strongest(episode.change.drivers, 3)
+    )
     return Told(
         kind=kind, episode=episode.id, episode_kind=episode.kind, state=episode.state, opened_at=episode.opened_at, ended_at=episode.ended_at,
         csm=episode.csm, reasons=reasons, change=episode.change,

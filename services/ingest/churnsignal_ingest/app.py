@@ -33,10 +33,11 @@ from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.publish.coalescer import Coalescer, Pace
 from churnsignal_ingest.publish.gate import Gate
 from churnsignal_ingest.publish.link import keep_linked
+from churnsignal_ingest.rejected.marks import Marks
 from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.rejected.topic import RejectedTopic
 from churnsignal_ingest.settings import IngestSettings
-from churnsignal_ingest.validate.accounts import AccountPaths, account_paths
+from churnsignal_ingest.validate.accounts import PathsInForce, account_paths, always
 from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.rejudge import Rules
@@ -58,9 +59,9 @@ def read_mapping(config_dir: Path | None) -> MappingConfig:
         raise AssertionError from error
 
 
-def read_account_paths(config_dir: Path | None) -> AccountPaths:
-    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml."""
-    return account_paths(read_mapping(config_dir).account_paths)
+def read_account_paths(config_dir: Path | None) -> PathsInForce:
+    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml, until Postgres names the mapping in force."""
+    return always(account_paths(read_mapping(config_dir).account_paths))
 
 
 async def _tried(stop: Stop, *dependencies: Dependency) -> None:
@@ -94,13 +95,13 @@ async def run(settings: IngestSettings) -> int:
     readiness = Readiness((kafka, postgres), tolerant=True)
     metrics = Metrics(CollectorRegistry())
     paths = read_account_paths(settings.config_dir)
-    judge = Judge(Limits(), paths, settings.partitions, partial(secrets.token_hex, 16))
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "ingest", pool=3))
         hasher = hasher_of(settings.signing_keys.get_secret_value())
         store = SourceStore(engine, hasher)
         rates = Rates(settings.source_rate, settings.source_burst)
-        directory = Directory(store, hasher, clock, rates, postgres, monotonic)
+        directory = Directory(store, hasher, clock, rates, postgres, monotonic, paths)
+        judge = Judge(Limits(), directory.paths_at, settings.partitions, partial(secrets.token_hex, 16))
         gate = Gate(settings.inflight_bytes, kafka, monotonic)
         metrics.inflight.set_function(lambda: gate.in_hand)
         coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
@@ -110,7 +111,10 @@ async def run(settings: IngestSettings) -> int:
         reader = partial(new_consumer, brokers, "churnsignal-ingest-rejected", None)
         topic = RejectedTopic(reader, settings.topic(USAGE_REJECTED), settings.partitions, dated=settings.clock == "real")
         replay = Replay(
-            topic, coalescer.publish, lambda scope: Rules(judge.limits, paths, settings.partitions, directory.suppressed, scope)
+            topic,
+            Marks(engine, clock),
+            coalescer.publish,
+            lambda scope: Rules(judge.limits, directory.paths_at(clock.now()), settings.partitions, directory.suppressed, scope),
         )
         add_admin(rest, Behind(store, Tokens(settings.tokens_file), clock, secrets.token_bytes, replay, metrics))
         inside = Inside(gate, directory, judge, coalescer, clock, monotonic, metrics)

@@ -27,7 +27,7 @@ _SHOWN = 20
 
 def dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
     """Say what an import would do, and send nothing."""
-    judge = Judge(Limits(), read_account_paths(settings.config_dir), settings.partitions, partial(secrets.token_hex, 16))
+    judge = Judge(Limits(), read_account_paths(settings.config_dir).at, settings.partitions, partial(secrets.token_hex, 16))
     clock = open_clock(settings.clock, dev=settings.dev)
 
     def work(bad_rows: BadRows, told: Callable[[Progress], None]) -> Progress:

@@ -23,7 +23,7 @@ from rich.table import Table
 
 from churnsignal_ingest.imports.calls import Unreadable, call_of
 from churnsignal_ingest.imports.files import BadFile, rows_of
-from churnsignal_ingest.validate.accounts import account_paths
+from churnsignal_ingest.validate.accounts import account_paths, always
 from churnsignal_ingest.validate.batches import Sender, judge_all, open_batch
 from churnsignal_ingest.validate.judge import Judge, Scope
 from churnsignal_ingest.validate.limits import Limits
@@ -35,7 +35,7 @@ def try_mapping(file: Path, mapping: Path | None, *, as_json: bool) -> int:
     """Say of each call what it would become; 1 when the mapping or the file cannot be read, or a call would be refused."""
     try:
         config = parse_mapping(*read_config(mapping, "churnsignal_common.mapping", "mapping.yaml"))
-        judge = Judge(Limits(), account_paths(config.account_paths), 1, partial(secrets.token_hex, 16))
+        judge = Judge(Limits(), always(account_paths(config.account_paths)).at, 1, partial(secrets.token_hex, 16))
         now = RealClock().now()
         found = [_told(call, judge, Mapper(config), now) for call in _calls(file)]
     except (ConfigError, BadFile, OSError, UnicodeDecodeError) as error:

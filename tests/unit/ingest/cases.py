@@ -7,7 +7,7 @@ from typing import Any
 from churnsignal_common.contracts.envelope import Envelope, Rejected, envelope_decoder, rejected_decoder
 from churnsignal_common.contracts.topics import USAGE_REJECTED
 from churnsignal_common.mapping.parse import DEFAULT_PATHS
-from churnsignal_ingest.validate.accounts import account_paths
+from churnsignal_ingest.validate.accounts import account_paths, always
 from churnsignal_ingest.validate.batches import Parcel, Sender, judge_all, open_batch, open_single
 from churnsignal_ingest.validate.judge import Judge, Judged, Scope
 from churnsignal_ingest.validate.limits import Limits
@@ -20,7 +20,7 @@ IMPORTER = Sender("web", Scope.IMPORT)
 
 
 def new_judge(*paths: str, limits: Limits | None = None) -> Judge:
-    return Judge(limits or Limits(), account_paths(paths or DEFAULT_PATHS), 8, lambda: "fresh-id")
+    return Judge(limits or Limits(), always(account_paths(paths or DEFAULT_PATHS)).at, 8, lambda: "fresh-id")
 
 
 def judge_batch(*calls: Any, sender: Sender = SERVER, importing: bool = False, judge: Judge | None = None, **around: Any) -> Judged:

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.unit.ingest.cases import new_judge, track
 from tests.unit.ingest.test_the_coalescer import Bench, FakeProducer
-from tests.unit.ingest.test_the_directory_of_keys import HASHER, FixedClock, MemoryStore
+from tests.unit.ingest.test_the_directory_of_keys import HASHER, PATHS, FixedClock, MemoryStore
 
 KEYS = {scope: make_key(scope, scope.value.ljust(RANDOM_BYTES).encode()) for scope in Scope}
 RUDDER = make_key(Scope.SERVER, b"r" * RANDOM_BYTES)
@@ -51,7 +51,7 @@ class Service:
             LiveKey(8, HASHER.sign(RUDDER), Scope.SERVER, None, "rudder", "rudder", 1e6, 1e6),
             LiveKey(9, HASHER.sign(SLOW), Scope.SERVER, None, "slow", "segment", 10, 10),
         )
-        self.directory = Directory(self.store, HASHER, FixedClock(), Rates(10, 100), Dependency("postgres"), lambda: 0.0)
+        self.directory = Directory(self.store, HASHER, FixedClock(), Rates(10, 100), Dependency("postgres"), lambda: 0.0, PATHS)
         self.metrics = Metrics(CollectorRegistry())
         inside = Inside(self.bench.gate, self.directory, new_judge(), self.bench.coalescer, FixedClock(), lambda: 0.0, self.metrics)
         self.app = Tracking(inside, self.rest)

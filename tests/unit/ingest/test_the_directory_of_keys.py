@@ -8,17 +8,20 @@ from types import FrameType
 from typing import Any
 
 import pytest
+from churnsignal_common.mapping.parse import DEFAULT_PATHS
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
 from churnsignal_ingest.auth.directory import Directory, Rates
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
 from churnsignal_ingest.auth.store import LiveKey
+from churnsignal_ingest.validate.accounts import PathsInForce, account_paths, always
 from churnsignal_ingest.validate.judge import Scope
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 HASHER = hasher_of("a-secret-for-these-tests")
+PATHS = always(account_paths(DEFAULT_PATHS))
 KEY = make_key(Scope.SERVER, b"k" * RANDOM_BYTES)
 OTHER = make_key(Scope.BROWSER, b"o" * RANDOM_BYTES)
 
@@ -37,6 +40,7 @@ class MemoryStore:
         self.reads = 0
         self.used: dict[int, datetime] = {}
         self.listed = NOBODY
+        self.in_force: PathsInForce | None = None
 
     async def live_keys(self) -> list[LiveKey]:
         self.reads += 1
@@ -49,6 +53,9 @@ class MemoryStore:
             raise ConnectionRefusedError
         return self.listed
 
+    async def paths(self, known: PathsInForce, _now: datetime) -> PathsInForce:
+        return self.in_force or known
+
     async def note_used(self, key_ids: set[int], at: datetime) -> None:
         self.used |= dict.fromkeys(key_ids, at)
 
@@ -58,7 +65,7 @@ def live(key: str, *, expires_at: datetime | None = None, rate: float | None = N
 
 
 def new_directory(store: MemoryStore) -> Directory:
-    return Directory(store, HASHER, FixedClock(), Rates(10, 100), Dependency("postgres"), lambda: 0.0)
+    return Directory(store, HASHER, FixedClock(), Rates(10, 100), Dependency("postgres"), lambda: 0.0, PATHS)
 
 
 async def answer(directory: Directory, key: str) -> str:
@@ -191,6 +198,20 @@ async def test_guesses_are_limited_while_known_keys_go_on() -> None:
     await reader
 
     assert (answers.count(Problem.BAD_KEY), answers.count(Problem.GUESSING), known) == (200, 100, "web")
+
+
+@pytest.mark.asyncio
+async def test_account_paths_are_those_of_the_mapping_in_force_and_stay_while_postgres_is_away() -> None:
+    store = MemoryStore()
+    directory = new_directory(store)
+    await directory.read()
+    before = directory.paths
+    store.in_force = always(account_paths(("properties.org",)))
+    await directory.read()
+    store.away = True
+    await directory.read()
+
+    assert (before, directory.paths) == (PATHS, store.in_force)
 
 
 async def steps(ask: Callable[[str], Awaitable[object]], key: str) -> list[object]:

@@ -85,7 +85,7 @@ class ReplayIn(Asked):
 
 
 class ReplayOut(BaseModel):
-    """What became of the page: matched = published + the sum of still_refused. Ask again with `next_cursor` until it is null."""
+    """What became of the page: matched = published + the sum of still_refused, `replayed` among them. Ask again with `next_cursor` until it is null."""
 
     matched: int
     published: int

@@ -1,4 +1,7 @@
-"""Flow. Who a write key belongs to: all keys in memory, read again every few seconds; the last known set serves while Postgres is away."""
+"""Flow. Who a write key belongs to, whose calls are dropped, and where accounts' ids stand: in memory, read again every few seconds.
+
+The last known state serves while Postgres is away.
+"""
 
 import asyncio
 import base64
@@ -17,6 +20,7 @@ from churnsignal_common.runtime.tasks import Stop
 from churnsignal_ingest.auth.bucket import Bucket
 from churnsignal_ingest.auth.keys import Hasher, looks_right
 from churnsignal_ingest.auth.store import LiveKey
+from churnsignal_ingest.validate.accounts import AccountPaths, PathsInForce
 from churnsignal_ingest.validate.batches import Sender
 from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 from churnsignal_ingest.validate.suppressed import NOBODY, Suppressed
@@ -36,6 +40,8 @@ class KeyStore(Protocol):
     async def live_keys(self) -> list[LiveKey]: ...
 
     async def suppressed(self, known: Suppressed) -> Suppressed: ...
+
+    async def paths(self, known: PathsInForce, now: datetime) -> PathsInForce: ...
 
     async def note_used(self, key_ids: set[int], at: datetime) -> None: ...
 
@@ -59,10 +65,17 @@ class Rates:
 
 
 class Directory:
-    """Looks keys up. `monotonic` is for the buckets."""
+    """Looks keys up. `monotonic` is for the buckets; `paths` hold until a mapping was put into force."""
 
     def __init__(
-        self, store: KeyStore, hasher: Hasher, clock: Clock, rates: Rates, postgres: Dependency, monotonic: Callable[[], float]
+        self,
+        store: KeyStore,
+        hasher: Hasher,
+        clock: Clock,
+        rates: Rates,
+        postgres: Dependency,
+        monotonic: Callable[[], float],
+        paths: PathsInForce,
     ) -> None:
         self._store = store
         self._hasher = hasher
@@ -71,6 +84,7 @@ class Directory:
         self._postgres = postgres
         self._monotonic = monotonic
         self.suppressed: Suppressed = NOBODY
+        self.paths = paths
         self._keys: dict[bytes, LiveKey] = {}
         self._grants: dict[str, Grant] = {}
         self._buckets: dict[str, Bucket] = {}
@@ -81,6 +95,10 @@ class Directory:
         self._read = asyncio.Condition()
         self._reads_begun = 0
         self._reads_done = 0
+
+    def paths_at(self, moment: datetime) -> AccountPaths:
+        """Return where the ids of accounts stand in calls received at `moment`."""
+        return self.paths.at(moment)
 
     async def of_header(self, authorization: bytes) -> Grant | None:
         """Return what the key in the header may do, None when it holds none. A header seen before is neither decoded nor hashed again."""
@@ -172,6 +190,7 @@ class Directory:
         try:
             async with asyncio.timeout(5.0):
                 self.suppressed = await self._store.suppressed(self.suppressed)
+                self.paths = await self._store.paths(self.paths, self._clock.now())
                 rows = await self._store.live_keys()
         except STORE_ERRORS as error:
             self._postgres.down(type(error).__name__)

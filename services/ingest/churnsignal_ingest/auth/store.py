@@ -1,19 +1,32 @@
-"""Door. Postgres: sources, write keys and suppressions, for the running service, the command line and the admin API."""
+"""Door. Postgres: sources, write keys, suppressions, and scoring's word on the mapping in force."""
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
+from churnsignal_common.document import ConfigError
+from churnsignal_common.mapping.parse import parse_mapping
 from sqlalchemy import Row, delete, func, insert, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_ingest.auth.keys import Hasher, hint
 from churnsignal_ingest.auth.tables import sources, suppressions, write_keys
+from churnsignal_ingest.validate.accounts import AccountPaths, PathsInForce, account_paths
 from churnsignal_ingest.validate.judge import Scope
 from churnsignal_ingest.validate.suppressed import Suppressed
 
-# What any method of the store may raise while Postgres is away, busy or not migrated yet.
+log = structlog.get_logger()
+
+_HAS_MAPPINGS = text("-- scoring may not have been here yet\nSELECT to_regclass('scoring.v_mappings') IS NOT NULL")
+_LAST_ACTIVATION = text("SELECT coalesce(max(id), 0) FROM scoring.v_mappings")
+_MAPPINGS = text(
+    "-- the mapping in force and those to come, the newest first; of two at one moment the one activated later wins\n"
+    "SELECT effective_from, text FROM scoring.v_mappings WHERE effective_from >= coalesce(\n"
+    "(SELECT max(effective_from) FROM scoring.v_mappings WHERE effective_from <= :now), '-infinity') ORDER BY effective_from DESC, id DESC"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +116,18 @@ class SourceStore:
             rows = (await connection.execute(select(table.kind, table.id))).all()
         found = {kind: frozenset(row.id.encode() for row in rows if row.kind == kind) for kind in ("user", "account")}
         return Suppressed(found["user"], found["account"], revision)
+
+    async def paths(self, known: PathsInForce, now: datetime) -> PathsInForce:
+        """Return the account paths of the mappings in force; `known` itself when nothing changed, or scoring has not put one into force."""
+        async with self._engine.connect() as connection:
+            if not await connection.scalar(_HAS_MAPPINGS) or (last := await connection.scalar(_LAST_ACTIVATION)) == known.revision:
+                return known
+            rows = (await connection.execute(_MAPPINGS, {"now": now})).all()
+        try:
+            return PathsInForce([(row.effective_from, await asyncio.to_thread(_paths_of, row.text)) for row in rows], last)
+        except ConfigError as error:
+            log.error("mapping_not_read", reason=str(error))
+            return known
 
     async def list_suppressions(self, after: tuple[str, str], limit: int) -> list[Suppression]:
         table = suppressions.c
@@ -196,6 +221,10 @@ class SourceStore:
             }  # fmt: skip
             row = (await connection.execute(insert(write_keys).values(new).returning(write_keys.c.id))).one()
         return WriteKey(row.id, old[sources.c.name], Scope(old[write_keys.c.scope]), hint(key), now, None, None, None)
+
+
+def _paths_of(mapping: str) -> AccountPaths:
+    return account_paths(parse_mapping(mapping, "mapping.yaml").account_paths)
 
 
 def _source(row: Row[Any]) -> Source:

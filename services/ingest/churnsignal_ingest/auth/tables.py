@@ -1,4 +1,4 @@
-"""Door. The tables of schema `ingest`: sources, the hashes of their write keys, and who is suppressed."""
+"""Door. The tables of schema `ingest`: sources, the hashes of their write keys, who is suppressed, and what was replayed."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Float, ForeignKey, Identity, LargeBinary, MetaData, Table, Text
 
@@ -44,4 +44,12 @@ suppressions = Table(
         nullable=False,
         comment="with the number of rows, tells readers that the list changed",
     ),
+)
+
+replays = Table(
+    "replays",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("id", Text, primary_key=True, comment="of the refused call"),
+    Column("at", DateTime(timezone=True), nullable=False, index=True),
 )

@@ -1,6 +1,8 @@
 """Pure. Which account a call belongs to: groupId of a group call, context.groupId, then configured paths into traits and properties."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from churnsignal_ingest.validate.calls import Call
@@ -14,6 +16,22 @@ class AccountPaths:
     """Where else an account's id may stand, first hit wins. Each path starts at `traits`, `context` or `properties`."""
 
     paths: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PathsInForce:
+    """The paths of each mapping for the calls received since its moment, the newest first. `revision` names this state."""
+
+    newest_first: Sequence[tuple[datetime, AccountPaths]]
+    revision: int = 0
+
+    def at(self, moment: datetime) -> AccountPaths:
+        return next((paths for since, paths in self.newest_first if moment >= since), self.newest_first[-1][1])
+
+
+def always(paths: AccountPaths) -> PathsInForce:
+    """Return `paths` for all calls, whenever they came."""
+    return PathsInForce(((datetime.min.replace(tzinfo=UTC), paths),))
 
 
 def account_paths(spelled: tuple[str, ...]) -> AccountPaths:

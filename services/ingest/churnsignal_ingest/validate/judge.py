@@ -98,9 +98,9 @@ _KINDS = _FOR_ALL | {"group", "alias"}
 
 
 class Judge:
-    """The rules of one deployment: limits, account paths, number of partitions. `new_id` names calls that came without an id."""
+    """The rules of one deployment: limits, account paths when, number of partitions. `new_id` names calls that came without an id."""
 
-    def __init__(self, limits: Limits, where: AccountPaths, partitions: int, new_id: Callable[[], str]) -> None:
+    def __init__(self, limits: Limits, where: Callable[[datetime], AccountPaths], partitions: int, new_id: Callable[[], str]) -> None:
         self.limits = limits
         self._where = where
         self._partitions = partitions
@@ -114,7 +114,7 @@ class Judge:
 
         `parse` takes calls that the typed pass cannot; all of them unless `plain`.
         """
-        limits, where, records = self.limits, self._where, judged.records
+        limits, where, records = self.limits, self._where(arrival.received_at), judged.records
         known, learn, received_at = self._subjects.known, self._subjects.learn, arrival.received_at
         listed = arrival.suppressed or None
         for index, raw in enumerate(raws):

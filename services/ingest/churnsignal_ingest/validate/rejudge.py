@@ -46,7 +46,7 @@ def rejudge(rejected: Rejected, rules: Rules) -> Record | str:
         [rejected.body], _parser(around), None, around.sent_at and around.sent_at.isoformat(), around.historical,
         None if around.batch_context == NULL else bytes(around.batch_context), form=around.format, kind=around.kind,
     )  # fmt: skip
-    judge = Judge(rules.limits, rules.where, rules.partitions, lambda: rejected.id)
+    judge = Judge(rules.limits, lambda _: rules.where, rules.partitions, lambda: rejected.id)
     sender = Sender(rejected.source, rules.scope or Scope(around.scope))
     try:
         judged = judge_all(parcel, sender, rejected.rejected_at, judge, rules.suppressed, importing=around.importing)

@@ -1,121 +1,200 @@
-"""Root. CPU per event of scoring (with Postgres, exactly once) and of Quix Streams with state, in turn on the same topics.
+"""Root. What scoring costs: CPU per event beside Quix Streams and Faust, and with very many accounts; its latency, its bytes on disk and in memory.
 
-Each side handles a small and a large topic in processes of its own; the difference leaves out what starting costs.
-`ROUNDS` (3), `EVENTS` (300000) and `ACCOUNTS` (1000) may be set.
+Each round handles the same prefilled topics by each side in turn. CPU counts from the first transaction on (ours) or as the difference
+of a small and a large topic (peers), so that what starting costs is left out. Ours includes Postgres and exactly-once effects; the peers have neither.
+`ROUNDS` (3), `EVENTS` (300000), `ACCOUNTS` (1000), `MANY` (1000000 accounts; 0 leaves that part out) and `RESIDENTS` (100000) may be set.
 """
 
 import asyncio
 import os
-import signal
+import random
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 import uuid
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_devstack.backing import passing
 from churnsignal_devstack.postgres import Durability, psql
 from churnsignal_devstack.services import ServiceProcess, command, free_port_base, run_once
+from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.days import open_zone
+from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 from benchmarks.results import write
 from benchmarks.scoring import peer
-from benchmarks.scoring.load import fill
+from benchmarks.scoring.load import calls, fill, put, sender, skewed, uniform
+from benchmarks.scoring.world import lived, populate
 
 ROUNDS = int(os.environ.get("ROUNDS", "3"))
 EVENTS = int(os.environ.get("EVENTS", "300000"))
 ACCOUNTS = int(os.environ.get("ACCOUNTS", "1000"))
+MANY = int(os.environ.get("MANY", "1000000"))
+RESIDENTS = int(os.environ.get("RESIDENTS", "100000"))
 SMALL = 20_000
 PARTITIONS = 8
+STEADY_S = 10
+FRESH = 10_000_000
+PEERS = {"quix": 1.0, "faust": 0.2}
+"""The peers, and which share of the events each gets: what takes very long says the same with fewer."""
 READ = "SELECT coalesce(sum(next_offset - first_offset), 0) FROM scoring.v_positions"
 KEPT = "SELECT sum(count) FROM scoring.v_outcomes WHERE outcome = 'applied'"
+SIZE = """SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = 'scoring' AND c.relkind = 'r'"""
+ACCOUNT_DAY = "SELECT pg_total_relation_size('scoring.day_counts') / greatest(1, count(*)) FROM scoring.day_counts"
 
 
-class Bench:
-    """One Postgres, one Kafka, two prefilled topics."""
+class Deployment:
+    """Scoring on a database and topics of its own, started when asked to."""
 
     def __init__(self, database_url: str, broker: str, folder: Path) -> None:
-        self._database_url = database_url
+        name = f"bench_{uuid.uuid4().hex[:8]}"
+        psql(database_url, f"CREATE DATABASE {name}")
+        self.url = f"{database_url.rsplit('/', 1)[0]}/{name}"
         self.broker = broker
-        self._folder = folder
-
-    def told(self, url: str, prefix: str) -> dict[str, str]:
-        return {
-            "DATABASE_URL": url,
-            "KAFKA_BOOTSTRAP_SERVERS": self.broker,
-            "CHURNSIGNAL_TOPIC_PREFIX": prefix,
+        self.prefix = f"{name}."
+        self._told = {
+            "DATABASE_URL": self.url,
+            "KAFKA_BOOTSTRAP_SERVERS": broker,
+            "CHURNSIGNAL_TOPIC_PREFIX": self.prefix,
             "CHURNSIGNAL_PARTITIONS": str(PARTITIONS),
             "CHURNSIGNAL_PORT_BASE": str(free_port_base()),
             "CHURNSIGNAL_HOST": "127.0.0.1",
             "CHURNSIGNAL_SIGNING_KEYS": "bench",
         }
+        run_once([*command("common.kafka.topics_cli"), "apply"], self._told)
+        run_once(command("scoring", "migrate"), self._told)
+        self.process = ServiceProcess("scoring", self._told, folder / f"{name}.log")
 
-    def ours(self, prefix: str, count: int) -> tuple[float, float]:
-        """Return CPU seconds of a scoring process that handles `count` calls, and how many a second it committed."""
-        name = f"bench_{uuid.uuid4().hex[:8]}"
-        psql(self._database_url, f"CREATE DATABASE {name}")
-        url = f"{self._database_url.rsplit('/', 1)[0]}/{name}"
-        told = self.told(url, prefix)
-        run_once(command("scoring", "migrate"), told)
-        process = ServiceProcess("scoring", told, self._folder / f"{name}.log")
-        process.launch()
-        assert process.child is not None
-        begun, first = time.monotonic(), 0.0
-        while (read := int(psql(url, READ))) < count:
-            first = first or (time.monotonic() if read else 0.0)
-            if process.child.poll() is not None or time.monotonic() - begun > 300:
-                raise RuntimeError(f"scoring did not finish: see {process.log}\n{process.log.read_text()[-2000:]}")
+    def read(self) -> int:
+        return int(psql(self.url, READ))
+
+    def cpu_s(self) -> float:
+        """Return the CPU seconds that the process has used."""
+        assert self.process.child is not None
+        fields = Path(f"/proc/{self.process.child.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def drain(self, count: int, patience_s: float = 600) -> tuple[float, float]:
+        """Start, read `count` calls, and return events per CPU second and per second since the first transaction."""
+        self.process.launch()
+        end, first = time.monotonic() + patience_s, None
+        while (read := self.read()) < count:
+            if first is None and read:
+                first = read, self.cpu_s(), time.monotonic()
+            if not self.process.is_alive() or time.monotonic() > end:
+                raise RuntimeError(f"scoring read {read} of {count}: see {self.process.log}\n{self.process.log.read_text()[-2000:]}")
             time.sleep(0.05)
-        took = time.monotonic() - (first or begun)
-        process.child.send_signal(signal.SIGTERM)
-        _, status, used = os.wait4(process.child.pid, 0)
-        process.child.returncode = os.waitstatus_to_exitcode(status)
-        applied = int(psql(url, KEPT))
-        if applied != count:
-            raise RuntimeError(f"applied {applied} of {count}")
-        psql(self._database_url, f"DROP DATABASE {name} WITH (FORCE)")
-        return used.ru_utime + used.ru_stime, count / max(took, 1e-9)
+        assert first is not None, "more than one transaction"
+        events = count - first[0]
+        return events / (self.cpu_s() - first[1]), events / (time.monotonic() - first[2])
 
-    def quix(self, prefix: str, count: int) -> float:
-        return peer.cpu_seconds(self.broker, f"{prefix}usage.events.v1", f"quix-{uuid.uuid4().hex[:8]}", count)
+    def latency(self) -> dict[float, float]:
+        """Return how many records were committed within each bound of the histogram of event to score."""
+        with urllib.request.urlopen(f"{self.process.url}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+        mark = "churnsignal_scoring_event_to_score_seconds_bucket"
+        return {float(line.split('le="')[1].split('"')[0]): float(line.split()[-1]) for line in lines if line.startswith(mark)}
+
+
+def p99_ms(before: dict[float, float], after: dict[float, float]) -> float:
+    """Return the 99th percentile of what came between two looks at a histogram, linear within its bucket."""
+    counts = {bound: after[bound] - before[bound] for bound in sorted(after)}
+    rank, below, lower = 0.99 * max(counts.values()), 0.0, 0.0
+    for bound, count in counts.items():
+        if count >= rank:
+            return 1000 * (lower + (bound - lower) * (rank - below) / max(1.0, count - below))
+        below, lower = count, bound
+    raise ValueError("nothing was measured")
+
+
+class Bench:
+    """One Postgres, one Kafka, and what was measured so far."""
+
+    def __init__(self, database_url: str, broker: str, folder: Path) -> None:
+        self._where = (database_url, broker, folder)
+        self.figures: dict[str, float] = {}
+
+    def few_accounts(self, *, last: bool) -> dict[str, float]:
+        """Let each side handle the same calls of few accounts, ours first; the last time look closer at ours."""
+        large, small = Deployment(*self._where), Deployment(*self._where)
+        for deployment, count in ((large, SMALL + EVENTS), (small, SMALL)):
+            asyncio.run(fill(deployment.broker, deployment.prefix, count, uniform(ACCOUNTS, count), PARTITIONS))
+        ours, rate = large.drain(SMALL + EVENTS)
+        if int(psql(large.url, KEPT)) != SMALL + EVENTS:
+            raise RuntimeError("not every call was applied")
+        large.process.stop()
+        row = {"ours_events_per_cpu_s": ours, "ours_committed_per_s": rate}
+        for name, share in PEERS.items():
+            row[f"{name}_events_per_cpu_s"] = self._peer(name, int(EVENTS * share), small, large)
+        if last:
+            self._look_closer(large, rate)
+        return row
+
+    def _peer(self, name: str, events: int, small: Deployment, large: Deployment) -> float:
+        def cpu(deployment: Deployment, count: int) -> float:
+            topic, group = f"{deployment.prefix}usage.events.v1", f"{name}-{uuid.uuid4().hex[:8]}"
+            return peer.cpu_seconds(name, deployment.broker, topic, group, count)
+
+        return events / (cpu(large, SMALL + events) - cpu(small, SMALL))
+
+    def _look_closer(self, deployment: Deployment, rate: float) -> None:
+        self.figures["state_bytes_per_account_day"] = float(psql(deployment.url, ACCOUNT_DAY))
+        self.figures["all_bytes_per_million_events"] = float(psql(deployment.url, SIZE)) * 1e6 / (SMALL + EVENTS)
+        load = int(rate / 5)
+        self.figures["steady_events_per_s"] = float(load)
+        deployment.process.start()
+        before, pieces = deployment.latency(), 50
+        ready = [calls(load // pieces, uniform(ACCOUNTS, piece), PARTITIONS, FRESH * (piece + 1)) for piece in range(pieces * STEADY_S)]
+        begun = time.monotonic()
+
+        async def steady() -> None:
+            async with sender(deployment.broker) as producer:
+                for number, lanes in enumerate(ready):
+                    await put(producer, deployment.prefix, lanes)
+                    await asyncio.sleep(max(0.0, begun + (number + 1) / pieces - time.monotonic()))
+
+        asyncio.run(steady())
+        self.figures["event_to_score_p99_ms"] = p99_ms(before, deployment.latency())
+
+    def many_accounts(self) -> float:
+        """Return the events per CPU second when the calls are of very many accounts, a few of them far busier than the rest."""
+        deployment = Deployment(*self._where)
+        engine, now = AccountEngine(Mapper(load_mapping(None)), load_scorecard(None), open_zone("UTC")), datetime.now(UTC)
+        template = lived(engine, "account-0", now - timedelta(days=6), days=5, users=2, chance=random.Random(1))
+        names = [f"account-{number}" for number in range(MANY)]
+        populate(deployment.url, template, names, PARTITIONS, engine.zone.day_of(now) - 1)
+        asyncio.run(fill(deployment.broker, deployment.prefix, SMALL + EVENTS, skewed(MANY, 1), PARTITIONS))
+        rate, _ = deployment.drain(SMALL + EVENTS)
+        deployment.process.stop()
+        return rate
 
 
 def main() -> None:
-    """Fill, warm up, measure in turn, write the result."""
-    peer.interpreter()
-    large = SMALL + EVENTS
+    """Measure in turn, write the result."""
+    for name in PEERS:
+        peer.interpreter(name)
     with passing(Durability(fsync=True), os.environ) as backing, tempfile.TemporaryDirectory(prefix="bench-") as folder:
         bench = Bench(backing.database_url, backing.bootstrap, Path(folder))
-        prefixes = {SMALL: f"s{uuid.uuid4().hex[:6]}.", large: f"l{uuid.uuid4().hex[:6]}."}
-        for count, prefix in prefixes.items():
-            run_once([*command("common.kafka.topics_cli"), "apply"], bench.told(backing.database_url, prefix))
-            asyncio.run(fill(bench.broker, prefix, count, ACCOUNTS, PARTITIONS))
-        rows = [_round(bench, prefixes, large) for _ in range(ROUNDS)]
-    ours, theirs = ([row[side] for row in rows] for side in ("ours_events_per_cpu_s", "quix_events_per_cpu_s"))
-    write(
-        "scoring",
-        rounds=ROUNDS,
-        ratios={"vs_quix_state": statistics.median(a / b for a, b in zip(ours, theirs, strict=True))},
-        figures={
-            "ours_events_per_cpu_s": statistics.median(ours),
-            "quix_state_events_per_cpu_s": statistics.median(theirs),
-            "ours_committed_per_s": statistics.median(row["ours_committed_per_s"] for row in rows),
-            "accounts": float(ACCOUNTS),
-            "events": float(EVENTS),
-        },
-        rows=[dict(row) for row in rows],
-    )
-
-
-def _round(bench: Bench, prefixes: dict[int, str], large: int) -> dict[str, float]:
-    few, _ = bench.ours(prefixes[SMALL], SMALL)
-    their_few = bench.quix(prefixes[SMALL], SMALL)
-    many, rate = bench.ours(prefixes[large], large)
-    their_many = bench.quix(prefixes[large], large)
-    return {
-        "ours_events_per_cpu_s": EVENTS / (many - few),
-        "quix_events_per_cpu_s": EVENTS / (their_many - their_few),
-        "ours_committed_per_s": rate,
-    }
+        rows = [bench.few_accounts(last=number == ROUNDS - 1) for number in range(ROUNDS)]
+        ours = statistics.median(row["ours_events_per_cpu_s"] for row in rows)
+        ratios = {
+            f"vs_{name}": statistics.median(row["ours_events_per_cpu_s"] / row[f"{name}_events_per_cpu_s"] for row in rows)
+            for name in PEERS
+        }
+        if MANY:
+            bench.figures["many_accounts_events_per_cpu_s"] = bench.many_accounts()
+            ratios["cpu_per_event_of_many_accounts"] = ours / bench.figures["many_accounts_events_per_cpu_s"]
+        memory = subprocess.run(
+            [sys.executable, "-m", "benchmarks.scoring.memory", str(RESIDENTS)], capture_output=True, text=True, check=True
+        )
+        bench.figures |= {"bytes_per_resident": float(memory.stdout), "accounts": float(ACCOUNTS), "events": float(EVENTS)}
+    write("scoring", rounds=ROUNDS, ratios=ratios, figures=bench.figures, rows=[dict(row) for row in rows])
 
 
 if __name__ == "__main__":

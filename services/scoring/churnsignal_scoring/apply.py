@@ -53,8 +53,8 @@ class Apply:
 
     def span(self, span: Span, reading: Reading, codes: list[int], effects: Effects, touched: Touched) -> None:
         """Apply the rows of one place; each ends as exactly one outcome."""
-        apply, part = self._engine.apply, slice(span.start, span.end)
-        states: dict[str | None, AccountState] = {}
+        part = slice(span.start, span.end)
+        open_accounts: dict[str | None, tuple[AccountState, list[tuple[Envelope, Usage]]]] = {}
         others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
         for envelope, usage, code in zip(reading.envelopes[part], reading.usages[part], codes[part], strict=True):
             if code:
@@ -66,15 +66,20 @@ class Apply:
             if usage.ignored is not None:
                 others[(Outcome.IGNORED, usage.ignored)] += 1
                 continue
-            state = states.get(envelope.account)
-            if state is None:
-                state = states[envelope.account] = self._touch(envelope.account or "", span.place, effects, touched)
+            found = open_accounts.get(envelope.account)
+            if found is None:
+                found = open_accounts[envelope.account] = self._touch(envelope.account or "", span.place, effects, touched), []
+            state, calls = found
             if state.merged_into is not None and (passed := self._pass_on(state, envelope, usage, span.place, effects)) is not None:
                 others[passed] += 1
                 continue
-            apply(state, envelope, usage)
+            calls.append((envelope, usage))
             if not usage.active:
+                self._engine.apply_all(state, calls)
+                calls.clear()
                 self._follow(state, envelope, usage, span.place.partition, effects, touched)
+        for state, calls in open_accounts.values():
+            self._engine.apply_all(state, calls)
         others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)

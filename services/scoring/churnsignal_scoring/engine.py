@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import NamedTuple
 
 import msgspec
@@ -76,8 +77,13 @@ class AccountEngine:
 
     def apply(self, state: AccountState, envelope: Envelope, usage: Usage) -> None:
         """Add one distinct call that `usage` did not ignore."""
+        self.apply_all(state, ((envelope, usage),))
+
+    def apply_all(self, state: AccountState, calls: Iterable[tuple[Envelope, Usage]]) -> None:
+        """Add distinct calls that their usage did not ignore: many at once cost less."""
         day_of = self.zone.day_of
-        state.apply(usage, envelope, day_of(envelope.occurred_at), day_of(envelope.received_at))
+        for day, same in groupby(calls, lambda call: day_of(call[0].occurred_at)):
+            state.apply(day, same, day_of)
 
     def settle(self, state: AccountState, now: datetime, record: DayRecord | None, last_closed: int | None, history: bool) -> Settled:
         """Evaluate after a micro-batch: a live score, and a change of band only if it worsened. `record` is that of `last_closed`.

@@ -80,13 +80,27 @@ class MappingConfig:
     account_paths: tuple[str, ...] = ()
 
 
+class _Said(msgspec.Struct):
+    """What of a context may say that a call is no use."""
+
+    agent: msgspec.Raw = msgspec.field(name="userAgent", default=NULL)
+    active: msgspec.Raw = NULL
+
+    @property
+    def speaks(self) -> bool:
+        return self.agent is not NULL or self.active is not NULL
+
+
 class _Name(msgspec.Struct):
     type: str = ""
     event: str | None = None
+    context: _Said | list[msgspec.Raw] | str | float | bool | None = None
+
+
+class _Head(msgspec.Struct):
+    type: str = ""
+    event: str | None = None
     context: msgspec.Raw = NULL
-
-
-class _Head(_Name):
     name: str | None = None
     properties: msgspec.Raw = NULL
     traits: msgspec.Raw = NULL
@@ -139,17 +153,18 @@ class Mapper:
         if envelope.format is Format.COMMAND:
             return self._command(envelope)
         head = _name_decoder.decode(envelope.call)
-        context = bytes(head.context)
+        said = head.context
         # Most contexts say nothing of whose call it is; finding that out must not cost reading them.
-        odd = self._whose or b'"userAgent"' in context or b'"active"' in context or envelope.batch_context is not NULL
-        if odd and (reason := self._ignored(envelope, head)):
+        odd = self._whose or envelope.batch_context is not NULL or (isinstance(said, _Said) and said.speaks)
+        if odd and (reason := self._ignored(envelope)):
             return Usage(active=False, signals=(), ignored=reason)
         usage = self._known.get((head.type, head.event))
         if usage is None:
             usage = self._read(envelope, _head_decoder.decode(envelope.call))
         return replace(usage, facts=()) if envelope.public and usage.facts else usage
 
-    def _ignored(self, envelope: Envelope, head: _Name) -> str | None:
+    def _ignored(self, envelope: Envelope) -> str | None:
+        head = _head_decoder.decode(envelope.call)
         if envelope.user in self._ignore.users:
             return "internal_user"
         if envelope.account in self._ignore.accounts:
@@ -159,7 +174,7 @@ class Mapper:
             return "context_inactive"
         if self._is_bot(str(said.get("userAgent", ""))):
             return "bot"
-        if self._ignore.email_domains and self._is_internal(said, _head_decoder.decode(envelope.call).traits):
+        if self._ignore.email_domains and self._is_internal(said, head.traits):
             return "internal_user"
         return None
 

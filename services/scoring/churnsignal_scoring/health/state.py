@@ -4,7 +4,7 @@ Counters add, masks are unions, facts keep the latest by (time, id): applying di
 an equal state. Calls that arrive twice must be dropped before they get here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -49,8 +49,7 @@ _versions_decoder = msgspec.json.Decoder(list[Fact])
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
-_COUNTED: dict[str, str] = {}
-"""The signal that counts the calls of a source, spelled once."""
+_NOBODY: dict[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -88,71 +87,82 @@ class AccountState:
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
 
-    def apply(self, usage: Usage, envelope: Envelope, day: int, received_day: int) -> None:  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
-        """Add one distinct call that occurred on `day` and was received on `received_day`."""
-        # In one piece, and times compared as they are: every call of every account comes through here.
+    def apply(self, day: int, calls: Iterable[tuple[Envelope, Usage]], day_of: Callable[[datetime], int]) -> None:  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
+        """Add distinct calls that occurred on `day`; a command comes last. `day_of` tells on which day each was received."""
+        # In one piece, with what the calls of a day share held in locals: every call of every account comes through here.
         self.dirty = True
-        at = envelope.occurred_at
-        if usage.facts:
-            stamp = to_us(at)
-            for name, value in usage.facts:
-                self.learn(name, Fact(value, stamp, envelope.id, envelope.source, day))
-        if usage.command is not None:
-            if isinstance(usage.command, AccountAbsorbed):
-                self.absorb(usage.command)
-            return
-        self.events_total += 1
-        # A profile alone (identify, group) is no sign of life: an account that nobody ever used has no first day.
-        if usage.signals and (self.first_day is None or day < self.first_day):
-            self.first_day = day
-        if self.last_event is None or at > self.last_event:
-            self.last_event = at
         if day != self.last_active:
             self.memo.clear()
-        if usage.active:
-            offset = day - self.origin
-            # Asked of the mask, not of `lasts`: the day's first call may have come too late to count for the habit.
-            if offset < 0 or not self.active >> offset & 1:
-                self._note_active(day, received_day)
-            last = self.lasts.get(day)
-            if last is None or at > last[0] or (at == last[0] and envelope.id > last[1]):
-                self.lasts[day] = (at, envelope.id)
-                if len(self.lasts) > LAST_DAYS:
-                    del self.lasts[min(self.lasts)]
-        if received_day - day >= RETENTION_DAYS:
-            return
-        bucket = self.days.get(day)
-        if bucket is None:
-            bucket = self.days[day] = {}
-        self.dirty_days.add(day)
-        source = SOURCE_PREFIX + envelope.source
-        bucket[source] = bucket.get(source, 0) + 1
-        for signal in usage.signals:
-            count = bucket.get(signal)
-            bucket[signal] = 1 if count is None else count + 1
-            if count is None and len(bucket) > BUCKET_FEATURES:
-                _keep_smallest(bucket)
-        for signal, amount in usage.amounts:
-            bucket[signal] = bucket.get(signal, 0) + amount
-        if envelope.user is not None:
+        bucket, source, counted = self.days.get(day, {}), "", ""
+        users, bit = self.blocks.get(day // BLOCK_DAYS, _NOBODY), 1 << day % BLOCK_DAYS
+        last, latest, total = self.lasts.get(day), self.last_event, 0
+        # Asked of the mask, not of `lasts`: the day's first call may have come too late to count for the habit.
+        noted = day >= self.origin and bool(self.active >> day - self.origin & 1)
+        for envelope, usage in calls:
+            if (usage.facts or usage.command) and self._is_told(usage, envelope, day):
+                continue
+            at, signals, user = envelope.occurred_at, usage.signals, envelope.user
+            total += 1
+            if latest is None or at > latest:
+                latest = at
+            # A profile alone (identify, group) is no sign of life: an account that nobody ever used has no first day.
+            if signals and (self.first_day is None or day < self.first_day):
+                self.first_day = day
+            age = day_of(envelope.received_at) - day
             if usage.active:
-                self._note_user(self.blocks, day, envelope.user)
-            for signal in usage.by_user:
-                self._note_user(self.teams.setdefault(signal, {}), day, envelope.user, signal)
+                noted = noted or self._note_active(day, age)
+                if last is None or at > last[0] or (at == last[0] and envelope.id > last[1]):
+                    self.lasts[day] = last = (at, envelope.id)
+                    if len(self.lasts) > LAST_DAYS:
+                        del self.lasts[min(self.lasts)]
+            if age >= RETENTION_DAYS:
+                continue
+            if envelope.source != source:
+                source, counted = envelope.source, SOURCE_PREFIX + envelope.source
+                self.days[day] = bucket
+                self.dirty_days.add(day)
+            bucket[counted] = bucket.get(counted, 0) + 1
+            for signal in signals:
+                count = bucket.get(signal)
+                bucket[signal] = 1 if count is None else count + 1
+                if count is None and len(bucket) > BUCKET_FEATURES:
+                    _keep_smallest(bucket)
+            for signal, amount in usage.amounts:
+                bucket[signal] = bucket.get(signal, 0) + amount
+            if user is not None:
+                if usage.active and not users.get(user, 0) & bit:
+                    users = self._note_user(self.blocks, day, user)
+                for signal in usage.by_user:
+                    self._note_user(self.teams.setdefault(signal, {}), day, user, signal)
+        self.events_total += total
+        if latest is not None and (self.last_event is None or latest > self.last_event):
+            self.last_event = latest
 
-    def _note_active(self, day: int, received_day: int) -> None:
+    def _is_told(self, usage: Usage, envelope: Envelope, day: int) -> bool:
+        """Remember the facts of a call; return whether it was a command, which counts as no event."""
+        stamp = to_us(envelope.occurred_at)
+        for name, value in usage.facts:
+            self.learn(name, Fact(value, stamp, envelope.id, envelope.source, day))
+        if isinstance(usage.command, AccountAbsorbed):
+            self.absorb(usage.command)
+        return usage.command is not None
+
+    def _note_active(self, day: int, age: int) -> bool:
+        """Note a day of use, `age` days after it; return whether it counts for the habit."""
         if self.last_active is None or day > self.last_active:
             self.last_active = day
-        if received_day - day >= HABIT_DAYS:
-            return
+        if age >= HABIT_DAYS:
+            return False
         offset = day - self.origin
         if not self.active or offset < 0:
             self.active = self.active << -offset | 1 if self.active else 1
             self.origin = day
         else:
             self.active |= 1 << offset
+        return True
 
-    def _note_user(self, blocks: dict[int, dict[str, int]], day: int, user: str, signal: str = "") -> None:
+    def _note_user(self, blocks: dict[int, dict[str, int]], day: int, user: str, signal: str = "") -> dict[str, int]:
+        """Note a user's day; return the masks of all users in the day's block."""
         block, offset = divmod(day, BLOCK_DAYS)
         users = blocks.get(block)
         if users is None:
@@ -161,6 +171,7 @@ class AccountState:
         if not mask >> offset & 1:
             users[user] = mask | 1 << offset
             self.dirty_users.add((signal, user, block))
+        return users
 
     def absorb(self, part: AccountAbsorbed) -> None:
         """Add what was counted of an account that is merged into this one."""

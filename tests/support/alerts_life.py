@@ -45,7 +45,7 @@ LEASE = timedelta(seconds=60)
 # Trying a dead channel every five minutes of a year would be most of what is computed.
 PATIENT = replace(BACKOFF, most=timedelta(hours=1))
 # What waits for the digest when it is more than the budget of the day.
-COUNTED = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.WORSE, NoticeKind.NUDGE, NoticeKind.RECOVERY, NoticeKind.UNSCORED})
+COUNTED = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.WORSE, NoticeKind.RECOVERY, NoticeKind.UNSCORED})
 # The first words about a fall: nobody should hear two of them in one round on one channel.
 FIRST = frozenset({NoticeKind.RISK, NoticeKind.SUMMARY, NoticeKind.LINE, NoticeKind.DIGEST, NoticeKind.REOPENED})
 

@@ -45,6 +45,9 @@ _LINES = {
     NoticeKind.UNSCORED: NoticeKind.NEWS,
 }
 
+# Reminders are few, since they merge, and promised.
+_RATIONED = _LINES.keys() - {NoticeKind.SUMMARY, NoticeKind.NUDGE}
+
 
 @dataclass(frozen=True, slots=True)
 class Setup:
@@ -159,7 +162,7 @@ def rationed(plan: Plan, scene: Scene) -> Notice | None:
     """Return the notice of a plan that counts against a CSM's budget of the day in which it is due; None: it may go in any case."""
     if scene.setup.policy.budget is None:
         return None
-    counted = (n for n in plan.notices if n.kind in _LINES and n.kind.alone and not n.recipient.id.startswith(POOL))
+    counted = (n for n in plan.notices if n.kind in _RATIONED and not n.recipient.id.startswith(POOL))
     return next((notice for notice in counted if not (notice.kind in _FIRST and _urgent(plan.episode, scene.setup.policy))), None)
 
 

@@ -42,9 +42,10 @@ class Seen:
 def build(seen: Seen, books: Sent, seconds: float, days: int) -> dict[str, Any]:
     """Return the report of `surface.md`'s shape; `ok` only if `problems` is empty."""
     changes = [event.data for _, event in seen.changes]
+    moves = [change for change in changes if change.from_band is not change.to_band]
     problems = [*_durable(seen, books), *_adds_up(seen, books), *_gapless(changes), *_told_once(seen)]
     # In a few weeks nobody need fall silent.
-    problems += _silence(changes) if days >= WHOLE_STORY_DAYS else ()
+    problems += _silence(moves) if days >= WHOLE_STORY_DAYS else ()
     return {
         "ok": not problems,
         "seconds": round(seconds, 1),
@@ -56,7 +57,7 @@ def build(seen: Seen, books: Sent, seconds: float, days: int) -> dict[str, Any]:
             "rejected": len(books.rejected),
             **{name: seen.outcomes[name] for name in _OUTCOMES},
         },
-        "changes": {band.value: sum(c.to_band is band for c in changes) for band in (Band.RED, Band.YELLOW, Band.GREEN, Band.GREY)},
+        "changes": {band.value: sum(c.to_band is band for c in moves) for band in (Band.RED, Band.YELLOW, Band.GREEN, Band.GREY)},
         "episodes": len(seen.red_episodes),
         "notices": {kind: sum(m["kind"] == kind for m in seen.messages) for kind in ("slack", "email")},
         "latency_ms": {"http_to_change_p99": p99(seen.http_to_change_ms), "change_to_notice_p99": p99(seen.change_to_notice_ms)},

@@ -37,7 +37,7 @@ class Terminal:
             self._console.print(line, highlight=False)
 
     def change(self, event: RiskChangedEvent) -> None:
-        if event.data.cause.silent and event.data.cause is not Cause.CATCH_UP:
+        if event.data.from_band is event.data.to_band or (event.data.cause.silent and event.data.cause is not Cause.CATCH_UP):
             return
         to = event.data.to_band.value
         score = "" if event.data.score_after is None else f" at {event.data.score_after / 100:.0f}"

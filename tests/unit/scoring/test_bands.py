@@ -113,3 +113,8 @@ def test_a_fact_forces_a_band_that_the_score_can_only_make_worse(own: Band, forc
 
 def test_grey_is_neither_better_nor_worse_than_green_and_yellow() -> None:
     assert not any(is_worse(*pair) for pair in [(GREY, GREEN), (GREY, YELLOW), (GREEN, GREY), (YELLOW, GREY), (GREY, RED)])
+
+
+@pytest.mark.parametrize("band", [GREEN, YELLOW, RED])
+def test_no_band_is_worse_than_itself(band: Band) -> None:
+    assert not is_worse(band, band)

@@ -4,7 +4,13 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from churnsignal_common.contracts.risk import Band
 from churnsignal_common.document import ConfigError
+from churnsignal_scoring.health.calendars import Calendar
+from churnsignal_scoring.health.curves import Curve
+from churnsignal_scoring.health.measures import MEASURES
+from churnsignal_scoring.health.profile import Lifecycle
+from churnsignal_scoring.health.scorecard import BandIs, BandPolicy, Calendars, FactHolds, Flag, MeasureHolds, Whom
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 SHIPPED = files("churnsignal_scoring.health.config")
@@ -117,3 +123,75 @@ def test_the_shipped_weights_total_a_hundred() -> None:
     rows = load_scorecard(None).measures
 
     assert sum({row.group: row.weight for row in rows}.values()) == 100
+
+
+WHOLE = """
+name: whole
+segment_by: [plan]
+evidence: {coverage_floor: 62.5, least_age_days: 9}
+calendars:
+  by: region
+  default: {weekend: [sat, sun]}
+  known: {IL: {weekend: [fri, sat], holidays: [1970-01-11, 1970-01-21..1970-01-23]}}
+groups:
+  - {group: use, weight: 60, measures: [{measure: recency, share: 30, as: since, code: quiet, curve: [[0, 100], [7.5, 50], [7.5, 25], [30, 0]], options: {signal: login}},
+                                        {measure: count, share: 70, missing: bad, ramp: [{from_day: 0, curve: [[0, 0], [1, 100]]}, {from_day: 90, curve: [[0, 0], [2, 100]]}]}]}
+  - {group: value, weight: 40, measures: [{measure: adoption, curve: [[0, 0], [100, 100]], options: {features: [export], plans: {Pro: [export, alert]}}},
+                                          {measure: nps, missing: neutral, curve: [[0, 0], [10, 100]]}]}
+bands:
+  red: {enter: 40.5, leave: 45, beyond_pauses: 1.5}
+  green: {enter: 75, leave: 70.25}
+  dwell: {worse_closes: 2, better_closes: 3}
+  recovery: {active_days: 4, window_days: 4}
+knockouts:
+  - {code: lost, fact: cancelled, band: red, within_days: 90, cleared_by: renewed}
+  - {code: risky, band: yellow, when: [{measure: recency, at_least: 3.5, options: {signal: login}}, {fact: lifecycle, values: [" Trial "]}, {own_band: [green, yellow]}]}
+opportunities:
+  - {code: grow, measure: adoption, at_most: 0}
+variants:
+  - name: young
+    when: {segment: [" Pro "], lifecycle: [trial], tenure_below_days: 30}
+    bands:
+      red: {enter: 10, leave: 10, beyond_pauses: 0, unknown_pause_days: 2}
+      green: {enter: 10, leave: 10}
+      dwell: {worse_closes: 1, better_closes: 1}
+      recovery: {active_days: 1, window_days: 7}
+"""  # fmt: skip
+
+
+def test_a_scorecard_means_what_it_says(tmp_path: Path) -> None:
+    path = tmp_path / "scorecard.yaml"
+    path.write_text(WHOLE)
+
+    card = load_scorecard(path)
+
+    since, times, adoption, nps = card.measures
+    login = {"signal": "login"}
+    assert (card.segment_by, card.coverage_floor, card.least_age_days, card.name) == (("plan",), 6_250, 9, "default")
+    assert (since.name, since.code, since.measure.name, since.share, since.group, since.weight) == ("since", "quiet", "recency", 30, 0, 60)
+    assert (since.curves, since.missing, since.options) == (((0, Curve((0, 750, 750, 3_000), (10_000, 5_000, 2_500, 0))),), "skip", login)
+    assert (times.name, times.code, times.share, times.missing) == ("count", "count", 70, "bad")
+    assert times.curves == ((0, Curve((0, 100), (0, 10_000))), (90, Curve((0, 200), (0, 10_000))))
+    assert (adoption.share, adoption.group, adoption.weight, nps.share, nps.missing) == (1, 1, 40, 1, "neutral")
+    assert adoption.options == {"features": ("export",), "plans": {"pro": ("export", "alert")}, "window_days": 28}
+    assert card.bands == BandPolicy(4_050, 4_500, 150, 7, 7_500, 7_025, 2, 3, 4, 4)
+    assert card.knockouts == (
+        Flag("lost", Band.RED, (FactHolds("cancelled", 90, "renewed"),)),
+        Flag(
+            "risky",
+            Band.YELLOW,
+            (
+                MeasureHolds(MEASURES["recency"], login, at_least=350),
+                FactHolds("lifecycle", values=("trial",)),
+                BandIs((Band.GREEN, Band.YELLOW)),
+            ),
+        ),
+    )
+    assert [(flag.fact, flag.only_from) for flag in card.knockouts] == [("cancelled", None), ("lifecycle", (Band.GREEN, Band.YELLOW))]
+    assert card.opportunities == (Flag("grow", None, (MeasureHolds(MEASURES["adoption"], MEASURES["adoption"].options, at_most=0),)),)
+    known = Calendar(frozenset({4, 5}), frozenset({10, 20, 21, 22}))
+    assert card.calendars == Calendars("region", Calendar(frozenset({5, 6})), {"il": known})
+    ((whom, young),) = card.variants
+    assert whom == Whom(("pro",), (Lifecycle.TRIAL,), 30)
+    assert (young.name, young.version, young.bands) == ("young", card.version, BandPolicy(1_000, 1_000, 0, 2, 1_000, 1_000, 1, 1, 1, 7))
+    assert (young.measures, young.calendars, young.variants) == (card.measures, None, ())

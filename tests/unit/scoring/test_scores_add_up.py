@@ -48,7 +48,8 @@ def test_rounding_never_loses_or_invents_a_hundredth(rows: list[tuple[int, int]]
 
     assert sum(shares) == MILLION
     assert sum(parts) == score
-    assert abs(score * total - sum(points * weight for points, weight in rows)) <= total
+    # To the nearest hundredth; the shares themselves are rounded to a millionth.
+    assert 10 * abs(score * total - sum(points * weight for points, weight in rows)) <= 7 * total
 
 
 @given(st.integers(0, (1 << len(SCORECARD.measures)) - 1))
@@ -84,6 +85,15 @@ def test_a_measure_that_means_nothing_here_costs_no_coverage() -> None:
     found = evaluate(view, two_measures(Missing.NOT_APPLICABLE, MissingPolicy.BAD))
 
     assert (found.score, found.coverage) == (10_000, 10_000)
+
+
+def test_without_any_measure_that_means_something_here_there_is_no_evidence() -> None:
+    view = View(apply(ENGINE, AccountState("acme"), using(range(28))), DAY_ONE + 27, None, live=False)
+    row = two_measures(Missing.NOT_APPLICABLE, MissingPolicy.SKIP).measures[1]
+
+    found = evaluate(view, replace(SCORECARD, measures=(row,), _shares={}))
+
+    assert (found.score, found.coverage, found.contributions) == (0, 0, (0,))
 
 
 def two_measures(reason: Missing, policy: MissingPolicy) -> Scorecard:

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from _pytest.runner import runtestprotocol
-from hypothesis import Phase, settings
+from hypothesis import HealthCheck, Phase, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "churnsignal_scoring.health"
@@ -268,7 +268,12 @@ def _make_small(item: pytest.Item) -> None:
         function = item.obj  # type: ignore[attr-defined]  # it has one: it is a function's item
         old = function._hypothesis_internal_use_settings  # noqa: SLF001 -- there is no public way to change a test's own settings
         small = settings(
-            old, max_examples=min(EXAMPLES, old.max_examples), derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+            old,
+            max_examples=min(EXAMPLES, old.max_examples),
+            derandomize=True,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=list(HealthCheck),
         )
         function._hypothesis_internal_use_settings = small  # noqa: SLF001
 

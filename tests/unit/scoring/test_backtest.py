@@ -9,7 +9,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from churnsignal_scoring.backtest.files import FileError, read_ends, read_events
 from polars.testing import assert_frame_equal
+
+from tests.unit.scoring.accounts import UTC_DAYS
 
 FIRST = datetime(2025, 3, 3, 9, tzinfo=UTC)
 
@@ -115,6 +118,35 @@ def test_what_comes_later_never_changes_an_answer(backtest: Run, tmp_path: Path)
 
     assert_frame_equal(scores(tmp_path).filter(pl.col("as_of") <= cut), whole.filter(pl.col("as_of") <= cut))
     assert whole.filter(pl.col("as_of") <= cut)["score"].drop_nulls().len() > 4
+
+
+def planted(known_days_later: int) -> pl.DataFrame:
+    """A feature that counts the next 30 days of use, dated as if it had been known already."""
+    used = pl.col("account_id").is_in(["stays"]).cast(pl.Int64) * 30
+    return events().with_columns(seats=used, known_at=pl.col("occurred_at") + timedelta(days=known_days_later))
+
+
+def test_a_feature_that_was_known_only_later_is_refused(tmp_path: Path) -> None:
+    planted(30).write_parquet(tmp_path / "events.parquet")
+
+    with pytest.raises(FileError, match="128 rows say on a day what was known only later") as refused:
+        read_events(tmp_path / "events.parquet", UTC_DAYS)
+
+    assert "date them when they were known" in str(refused.value)
+
+
+def test_what_was_known_on_its_day_is_read(tmp_path: Path) -> None:
+    planted(0).write_csv(tmp_path / "events.csv")
+
+    assert read_events(tmp_path / "events.csv", UTC_DAYS).names == ("seats",)
+
+
+@pytest.mark.parametrize("column", ["churned_at", "status"])
+def test_how_an_account_ends_must_not_be_among_its_events(tmp_path: Path, column: str) -> None:
+    (tmp_path / "outcomes.csv").write_text("account_id,churned_at,observed_until,status\nleaves,2025-04-01,2025-04-01,gone\n")
+
+    with pytest.raises(FileError, match=f"{column} is in the events too"):
+        read_ends(tmp_path / "outcomes.csv", UTC_DAYS, ("seats", column))
 
 
 def test_the_order_of_rows_does_not_matter(backtest: Run, tmp_path: Path) -> None:

@@ -35,7 +35,10 @@ def _parser() -> argparse.ArgumentParser:
         "run", help="write scores at given days and all changes of band", epilog=_EXAMPLE, formatter_class=parser.formatter_class
     )
     command.add_argument(
-        "--events", type=Path, required=True, help="parquet, csv or jsonl: account_id, user_id, event, occurred_at, and columns of traits"
+        "--events",
+        type=Path,
+        required=True,
+        help="parquet, csv or jsonl: account_id, user_id, event, occurred_at, columns of traits, and known_at where a row was known later",
     )
     command.add_argument(
         "--outcomes", type=Path, help="csv: account_id, churned_at, observed_until; accounts are not watched after they end"
@@ -67,7 +70,7 @@ def _run(arguments: argparse.Namespace) -> dict[str, object]:
     zone = open_zone(arguments.day_zone)
     engine = AccountEngine(Mapper(load_mapping(arguments.mapping)), load_scorecard(arguments.scorecard), zone)
     events, questions = read_events(arguments.events, zone), read_questions(arguments.as_of)
-    ends = {} if arguments.outcomes is None else read_ends(arguments.outcomes, zone)
+    ends = {} if arguments.outcomes is None else read_ends(arguments.outcomes, zone, events.names)
     asked = dict(questions.group_by("day").agg("account_id").iter_rows())
     replay, caller = Replay(engine, ends), Caller(engine.mapper, events.names)
     answers = run(replay, ((day, caller.calls(rows)) for day, rows in events.by_day()), asked, _progress)

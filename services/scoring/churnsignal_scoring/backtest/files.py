@@ -11,6 +11,8 @@ from churnsignal_scoring.backtest.calls import Row
 from churnsignal_scoring.health.days import DayZone
 
 EVENT_COLUMNS = ("account_id", "event", "occurred_at")
+KNOWN_AT = "known_at"
+"""When a row's values were known, if they were computed or entered later than they are dated."""
 
 
 class FileError(Exception):
@@ -40,12 +42,13 @@ class Events:
 
 def read_events(path: Path, zone: DayZone) -> Events:
     """Return the events of a file; rows without account, event or time are refused."""
-    frame = _times(_read(path), path, ("occurred_at",))
+    frame = _times(_read(path), path, ("occurred_at", KNOWN_AT))
     missing = [name for name in EVENT_COLUMNS if name not in frame.columns]
     if missing:
         raise FileError(f"{path}: no column {', '.join(missing)}; an events file has account_id, user_id, event and occurred_at")
     if frame.select(pl.any_horizontal(pl.col(EVENT_COLUMNS).is_null()).any()).item():
         raise FileError(f"{path}: some rows have no account_id, event or occurred_at; fill them or leave the rows out")
+    frame = _refuse_foresight(frame, path, zone)
     if "user_id" not in frame.columns:
         frame = frame.with_columns(user_id=pl.lit(None, pl.String))
     names = tuple(name for name in frame.columns if name not in (*EVENT_COLUMNS, "user_id"))
@@ -63,9 +66,28 @@ def read_events(path: Path, zone: DayZone) -> Events:
     )
 
 
-def read_ends(path: Path, zone: DayZone) -> dict[str, int]:
-    """Return the day on which each account left or was last watched: from then on it is nobody's peer and is not scored."""
+def _refuse_foresight(frame: pl.DataFrame, path: Path, zone: DayZone) -> pl.DataFrame:
+    """Refuse rows that were known only after the day they are dated: a score of that day would see the future."""
+    if KNOWN_AT not in frame.columns:
+        return frame
+    day, known = (pl.col(name).dt.convert_time_zone(zone.name).dt.date() for name in ("occurred_at", KNOWN_AT))
+    late = frame.filter(known > day)
+    if late.height:
+        raise FileError(
+            f"{path}: {late.height} rows say on a day what was known only later ({KNOWN_AT}), such as {late['event'][0]!r} of"
+            f" {late['account_id'][0]}; date them when they were known, or leave them out"
+        )
+    return frame.drop(KNOWN_AT)
+
+
+def read_ends(path: Path, zone: DayZone, seen: tuple[str, ...] = ()) -> dict[str, int]:
+    """Return the day on which each account left or was last watched: from then on it is nobody's peer and is not scored.
+
+    `seen` are the columns of the events beside the four: none of them may be one of the outcomes.
+    """
     frame = _read(path)
+    if told := sorted(set(seen) & set(frame.columns)):
+        raise FileError(f"{path}: {', '.join(told)} is in the events too; how an account ends must not be seen before; leave it out there")
     wanted = [name for name in ("churned_at", "observed_until") if name in frame.columns]
     if "account_id" not in frame.columns or not wanted:
         raise FileError(f"{path}: an outcomes file has account_id and churned_at or observed_until")

@@ -4,7 +4,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
-from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.risk import Band, FindingKind
 from churnsignal_common.document import ConfigError
 from churnsignal_scoring.health.calendars import Calendar
 from churnsignal_scoring.health.curves import Curve
@@ -146,8 +146,8 @@ bands:
 knockouts:
   - {code: lost, fact: cancelled, band: red, within_days: 90, cleared_by: renewed}
   - {code: risky, band: yellow, when: [{measure: recency, at_least: 3.5, options: {signal: login}}, {fact: lifecycle, values: [" Trial "]}, {own_band: [green, yellow]}]}
-opportunities:
-  - {code: grow, measure: adoption, at_most: 0}
+findings:
+  - {code: grow, kind: renewal, measure: adoption, at_most: 0}
 variants:
   - name: young
     when: {segment: [" Pro "], lifecycle: [trial], tenure_below_days: 30}
@@ -188,7 +188,8 @@ def test_a_scorecard_means_what_it_says(tmp_path: Path) -> None:
         ),
     )
     assert [(flag.fact, flag.only_from) for flag in card.knockouts] == [("cancelled", None), ("lifecycle", (Band.GREEN, Band.YELLOW))]
-    assert card.opportunities == (Flag("grow", None, (MeasureHolds(MEASURES["adoption"], MEASURES["adoption"].options, at_most=0),)),)
+    holds = MeasureHolds(MEASURES["adoption"], MEASURES["adoption"].options, at_most=0)
+    assert card.findings == (Flag("grow", None, (holds,), FindingKind.RENEWAL),)
     known = Calendar(frozenset({4, 5}), frozenset({10, 20, 21, 22}))
     assert card.calendars == Calendars("region", Calendar(frozenset({5, 6})), {"il": known})
     ((whom, young),) = card.variants

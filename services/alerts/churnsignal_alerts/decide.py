@@ -1,7 +1,7 @@
 """Pure. Whether a risk change is told, and how: (episode, change, now, rules) -> a verdict that names its reason."""
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import assert_never
 
@@ -57,6 +57,11 @@ class Trigger:
     def holds(self, change: RiskChanged) -> bool:
         return change.to_band is self.band or bool(self.found(change))
 
+    def began(self, change: RiskChanged) -> datetime:
+        """Return since when it is so; a finding may be old when its kind is switched on."""
+        days = [one.since for one in self.found(change)]
+        return min(change.as_of, datetime.combine(max(days) + timedelta(days=1), time(), UTC)) if days else change.as_of
+
     def is_news(self, before: RiskChanged, after: RiskChanged) -> bool:
         """Return whether `after` says something that `before` did not: a fall into the band, or a finding that has begun since."""
         if self.band is not None:
@@ -95,7 +100,7 @@ def _entered(trigger: Trigger, episode: Episode | None, change: RiskChanged, now
         return Verdict.NOTHING
     if change.cause.silent:
         return Verdict.SUMMARISE
-    if now - change.as_of > rules.stale_after:
+    if now - trigger.began(change) > rules.stale_after:
         return Verdict.SUMMARISE_LATE
     if episode is None or not came_back(episode, change.as_of, rules.flap_window):
         return Verdict.TELL

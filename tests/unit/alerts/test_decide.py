@@ -129,6 +129,8 @@ SNOOZED: dict[str, Any] = {"state": State.SNOOZED, "until": NOON + 3 * DAY}
     [
         (None, (SEATS,), Verdict.TELL),
         (None, (), Verdict.NOTHING),
+        # The kind was off until now.
+        (None, (structs.replace(SEATS, since=NOON.date() - 9 * DAY),), Verdict.SUMMARISE_LATE),
         (offered(), (SEATS,), Verdict.HOLD_OPEN),
         (offered(), (SEATS, GROWTH), Verdict.TELL_MORE),
         (offered(state=State.ACKNOWLEDGED), (SEATS, GROWTH), Verdict.TELL_MORE),

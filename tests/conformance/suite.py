@@ -19,6 +19,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_REJECTED, US
 from tests.conformance.installed import SEGMENT_2_3, javascript_sdks, node, python_sdk
 from tests.support.books import until_scored
 from tests.support.fault_proxy import Fault, FaultProxy
+from tests.support.ingest import ask
 from tests.support.load import create_key
 from tests.support.records import read_records
 from tests.support.stack import Stack, service
@@ -93,6 +94,11 @@ class Cell:
         return range(first, first + self.client.accounts)
 
     @property
+    def links(self) -> int:
+        """How many calls of a server come before those of the client: a browser's key puts nobody into an account."""
+        return int(self.client.scope == "browser")
+
+    @property
     def again(self) -> int:
         """How many calls reached the log more than once."""
         return sum(count - 1 for count in self.copies.values())
@@ -133,6 +139,7 @@ async def measure(stack: Stack, directory: Path) -> Matrix:
         ingest = running.enter_context(service("ingest", told, directory))
         running.enter_context(service("scoring", told, directory))
         keys = await _keys(told)
+        await asyncio.to_thread(_link, matrix, ingest.port, keys["segment", "server"])
         await fetched
         await asyncio.gather(*(_drive(client, matrix, ingest.port, keys[client.key_kind]) for client in CLIENTS))
         await until_scored(told, PATIENCE_S)
@@ -145,6 +152,17 @@ async def _keys(told: dict[str, str]) -> dict[tuple[str, str], str]:
     making = [asyncio.to_thread(create_key, told, "--kind", kind, "--scope", scope, source=f"{kind}-{scope}") for kind, scope in wanted]
     made = await asyncio.gather(*making)
     return dict(zip(wanted, made, strict=True))
+
+
+def _link(matrix: Matrix, port: int, key: str) -> None:
+    """Put the users of browsers into their accounts, as the product's server does when they sign up."""
+    calls = [
+        {"type": "group", "messageId": f"link-{cell.number}", "userId": f"cell-{cell.number}-user", "groupId": cell.accounts.start}
+        for cell in matrix.cells
+        if cell.links
+    ]
+    status, _, answer = ask(port, "/v1/batch", {"batch": calls}, key=key)
+    assert (status, answer) == (200, {"success": True})
 
 
 async def _drive(client: Client, matrix: Matrix, port: int, key: str) -> None:
@@ -198,4 +216,4 @@ async def _read_back(matrix: Matrix, told: dict[str, str], keys: list[str]) -> N
         await database.close()
     matrix.outcomes = Counter({(row["topic"], row["outcome"], row["reason"]): row["count"] for row in rows})
     for cell in matrix.cells:
-        cell.applied = sum(events.get(str(account), 0) for account in cell.accounts)
+        cell.applied = sum(events.get(str(account), 0) for account in cell.accounts) - cell.links

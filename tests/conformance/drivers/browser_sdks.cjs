@@ -33,7 +33,7 @@ function watch(window) {
   return delivered;
 }
 
-// Half of the calls name the account, the others only the user, whom the first call ties to it.
+// Half of the calls name the account, the others only the user, whom a server has put into it: a browser's key could not.
 function options(order, number) {
   return number % 2 ? {} : { context: { groupId: order.first_account } };
 }

@@ -17,7 +17,7 @@ from tests.unit.ingest.test_requests_of_sdks import KEY, RUDDER, serving
 CPU_S = 0.05
 # RudderStack's batches may be eight times as large as others.
 RUDDER_CPU_S = 4 * CPU_S
-# What CI's neighbours take from us is no cost of ours: the best of a few tries counts.
+# What CI's neighbours take from us is no cost of ours: one good try of a few is enough.
 TRIES = 8
 
 
@@ -89,8 +89,9 @@ def collector() -> Iterator[None]:
 async def test_it_is_refused_with_its_code_in_little_cpu(attack: Attack) -> None:
     async with serving() as service:
         service.bench.gate.ceiling_bytes = 64 * 2**20
-        spent, answer = [], None
-        for _ in range(TRIES):
+        bar = RUDDER_CPU_S if attack.large else CPU_S
+        spent, answer = [bar], None
+        while min(spent) >= bar and len(spent) <= TRIES:
             began = process_time()
             answer = await service.ask("/v1/batch", attack.body, key=attack.key, content_encoding=attack.encoding)
             spent.append(process_time() - began)
@@ -98,4 +99,4 @@ async def test_it_is_refused_with_its_code_in_little_cpu(attack: Attack) -> None
         assert answer is not None
         codes = {told["code"] for told in answer.json.get("rejected", [])} or {answer.json.get("code", "accepted")}
         assert codes == {attack.code}
-        assert min(spent) < (RUDDER_CPU_S if attack.large else CPU_S), spent
+        assert min(spent) < bar, spent

@@ -170,9 +170,9 @@ class Tracking:
             metrics.events(source, "suppressed", "", judged.suppressed)
         if judged.clamped:
             metrics.clamped(source, judged.clamped)
-        for reason, count in Counter(refused.reason for refused in judged.refused).items():
-            metrics.events(source, "rejected", reason.value, count)
         if judged.refused:
+            for reason, count in Counter(refused.reason for refused in judged.refused).items():
+                metrics.events(source, "rejected", reason.value, count)
             log.info("events_rejected", source=source, count=len(judged.refused), first=judged.refused[0].reason.value)
 
     async def _document(self, scope: Scope, headers: Headers) -> Reply:

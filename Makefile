@@ -7,7 +7,7 @@ CODE := $(wildcard libs services tools tests benchmarks)
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance mutants bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance providers mutants bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -59,6 +59,9 @@ conformance: setup ## the released SDKs on good days and bad ones; writes docs/c
 
 mutants: setup ## change the scoring core in small ways and see which changes no test notices; EVERY=8 tries one in eight; writes docs/mutants.md
 	@$(RUN) $(BIN)/python tools/mutants.py $(if $(EVERY),--every $(EVERY))
+
+providers: setup ## Slack and the mail relay on every bad day; writes docs/providers.md
+	@$(RUN) $(BIN)/python -m tests.support.bad_days
 
 bench: setup ## all benchmarks: a table, and a JSON file each under benchmarks/results/
 	@$(RUN) $(BIN)/python -m benchmarks

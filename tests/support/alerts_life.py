@@ -5,9 +5,10 @@ keys and states, hand a message over, and forget the result of a hand-over when 
 """
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import count
 from zoneinfo import ZoneInfo
 
 from churnsignal_alerts.act import Answer, Command
@@ -126,11 +127,16 @@ class Life:
     entries: list[Entry] = field(default_factory=list)
     crashes: int = 0
     _keys: set[tuple[str, str, int, str, str]] = field(default_factory=set)
-    _queue: list[Row] = field(default_factory=list)
+    _later: list[tuple[datetime, int, Row]] = field(default_factory=list)
+    _ready: list[Row] = field(default_factory=list)
     _rows_of: dict[str, list[Row]] = field(default_factory=dict)
     _times: list[datetime] = field(default_factory=list)
+    _steps: list[tuple[datetime, str]] = field(default_factory=list)
     _active: set[str] = field(default_factory=set)
+    _saved: set[str] = field(default_factory=set)
+    _absent: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     _numbers: int = 0
+    _order: Iterator[int] = field(default_factory=count)
     _works: dict[Channel, bool] = field(default_factory=dict)
 
     # What comes in.
@@ -185,9 +191,13 @@ class Life:
     def turn(self) -> None:
         """Do what housekeeping and the sender do in one turn."""
         self._move()
-        for ident in sorted(i for i in self._active if (at := self.episodes[i].next_at) is not None and at <= self.now):
+        due = set()
+        while self._steps and self._steps[0][0] <= self.now:
+            due.add(heapq.heappop(self._steps))
+        for at, ident in sorted(due):
             episode = self.see(ident)
-            self._maybe(plan_due(episode, self._scene(episode.change.account)))
+            if episode.active and episode.next_at == at:
+                self._maybe(plan_due(episode, self._scene(episode.change.account)))
         self._deliver()
 
     # What the doors do.
@@ -203,7 +213,7 @@ class Life:
         return [self.episodes[i] for i in self._active if self.episodes[i].account == account]
 
     def queued(self) -> list[Row]:
-        return [row for row in self._queue if row.state == "queued"]
+        return [row for row in (*self._ready, *(row for _, _, row in self._later)) if row.state == "queued"]
 
     def _scene(self, profile: AccountProfile) -> Scene:
         parent = self.newest.get((profile.parent or "", Kind.RISK))
@@ -224,11 +234,13 @@ class Life:
         self.episodes[episode.id] = episode
         self.newest[episode.account, episode.kind] = episode.id
         (self._active.add if episode.active else self._active.discard)(episode.id)
-        self._at(episode.next_at)
+        self._saved.add(episode.id)
+        self._step(episode.id, episode.next_at)
         self.entries += plan.entries
         if episode.kind is Kind.RISK and not episode.active:
             for child in [e for e in self._active if self.episodes[e].muted == by_parent(episode.account)]:
                 self.episodes[child] = replace(self.episodes[child], next_at=self.now)
+                self._step(child, self.now)
         if plan.cancel:
             for row in self.rows.get(episode.id, ()):
                 row.state = "cancelled" if row.state == "queued" else row.state
@@ -254,9 +266,8 @@ class Life:
             return
         self._keys.add(row.key)
         self.rows.setdefault(notice.episode, []).append(row)
-        self._queue.append(row)
         self._rows_of.setdefault(row.recipient, []).append(row)
-        self._at(notice.due_at)
+        self._wait(row)
         if notice.kind in CALLS or notice.kind is NoticeKind.DIGEST:
             self.owed.append(Owed(notice.episode, self.now, notice.due_at))
 
@@ -264,9 +275,24 @@ class Life:
         if moment is not None and moment > self.now:
             heapq.heappush(self._times, moment)
 
+    def _step(self, ident: str, moment: datetime | None) -> None:
+        if moment is not None:
+            heapq.heappush(self._steps, (moment, ident))
+            self._at(moment)
+
+    def _wait(self, row: Row) -> None:
+        heapq.heappush(self._later, (row.due_at, next(self._order), row))
+        self._at(row.due_at)
+
     def _move(self) -> None:
-        gone, here = (set(ids) for ids in absent(self.setup.directory, self.setup.policy, self.now))
-        for ident in sorted(self._active):
+        gone, here = (frozenset(ids) for ids in absent(self.setup.directory, self.setup.policy, self.now))
+        # Whoever came or went concerns every episode; otherwise only those that changed meanwhile can be with the wrong person.
+        moved, self._absent, self._saved = (
+            (self._active if (gone, here) != self._absent else self._saved & self._active),
+            (gone, here),
+            set(),
+        )
+        for ident in sorted(moved):
             e = self.episodes[ident]
             if e.csm in gone or (e.stands_for in here and e.state is not State.ACKNOWLEDGED):
                 episode = self.see(ident)
@@ -288,13 +314,18 @@ class Life:
                 self._attempt(message)
 
     def _claim(self) -> list[Message]:
-        self._queue = self.queued()
+        while self._later and self._later[0][0] <= self.now:
+            self._ready.append(heapq.heappop(self._later)[2])
+        if not self._ready:
+            return []
         busy = {(r.notice.episode, r.channel, r.address) for m in self.messages for r in m.rows if r.state == "sending"}
         places: dict[tuple[Channel, str], list[Row]] = {}
-        for row in self._queue:
-            if row.due_at <= self.now and (row.notice.episode, row.channel, row.address) not in busy:
+        for row in self._ready:
+            if row.state == "queued" and (row.notice.episode, row.channel, row.address) not in busy:
                 places.setdefault((row.channel, row.address), []).append(row)
-        return [self._message(waiting) for waiting in places.values()]
+        messages = [self._message(waiting) for waiting in places.values()]
+        self._ready = [row for row in self._ready if row.state == "queued"]
+        return messages
 
     def _message(self, waiting: list[Row]) -> Message:
         ranked = sorted(waiting, key=lambda row: -row.priority)
@@ -381,23 +412,25 @@ class Life:
             return
         self._keys.add(key)
         row.recipient, row.channel, row.address, row.state, row.delivery = way.recipient, way.channel, way.address, "queued", None
-        if all(row is not other for other in self._queue):
-            self._queue.append(row)
+        self._wait(row)
 
     # What must hold.
 
     def silent_falls(self) -> list[Owed]:
         """Return falls that nobody heard of, though nothing muted them, nobody acted and no failure shows."""
-        return [owed for owed in self.owed if not self._heard_or_excused(owed)]
+        happened: dict[str, list[Entry]] = {}
+        for entry in self.entries:
+            happened.setdefault(entry.episode, []).append(entry)
+        return [owed for owed in self.owed if not self._heard_or_excused(owed, happened.get(owed.episode, []))]
 
-    def _heard_or_excused(self, owed: Owed) -> bool:
+    def _heard_or_excused(self, owed: Owed, happened: list[Entry]) -> bool:
         rows = [r for r in self.rows[owed.episode] if r.made_at >= owed.since or r.state == "sent"]
         if any(r.state == "failed" or (r.sent_at is not None and r.sent_at >= owed.since) for r in rows):
             return True
         if any(r.state in {"queued", "sending"} for r in rows):
             return False
         # Void, because a person acted, it was muted, it became worse and the other kind tells, or what was found is gone.
-        after = [e for e in self.entries if e.episode == owed.episode and e.at >= owed.since]
+        after = [e for e in happened if e.at >= owed.since]
         words = {Verdict.OVERTAKEN.value, Verdict.PASSED.value}
         return any(e.what == "muted" or e.actor != "churnsignal" or e.why in words for e in after) or bool(
             self.episodes[owed.episode].muted
@@ -437,9 +470,9 @@ def working_time(start: datetime, end: datetime, opening: Callable[[datetime], d
     return total
 
 
-def days(first: date, count: int) -> Iterable[datetime]:
-    """Return the midnights of `count` days."""
-    return (datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=n) for n in range(count))
+def days(first: date, number: int) -> Iterable[datetime]:
+    """Return the midnights of `number` days."""
+    return (datetime(first.year, first.month, first.day, tzinfo=UTC) + timedelta(days=n) for n in range(number))
 
 
 ZONES = tuple(

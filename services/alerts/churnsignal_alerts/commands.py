@@ -24,6 +24,8 @@ log = structlog.get_logger()
 
 # In one transaction: many enough to keep up after an outage, few enough to be short.
 _AT_ONCE = 200
+# A person reads no more of what a silence covers.
+_SHOWN = 100
 Find = Callable[[AsyncConnection, datetime], Awaitable[list[str]]]
 
 
@@ -114,23 +116,24 @@ class Desk:
             self._wake.set()
         return bool(done) and len(found) == _AT_ONCE
 
-    async def silence(self, wanted: Silence) -> tuple[Silence, list[Episode]]:
-        """Silence what fits: nothing about it is told until the end. Return it with the episodes that it covers now."""
+    async def silence(self, wanted: Silence) -> tuple[Silence, int, list[Episode]]:
+        """Silence what fits: nothing about it is told until the end. Return it with how many episodes it covers now, and some of them."""
         now = self._clock.now()
         made = await self._people.put_silence(wanted)
-        covered = await self.covered(made)
-        for one in covered:
+        ids, covered = await store.covered(self._engine, made.matcher, _SHOWN)
+        for ident in ids:
             async with self._engine.begin() as connection:
-                episode = await store.lock_episode(connection, one.id)
+                episode = await store.lock_episode(connection, ident)
                 plan = plan_silenced(episode, made, now) if episode else None
                 if plan is not None:
                     await store.save_plan(connection, plan, now)
-        log.info("silenced", silence=made.id, episodes=len(covered))
-        return made, covered
+        log.info("silenced", silence=made.id, episodes=len(ids))
+        return made, len(ids), covered
 
-    async def covered(self, silence: Silence) -> list[Episode]:
-        """Return the active episodes that a silence fits."""
-        return [e for e in await store.active_episodes(self._engine) if silence.matcher.fits(e.kind, e.change.account)]
+    async def covered(self, silence: Silence) -> tuple[int, list[Episode]]:
+        """Return how many active episodes a silence fits, and some of them."""
+        ids, covered = await store.covered(self._engine, silence.matcher, _SHOWN)
+        return len(ids), covered
 
     async def end_silence(self, ident: int) -> bool:
         """End a silence now: what it covered is looked at again at once. Return whether there was one to end."""

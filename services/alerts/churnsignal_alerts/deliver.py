@@ -146,8 +146,9 @@ class Deliverer:
             if isinstance(sighting, Found):
                 log.info("delivery_found", delivery=delivery.id, channel=delivery.channel)
                 return Sent(sighting.ref), message
-            if isinstance(sighting, CannotSay):
-                message = compose(delivery, contents, replace(place, duplicate=True), setup.policy, self._out.links, now)
+            # Surely absent is no repetition, whatever could not be said at an earlier attempt.
+            place = replace(place, duplicate=isinstance(sighting, CannotSay))
+            message = compose(delivery, contents, place, setup.policy, self._out.links, now)
         bounced = await trouble.spared(self._engine, delivery)
         if bounced:
             return Refused(f"spared: {bounced}", bounced=True), message

@@ -11,6 +11,12 @@ from churnsignal_alerts.episodes import Kind
 
 # A parent's end wakes its children at once; this is for the parent that is no longer theirs.
 LOOK_AGAIN = timedelta(hours=24)
+_LIKE = str.maketrans({"*": "%", "?": "_", "%": r"\%", "_": r"\_", "\\": r"\\"})
+
+
+def keys_of(profile: AccountProfile) -> tuple[str, str, str]:
+    """Return what silences compare: account, segment and owner, without regard to case."""
+    return profile.account.casefold(), (profile.segment or "").casefold(), (profile.owner or "").casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +31,17 @@ class Matcher:
     def fits(self, kind: Kind, profile: AccountProfile) -> bool:
         if self.kind is not None and kind is not self.kind:
             return False
-        pairs = ((self.account, profile.account), (self.segment, profile.segment), (self.owner, profile.owner))
-        return all(pattern is None or fnmatchcase((value or "").casefold(), pattern.casefold()) for pattern, value in pairs)
+        patterns = (self.account, self.segment, self.owner)
+        # A bracket is a bracket.
+        return all(
+            pattern is None or fnmatchcase(key, pattern.casefold().replace("[", "[[]"))
+            for pattern, key in zip(patterns, keys_of(profile), strict=True)
+        )
+
+    def likes(self) -> dict[str, str]:
+        """Return the same as patterns of SQL's LIKE for the keys and the kind."""
+        wanted = {"account": self.account, "segment": self.segment, "owner": self.owner, "kind": self.kind}
+        return {name: "%" if pattern is None else pattern.casefold().translate(_LIKE) for name, pattern in wanted.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,10 @@ RETURNING *
 # Never into or out of one that may have arrived: it is looked up by what it was.
 FOLD = text("""
 WITH others AS (
-  SELECT id FROM alerts.deliveries WHERE channel = :channel AND address = :address AND state = 'retry' AND NOT unknown AND note IS NULL AND id <> :delivery
+  SELECT id FROM alerts.deliveries WHERE channel = :channel AND address = :address AND (state = 'retry' OR (state = 'sending' AND id = ANY(:claimed)))
+    AND NOT unknown AND note IS NULL AND id <> :delivery
     AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = deliveries.id AND e.kind = 'state') LIMIT :most FOR UPDATE SKIP LOCKED),
-  emptied AS (UPDATE alerts.deliveries d SET state = 'cancelled', not_before = NULL FROM others WHERE d.id = others.id RETURNING d.id),
+  emptied AS (UPDATE alerts.deliveries d SET state = 'cancelled', not_before = NULL, lease_until = NULL FROM others WHERE d.id = others.id RETURNING d.id),
   waiting AS (
     SELECT n.id FROM alerts.notices n WHERE n.channel = :channel AND n.address = :address AND n.state = 'queued' AND n.due_at <= :now AND n.kind <> 'state'
       AND NOT EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.delivery = :delivery)
@@ -79,6 +80,7 @@ WITH others AS (
 UPDATE alerts.notices n SET delivery = :delivery, state = 'sending'
 WHERE (n.delivery IN (SELECT id FROM emptied) AND n.state = 'sending') OR n.id IN (SELECT id FROM waiting) RETURNING n.episode
 """)
+EMPTIED = text("SELECT id FROM alerts.deliveries WHERE id = ANY(:claimed) AND state = 'cancelled'")
 EPISODES = text(
     "UPDATE alerts.deliveries SET episodes = ARRAY(SELECT DISTINCT unnest(episodes || CAST(:more AS text[]))) WHERE id = :delivery"
 )
@@ -141,8 +143,7 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
         claimed = [
             _delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable, "lease_s": terms.lease_s, "most": terms.most})
         ]
-        for delivery in claimed:
-            await _fold(connection, delivery, now)
+        claimed = await _folded(connection, claimed, now)
         where = {"now": now, "channels": usable}
         due = (await connection.execute(DUE, {**where, "most": max(0, terms.most - len(claimed))})).all()
         if due:
@@ -152,17 +153,27 @@ async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel],
     return claimed
 
 
-async def _fold(connection: AsyncConnection, delivery: Delivery, now: datetime) -> None:
-    """Add to a message that failed again and again what else waits for its place."""
+async def _folded(connection: AsyncConnection, claimed: list[Delivery], now: datetime) -> list[Delivery]:
+    """Add to each message that failed again and again what else waits for its place; return those that are left."""
+    ids, emptied = [delivery.id for delivery in claimed], set[int]()
+    for delivery in claimed:
+        if delivery.id not in emptied and await _fold(connection, delivery, ids, now):
+            emptied |= {row.id for row in await connection.execute(EMPTIED, {"claimed": ids})}
+    return [delivery for delivery in claimed if delivery.id not in emptied]
+
+
+async def _fold(connection: AsyncConnection, delivery: Delivery, claimed: list[int], now: datetime) -> bool:
     if delivery.unknown or delivery.possible_duplicate or delivery.note or delivery.attempts <= HELD_FROM:
-        return
+        return False
     edits = [row for row in await content(connection, delivery.id) if row["target"] is not None]
     if edits:
-        return
-    where = {"channel": delivery.channel, "address": delivery.address, "delivery": delivery.id, "now": now, "most": MOST}
+        return False
+    place = {"channel": delivery.channel, "address": delivery.address}
+    where = {**place, "delivery": delivery.id, "claimed": claimed, "now": now, "most": MOST}
     added = sorted({row.episode for row in await connection.execute(FOLD, where)})
     if added:
         await connection.execute(EPISODES, {"delivery": delivery.id, "more": added})
+    return bool(added)
 
 
 async def _paced(connection: AsyncConnection, due: Sequence[Any], per_s: float) -> list[str]:

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
-from churnsignal_alerts.mute import by_parent
+from churnsignal_alerts.mute import Matcher, by_parent, keys_of
 from churnsignal_alerts.plan import Notice, Plan, Spent
 from churnsignal_alerts.route import priority
 from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
@@ -83,7 +83,12 @@ RED = text(
     "SELECT account FROM alerts.episodes WHERE account = ANY(:accounts) AND kind = 'risk' AND state IN ('open', 'acknowledged', 'snoozed')"
 )
 UNMUTE = text("UPDATE alerts.episodes SET next_at = :now WHERE muted = :by AND state IN ('open', 'acknowledged', 'snoozed')")
-ACTIVE = text("SELECT * FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed')")
+# From an index that holds all that silences compare.
+COVERED = text("""
+SELECT id FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed') AND account_key LIKE :account AND segment_key LIKE :segment
+  AND owner_key LIKE :owner AND kind LIKE :kind ORDER BY id
+""")
+SOME = text("SELECT * FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id")
 
 
 async def red_among(connection: AsyncConnection, accounts: Iterable[str | None]) -> list[str]:
@@ -102,10 +107,11 @@ async def misplaced(connection: AsyncConnection, gone: Sequence[str], here: Sequ
     return [row.id for row in await connection.execute(MISPLACED, {"gone": gone, "here": here, "most": most})]
 
 
-async def active_episodes(engine: AsyncEngine) -> list[Episode]:
-    """Return every active episode."""
+async def covered(engine: AsyncEngine, matcher: Matcher, most: int) -> tuple[list[str], list[Episode]]:
+    """Return which active episodes a silence fits, and the first `most` of them."""
     async with engine.connect() as connection:
-        return [episode_of(row) for row in (await connection.execute(ACTIVE)).mappings()]
+        ids = [row.id for row in await connection.execute(COVERED, matcher.likes())]
+        return ids, [episode_of(row) for row in (await connection.execute(SOME, {"ids": ids[:most]})).mappings()]
 
 
 # Long after their end, and with nothing left to send. What hangs on them goes first.
@@ -172,7 +178,8 @@ def episode_of(row: RowMapping | Mapping[str, Any]) -> Episode:
 
 
 def _episode_row(episode: Episode) -> dict[str, Any]:
-    return {
+    keys = dict(zip(("account_key", "segment_key", "owner_key"), keys_of(episode.change.account), strict=True))
+    return keys | {
         "id": episode.id, "account": episode.account, "kind": episode.kind, "state": episode.state, "opened_at": episode.opened_at,
         "since": episode.since, "ended_at": episode.ended_at, "flips": episode.flips, "csm": episode.csm, "pinned": episode.pinned,
         "acted_by": episode.by, "acted_at": episode.acted_at, "until": episode.until, "outcome": episode.outcome, "note": episode.note,

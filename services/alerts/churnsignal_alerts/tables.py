@@ -31,7 +31,7 @@ episodes = Table(
     Column("pinned", Boolean), Column("acted_by", Text), Column("acted_at", _When), Column("until", _When), Column("outcome", Text),
     Column("note", Text), Column("score_before", Integer), Column("change", LargeBinary), Column("fall", LargeBinary), Column("priority", BigInteger), Column("version", Integer),
     Column("rung", Integer), Column("next_at", _When), Column("worse_only", Boolean), Column("muted", Text), Column("stands_for", Text),
-    Column("feedback", Text), Column("tasks", LargeBinary),
+    Column("feedback", Text), Column("tasks", LargeBinary), Column("account_key", Text), Column("segment_key", Text), Column("owner_key", Text),
 )  # fmt: skip
 
 silences = Table(

@@ -5,7 +5,8 @@ import os
 from datetime import timedelta
 
 import pytest
-from churnsignal_alerts.store import DUE, prune
+from churnsignal_alerts.mute import Matcher
+from churnsignal_alerts.store import COVERED, DUE, prune
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -29,7 +30,7 @@ async def test_a_silence_shows_what_it_covers_mutes_it_and_its_end_tells_it(worl
     await world.until(lambda: world.to("U0SIL"))
 
     assert (made["episodes"], made["author"], ended.status_code) == ([], "admin", 204)
-    assert [e["account"] for e in preview["episodes"]] == ["silenced"]
+    assert (preview["count"], [e["account"] for e in preview["episodes"]]) == (1, ["silenced"])
     assert [e["what"] for e in muted["timeline"]] == ["opened", "muted"]
     assert muted["notices"] == []
     assert made["id"] not in [s["id"] for s in (await world.http.get("/v1/silences")).json()["items"]]
@@ -188,26 +189,33 @@ async def csm_is(world: World, account: str, csm: str) -> bool:
     return bool((await world.episode(account))["csm"] == csm)
 
 
-async def test_what_is_due_among_a_hundred_thousand_open_episodes_is_found_by_its_index(world: World) -> None:
+async def test_what_is_due_or_silenced_among_a_hundred_thousand_open_episodes_is_found_by_its_index(world: World) -> None:
     await world.csm("many")
     await world.publish(world.change("original", "many"))
     await world.applied("original", 1)
-    names = "state, opened_at, since, flips, csm, pinned, note, change, fall, priority, rung, worse_only, muted, tasks"
+    names = "state, opened_at, since, flips, csm, pinned, note, change, fall, priority, rung, worse_only, muted, tasks, owner_key"
     async with world.database.transaction():
         await world.database.execute(
-            f"INSERT INTO alerts.episodes (id, account, kind, next_at, {names}) "
-            f"SELECT 'copy' || i, 'copy' || i, kind, timestamptz '2040-01-01' + i * interval '1 s', {names} "
+            f"INSERT INTO alerts.episodes (id, account, account_key, segment_key, kind, next_at, {names}) "
+            f"SELECT 'copy' || i, 'copy' || i, 'copy' || i, 'segment' || i % 50, kind, timestamptz '2040-01-01' + i * interval '1 s', {names} "
             "FROM alerts.episodes, generate_series(1, $1::int) i WHERE account = 'original'",
             int(os.environ.get("ALERTS_OPEN", "20000")),
         )
         await world.database.execute("ANALYZE alerts.episodes")
         plan = await world.database.fetch("EXPLAIN " + str(DUE.text).replace(":now", "$1").replace(":most", "$2"), world.now, 200)
+        likes = list(Matcher(segment="segment7").likes().items())
+        covered = str(COVERED.text)
+        for number, (name, _) in enumerate(likes, 1):
+            covered = covered.replace(f":{name}", f"${number}")
+        silenced = await world.database.fetch("EXPLAIN " + covered, *(like for _, like in likes))
         await world.database.execute("DELETE FROM alerts.episodes WHERE id LIKE 'copy%'")
 
     lines = "\n".join(str(row[0]) for row in plan)
     assert "episodes_due" in lines
     assert "Seq Scan" not in lines
     assert "Sort" not in lines
+    assert "episodes_to_silence" in str(silenced)
+    assert "Seq Scan" not in str(silenced)
 
 
 async def test_what_ended_long_ago_is_forgotten_with_all_that_hung_on_it_and_nothing_else(world: World) -> None:

@@ -14,16 +14,19 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from churnsignal_alerts.act import Act
+from churnsignal_alerts.delivery import Trouble
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.inert import clean, mrkdwn
 from churnsignal_alerts.outcome import Outgoing
-from churnsignal_alerts.render.card import Card, card
-from churnsignal_alerts.render.mail import MailBody, mail_body
+from churnsignal_alerts.render.card import Card, card, note_card, state_line
+from churnsignal_alerts.render.mail import MailBody, mail_body, page
+from churnsignal_alerts.render.modal import MODALS, modal
 from churnsignal_alerts.render.slack import SlackBody, slack_body
 from churnsignal_alerts.render.summary import summary
 from churnsignal_alerts.send.email import letter
 from churnsignal_common.contracts.risk import Band, Cause, Driver, Finding, FindingKind, RiskChanged
-from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks
+from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks, check_view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -140,6 +143,9 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+TAGS = {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "div", "bdi", "a", "span", "img", "h1", "p"}
+
+
 class Tags(HTMLParser):
     """Collects the tags and links of a page."""
 
@@ -189,7 +195,7 @@ def test_a_hostile_name_is_inert_everywhere(name: str) -> None:
         assert check_blocks(list(slack.blocks)) == []
         assert [text for text in [*parsed_texts(slack.blocks), slack.text] if "<" in text or ">" in text] == []
         found = tags(letter.html)
-        assert set(found.tags) <= {"html", "head", "meta", "title", "style", "body", "table", "tr", "td", "div", "bdi", "a", "span", "img"}
+        assert set(found.tags) <= TAGS
         assert all(link.startswith("https://alerts.example.com/a/") or link == "cid:score@churnsignal" for link in found.links)
         assert "\n" not in letter.subject
         assert "\r" not in letter.text
@@ -208,6 +214,24 @@ def test_a_hostile_name_makes_one_recipient_one_subject_and_one_picture(name: st
     assert [key for key in read.keys() if key.lower() in ("bcc", "cc")] == []  # noqa: SIM118 a message, not a mapping
     images = [part for part in read.walk() if part.get_content_maintype() == "image"]
     assert [(image["Content-ID"], image.get_content_disposition()) for image in images] == [("<score@churnsignal>", "inline")]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_a_hostile_name_of_a_csm_or_user_is_inert_in_windows_pages_and_what_the_operator_reads(name: str) -> None:
+    for locale, reader in ((reader.locale, reader) for reader in READERS.values()):
+        told = note_card(Trouble(Channel.EMAIL, name, name, name, bounced=True), locale)
+        acted = replace(opened(), by=name, state=State.ACKNOWLEDGED, acted_at=NOW)
+        slack = slack_body(told, locale)
+        windows = [modal(act, "ep_1", name, locale) for act in MODALS]
+        html = page("page.html", lang="en", title=clean(name, 90), sentences=[state_line(acted, reader)], button="")
+
+        assert check_blocks(list(slack.blocks)) == []
+        assert [text for text in [*parsed_texts(slack.blocks), *parsed_texts(windows), slack.text] if "<" in text or ">" in text] == []
+        assert [view for view in windows if check_view(view)] == []
+        for document in (html, mail_body(told, locale, name, {}).html):
+            assert set(tags(document).tags) <= TAGS
+            assert tags(document).links == []
+            assert "\u202e" not in document
 
 
 @pytest.mark.parametrize("address", ["a@example.com, b@example.com", "a@example.com\nBcc: b@example.com", "nobody", ""])

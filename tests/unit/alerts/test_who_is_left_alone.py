@@ -111,6 +111,13 @@ def test_a_silence_covers_what_fits_everything_it_names(matcher: Matcher, fits: 
     assert matcher.fits(Kind.RISK, PROFILE) is fits
 
 
+def test_a_pattern_means_the_same_to_postgres() -> None:
+    matcher = Matcher(account=r"A*b?_%\c[1]", kind=Kind.EARLY_WARNING)
+
+    assert matcher.likes() == {"account": r"a%b_\_\%\\c[1]", "segment": "%", "owner": "%", "kind": r"early\_warning"}
+    assert matcher.fits(Kind.EARLY_WARNING, change(profile_account=r"aXXbY_%\C[1]").account)
+
+
 def test_a_silence_mutes_from_its_making_to_its_end_and_the_longest_counts() -> None:
     longer = replace(QUIET, id=8, ends_at=NOON + 5 * DAY)
     acme = AccountProfile(account="acme")

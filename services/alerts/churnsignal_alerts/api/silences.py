@@ -21,8 +21,9 @@ def silence_out(silence: Silence) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _covered(episodes: list[Episode]) -> list[dict[str, Any]]:
-    return [{"id": e.id, "account": e.account, "name": e.name, "kind": e.kind, "state": e.state, "csm": e.csm} for e in episodes]
+def _covered(count: int, episodes: list[Episode]) -> dict[str, Any]:
+    shown = [{"id": e.id, "account": e.account, "name": e.name, "kind": e.kind, "state": e.state, "csm": e.csm} for e in episodes]
+    return {"count": count, "episodes": shown}
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -44,9 +45,9 @@ def routes(parts: Parts) -> APIRouter:
         wanted = Silence(0, body.matcher(), body.author or caller.name, body.reason, now, body.ends_at)
         if body.preview:
             response.status_code = 200
-            return {"preview": True, **silence_out(wanted), "id": None, "episodes": _covered(await parts.desk.covered(wanted))}
-        made, covered = await parts.desk.silence(wanted)
-        return {"preview": False, **silence_out(made), "episodes": _covered(covered)}
+            return {"preview": True, **silence_out(wanted), "id": None, **_covered(*await parts.desk.covered(wanted))}
+        made, count, covered = await parts.desk.silence(wanted)
+        return {"preview": False, **silence_out(made), **_covered(count, covered)}
 
     @router.delete("/v1/silences/{ident}", status_code=204, summary="End a silence now", dependencies=[Depends(csm)])
     async def end(ident: int) -> Response:

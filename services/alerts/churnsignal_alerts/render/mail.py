@@ -8,6 +8,7 @@ from churnsignal_common.catalog.sentences import say
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from churnsignal_alerts.act import Act
+from churnsignal_alerts.inert import clean
 from churnsignal_alerts.render.card import Card, Tone
 from churnsignal_alerts.render.picture import picture
 
@@ -64,7 +65,7 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
         },
         "state_label": say(locale, "label.state"),
         "how": say(locale, "email.how"),
-        "footer": say(locale, "email.footer", address=address, episode=card.episodes[0] if card.episodes else "–"),
+        "footer": say(locale, "email.footer", address=clean(address), episode=card.episodes[0] if card.episodes else "–"),
         "duplicate": duplicate,
     }
     text = _environment.get_template("message.txt").render(facts)

@@ -41,7 +41,7 @@ def modal(act: Act, episode: str, account: str, locale: Locale) -> View:
         Act.REASSIGN: lambda: [_input("to", {"type": "users_select"}, locale), _note(locale, optional=True)],
         Act.NOTE: lambda: [_choice("way", tuple(Way)[::-1], "way", locale), _note(locale)],
     }[act]()
-    about = {"type": "section", "block_id": "about", "text": _plain(clean(account, 90))}
+    about = {"type": "section", "block_id": "about", "text": _plain(clean(account, 90) or "–")}
     return {
         "type": "modal", "callback_id": act.value, "private_metadata": episode, "title": _plain(say(locale, f"modal.{act}")),
         "submit": _plain(say(locale, "modal.submit")), "close": _plain(say(locale, "modal.cancel")), "blocks": [about, *fields],

@@ -33,7 +33,9 @@ CREATE TABLE alerts.episodes (
   id text PRIMARY KEY, account text NOT NULL, kind text NOT NULL, state text NOT NULL, opened_at timestamptz NOT NULL, since timestamptz NOT NULL,
   ended_at timestamptz, flips int NOT NULL, csm text, pinned boolean NOT NULL, acted_by text, acted_at timestamptz, until timestamptz,
   outcome text, note text NOT NULL, score_before int, change bytea NOT NULL, fall bytea NOT NULL, priority bigint NOT NULL, version int NOT NULL DEFAULT 0,
-  rung int NOT NULL, next_at timestamptz, worse_only boolean NOT NULL, muted text NOT NULL, stands_for text, feedback text, tasks bytea NOT NULL);
+  rung int NOT NULL, next_at timestamptz, worse_only boolean NOT NULL, muted text NOT NULL, stands_for text, feedback text, tasks bytea NOT NULL,
+  account_key text NOT NULL, segment_key text NOT NULL, owner_key text NOT NULL);
+CREATE INDEX episodes_to_silence ON alerts.episodes (segment_key, owner_key, account_key, kind, id) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE UNIQUE INDEX one_active_episode ON alerts.episodes (account, kind) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE INDEX episodes_by_account ON alerts.episodes (account, kind, opened_at DESC);
 CREATE INDEX episodes_by_state ON alerts.episodes (state, opened_at DESC, id DESC);

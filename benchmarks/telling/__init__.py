@@ -1,0 +1,1 @@
+"""Root. How soon an alert is told, and what many open ones cost."""

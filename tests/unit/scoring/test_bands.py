@@ -118,3 +118,12 @@ def test_grey_is_neither_better_nor_worse_than_green_and_yellow() -> None:
 @pytest.mark.parametrize("band", [GREEN, YELLOW, RED])
 def test_no_band_is_worse_than_itself(band: Band) -> None:
     assert not is_worse(band, band)
+
+
+@pytest.mark.parametrize("band", [GREEN, YELLOW, RED])
+def test_grey_is_worse_than_nothing(band: Band) -> None:
+    assert is_worse(GREY, band) is False
+
+
+def test_a_close_that_asks_for_better_ends_the_wait_for_worse() -> None:
+    assert step(POLICY, Standing(YELLOW, 1), 9_000, quiet=False, recovered=True) == Standing(YELLOW, -1)

@@ -61,3 +61,12 @@ def test_the_value_for_points_earns_them_and_its_neighbour_does_not(shape: Curve
     assert shape.points(value) >= points
     worse = value - 1 if shape.rising else value + 1
     assert worse < shape.xs[0] or worse > shape.xs[-1] or shape.points(worse) < points
+
+
+@pytest.mark.parametrize(("ys", "rises"), [((100, 100, 0), False), ((100, 0, 0), False), ((0, 0, 100), True), ((0, 100, 100), True)])
+def test_a_curve_that_is_flat_at_one_end_still_has_its_direction(ys: tuple[int, ...], rises: bool) -> None:
+    assert Curve((0, 1, 2), ys).rising is rises
+
+
+def test_a_step_at_the_first_knot_counts_from_there_on() -> None:
+    assert [Curve((0, 0, 500), (0, 5_000, 10_000)).points(value) for value in (-1, 0)] == [0, 5_000]

@@ -6,7 +6,7 @@ from collections import deque
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from churnsignal_common.kafka.client import Brokers, new_producer, stop_client
+from churnsignal_common.kafka.client import Brokers, connect, new_producer, stop_client
 from churnsignal_common.runtime import crash
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
@@ -74,7 +74,12 @@ class Relay:
 
     async def run(self, stop: Stop) -> None:
         """Publish until stopped; a broker that is away is tried again for ever, in order."""
-        self._producer = await self._start(stop)
+        self._producer = await connect(
+            lambda: new_producer(self._brokers, "churnsignal-scoring"),
+            stop,
+            lambda reason: self._health.down(f"cannot produce: {reason}"),
+            SEND_S,
+        )
         try:
             while self._producer is not None and not (stop.is_set() and not self._waiting):
                 if not self._waiting:
@@ -85,19 +90,6 @@ class Relay:
         finally:
             if self._producer is not None:
                 await stop_client(self._producer)
-
-    async def _start(self, stop: Stop) -> AIOKafkaProducer | None:
-        while not stop.is_set():
-            producer = new_producer(self._brokers, "churnsignal-scoring")
-            try:
-                async with asyncio.timeout(SEND_S):
-                    await producer.start()
-                return producer
-            except (KafkaError, OSError, TimeoutError) as error:
-                await stop_client(producer, 2.0)
-                self._health.down(f"cannot produce: {type(error).__name__}")
-                await stop.wait(1.0)
-        return None
 
     async def _sleep(self) -> None:
         self._wake.clear()

@@ -2,8 +2,9 @@
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -11,11 +12,16 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.consumer import fetcher
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.errors import KafkaError
 from aiokafka.helpers import create_ssl_context
 
 from churnsignal_common.runtime.settings import ServiceSettings
+from churnsignal_common.runtime.tasks import Stop
 
 log = structlog.get_logger()
+
+RETRY_S = 0.5
+Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +113,20 @@ async def stop_client(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: fl
         log.warning("kafka_client_stop_leaked_cancel", client=type(client).__name__)
 
 
-__all__ = ["Brokers", "ConsumerRebalanceListener", "brokers_of", "new_admin", "new_consumer", "new_producer", "stop_client"]
+async def connect(new: Callable[[], Client], stop: Stop, away: Callable[[str], None], timeout_s: float) -> Client | None:
+    """Return a started client, a new one for each try, however long the brokers are away; None when told to stop first."""
+    while not stop.is_set():
+        client = new()
+        try:
+            async with asyncio.timeout(timeout_s):
+                await client.start()
+            return client
+        except (KafkaError, OSError, TimeoutError) as error:
+            away(type(error).__name__)
+            log.warning("kafka_away", client=type(client).__name__, error=type(error).__name__)
+            await stop_client(client, 2.0)
+            await stop.wait(RETRY_S)
+    return None
+
+
+__all__ = ["Brokers", "ConsumerRebalanceListener", "brokers_of", "connect", "new_admin", "new_consumer", "new_producer", "stop_client"]

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from churnsignal_common.contracts.partitions import Place
-from churnsignal_common.kafka.client import Brokers, ConsumerRebalanceListener, new_admin, new_consumer, stop_client
+from churnsignal_common.kafka.client import Brokers, ConsumerRebalanceListener, connect, new_admin, new_consumer, stop_client
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.settings import ConsumerSettings
 from churnsignal_common.runtime.tasks import Stop
@@ -18,6 +18,7 @@ from churnsignal_common.runtime.tasks import Stop
 log = structlog.get_logger()
 
 CALL_S = 10.0
+JOIN_S = 60.0
 
 Polled = list[tuple[Place, Sequence[ConsumerRecord]]]
 
@@ -67,6 +68,12 @@ class Feed:
         """Wait for the topics, then join the group; return False when told to stop first."""
         if not await self._await_topics(stop):
             return False
+        if await connect(self._new, stop, lambda reason: self._health.down(f"cannot join: {reason}"), JOIN_S) is None:
+            return False
+        self._health.up()
+        return True
+
+    def _new(self) -> AIOKafkaConsumer:
         who = self._membership
         consumer = self._consumer = new_consumer(
             self._brokers,
@@ -76,17 +83,7 @@ class Feed:
             session_timeout_ms=who.session_timeout_ms,
         )
         consumer.subscribe([who.prefix + topic for topic in who.topics], listener=_Listener(self))
-        while not stop.is_set():
-            try:
-                async with asyncio.timeout(60):
-                    await consumer.start()
-                self._health.up()
-                return True
-            except (KafkaError, OSError, TimeoutError) as error:
-                self._health.down(f"cannot join: {type(error).__name__}")
-                log.warning("kafka_away", doing="join", error=type(error).__name__)
-                await stop.wait(1.0)
-        return False
+        return consumer
 
     async def close(self) -> None:
         if self._consumer is not None:

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import structlog
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError
-from churnsignal_common.kafka.client import stop_client
+from churnsignal_common.kafka.client import connect, stop_client
 from churnsignal_common.runtime.tasks import Stop
 
 from churnsignal_ingest.publish.coalescer import Coalescer
@@ -14,7 +13,6 @@ from churnsignal_ingest.publish.gate import Gate
 
 log = structlog.get_logger()
 
-_RETRY_S = 0.5
 _CONNECT_S = 5.0
 _DRAIN_S = 8.0
 
@@ -28,7 +26,7 @@ async def keep_linked(new_producer: Callable[[], AIOKafkaProducer], coalescer: C
     pump = asyncio.create_task(coalescer.run(), name="coalescer")
     closing: set[asyncio.Task[None]] = set()
     while not drained.is_set():
-        producer = await _connect(new_producer, gate, drained)
+        producer = await connect(new_producer, drained, gate.kafka_away, _CONNECT_S)
         if producer is None:
             break
         coalescer.use(producer)
@@ -51,18 +49,3 @@ async def _until_drained_or_broken(drained: Stop, coalescer: Coalescer, pump: as
         watch.cancel()
     if pump.done():
         pump.result()
-
-
-async def _connect(new_producer: Callable[[], AIOKafkaProducer], gate: Gate, drained: Stop) -> AIOKafkaProducer | None:
-    while not drained.is_set():
-        producer = new_producer()
-        try:
-            async with asyncio.timeout(_CONNECT_S):
-                await producer.start()
-        except (KafkaError, OSError, TimeoutError) as error:
-            gate.kafka_away(type(error).__name__)
-            await stop_client(producer)
-            await drained.wait(_RETRY_S)
-        else:
-            return producer
-    return None

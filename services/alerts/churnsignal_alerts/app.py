@@ -147,7 +147,7 @@ async def run(settings: AlertsSettings) -> int:
                 "consume": lambda: consume.run(stop),
                 "deliver": lambda: deliverer.run(stop),
                 "house": lambda: keep_house(stop, desk, work, watchdog, lambda: refresh(reader, clock.now()), postgres, settings),
-                "watchdog": lambda: consume.watch(stop, settings.stuck_after_s),
+                "watchdog": lambda: consume.watch(stop),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },
         )

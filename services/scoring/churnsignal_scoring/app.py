@@ -26,7 +26,7 @@ from churnsignal_scoring.brake import Brake
 from churnsignal_scoring.closes import CloseRules, Closes
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.configs import Configs
-from churnsignal_scoring.consume import Core, Scoring, Sizes
+from churnsignal_scoring.consume import Core, Scoring
 from churnsignal_scoring.dedup import Seenlog
 from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import Effects
@@ -118,7 +118,7 @@ async def run(settings: ScoringSettings) -> int:
         doors = Doors(feed, store, load, relay, configs)
         core = assemble(settings, engine, doors, memory, metrics, clock)
         brake = Brake(feed, metrics, settings.poison_brake)
-        work = Scoring(doors, core, memory, metrics, brake, Sizes(settings.batch_records, settings.history_batch_records))
+        work = Scoring(doors, core, memory, metrics, brake, settings.batch_records)
         consume = Consume(feed, work, postgres, consumer)
 
         http = build_app("scoring", ABOUT, readiness, metrics.registry)
@@ -144,7 +144,7 @@ async def run(settings: ScoringSettings) -> int:
                 "relay": partial(relay.run, consumed),
                 "config files": partial(Follow(configs, clock, settings.mapping, settings.scorecard, seeds).run, stop),
                 "gauges": partial(Gauges(database, metrics, memory).run, stop),
-                "watchdog": partial(consume.watch, stop, settings.stuck_after_s),
+                "watchdog": partial(consume.watch, stop),
                 "checkpoints": partial(Daily(copier, settings.checkpoint_hours, settings.checkpoints_kept).run, stop),
             },
         )

@@ -21,6 +21,9 @@ from churnsignal_scoring.takeover import Misconfigured, Takeover
 
 log = structlog.get_logger()
 
+# In one transaction while imported history is read: few, so that live calls never wait long behind it.
+HISTORY_RECORDS = 2_500
+
 
 @dataclass(frozen=True, slots=True)
 class Core:
@@ -31,14 +34,6 @@ class Core:
     takeover: Takeover
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """The most records in one transaction, and the same while history is read."""
-
-    live: int
-    history: int
-
-
 class Scoring(Work):
     """History waits until live calls have no lag; days are closed between the batches."""
 
@@ -47,15 +42,15 @@ class Scoring(Work):
     again = (Reconfigured,)
     idle_ms = 50
 
-    def __init__(self, doors: Doors, core: Core, memory: Memory, metrics: Metrics, brake: Brake, sizes: Sizes) -> None:
+    def __init__(self, doors: Doors, core: Core, memory: Memory, metrics: Metrics, brake: Brake, batch_records: int) -> None:
         self._feed, self._relay = doors.feed, doors.relay
         self._batch, self._closes, self._takeover = core.batch, core.closes, core.takeover
         self._memory = memory
         self._metrics = metrics
         self._brake = brake
-        self._sizes = sizes
+        self._batch_records = batch_records
         self._left: list[OutboxRow] = []
-        self.positions, self.limit = memory.positions, sizes.live
+        self.positions, self.limit = memory.positions, batch_records
 
     @property
     def has_room(self) -> bool:
@@ -108,4 +103,4 @@ class Scoring(Work):
     def _wait_with_history(self, wait: bool) -> None:
         change = self._feed.hold if wait else self._feed.release
         change("history", [Place(USAGE_HISTORY, partition) for partition in self._feed.owned])
-        self.limit = self._sizes.live if wait else self._sizes.history
+        self.limit = self._batch_records if wait else min(self._batch_records, HISTORY_RECORDS)

@@ -29,13 +29,6 @@ class ScoringSettings(ConsumerSettings):
         alias="CHURNSIGNAL_BATCH_RECORDS",
         description="Most records in one transaction; reached only behind a backlog, where bigger ones cost less per record.",
     )
-    history_batch_records: int = Field(
-        default=2_500,
-        ge=1,
-        le=50_000,
-        alias="CHURNSIGNAL_HISTORY_BATCH_RECORDS",
-        description="The same while imported history is read: small, so that live calls never wait long behind it.",
-    )
     resident_accounts: int = Field(
         default=100_000,
         ge=100,

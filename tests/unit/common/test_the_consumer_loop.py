@@ -154,14 +154,14 @@ def standing(beat_s: float, moved_s: float, postgres_ok: bool) -> Consume:
     ],
 )
 def test_a_loop_that_turns_and_gets_on_is_left_alone(beat_s: float, moved_s: float, postgres_ok: bool) -> None:
-    standing(beat_s, moved_s, postgres_ok).look(100, 60)
+    standing(beat_s, moved_s, postgres_ok).look(100)
 
 
 @pytest.mark.parametrize(("beat_s", "moved_s", "why"), [(0, 100, "not turned for 100 s"), (100, 0, "none was read for 100 s")])
 def test_a_loop_that_stands_still_ends_the_process_and_says_how(beat_s: float, moved_s: float, why: str) -> None:
     with pytest.raises(Stuck, match=why):
-        standing(beat_s, moved_s, postgres_ok=True).look(100, 60)
+        standing(beat_s, moved_s, postgres_ok=True).look(100)
 
 
 def test_waiting_for_kafka_to_let_us_in_is_not_standing_still() -> None:
-    loop(Stop(), Table([])).look(10**9, 60)
+    loop(Stop(), Table([])).look(10**9)

@@ -24,6 +24,7 @@ LONGEST_BACKOFF_S = 5.0
 CRASHES_IN_A_ROW = 10
 HAND_OVER_S = 30.0
 WATCH_S = 1.0
+STUCK_S = 60.0
 PROBE_EVERY = 5
 
 
@@ -115,20 +116,20 @@ class Consume:
         finally:
             await self._feed.close()
 
-    async def watch(self, stop: Stop, after_s: float) -> None:
+    async def watch(self, stop: Stop) -> None:
         """Raise `Stuck` when the loop stands still; probe the brokers now and then, as polling unreachable ones looks like silence."""
         looks = 0
         while not await stop.wait(WATCH_S):
-            self.look(monotonic(), after_s)
+            self.look(monotonic())
             looks += 1
             if looks % PROBE_EVERY == 0:
                 await self._feed.probe()
 
-    def look(self, now_s: float, after_s: float) -> None:
+    def look(self, now_s: float) -> None:
         """Raise `Stuck` when the loop stands still at `now_s`. While Postgres is away it waits, as it should."""
-        if now_s - self.beat_s > after_s:
+        if now_s - self.beat_s > STUCK_S:
             raise Stuck(f"the consumer loop has not turned for {now_s - self.beat_s:.0f} s")
-        if self._postgres.ok is not False and now_s - self.moved_s > after_s:
+        if self._postgres.ok is not False and now_s - self.moved_s > STUCK_S:
             raise Stuck(f"records wait, but none was read for {now_s - self.moved_s:.0f} s")
 
     async def hand_over(self) -> None:

@@ -130,12 +130,6 @@ class ConsumerSettings(ServiceSettings):
     session_timeout_s: float = Field(
         default=10.0, ge=1, le=300, alias="CHURNSIGNAL_SESSION_TIMEOUT_S", description="Seconds until a dead replica's partitions move."
     )
-    stuck_after_s: float = Field(
-        default=60.0,
-        ge=5,
-        alias="CHURNSIGNAL_STUCK_AFTER_S",
-        description="Seconds without progress, with work waiting, before the watchdog ends the process.",
-    )
 
     @property
     def owner(self) -> str:

@@ -49,12 +49,13 @@ NEWEST = text(
 )
 ONE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = :id FOR NO KEY UPDATE OF e")  # noqa: S608 as above
 CANCEL = text("UPDATE alerts.notices SET state = 'cancelled' WHERE episode = ANY(:ids) AND state = 'queued'")
-# The newest message per place that shows the episode is edited to show its new state.
+# The newest message per place that shows the episode is edited to show its new state: once for each entry of the timeline, not for each
+# moment, as two may share one.
 EDIT = text(f"""
 INSERT INTO alerts.notices (episode, kind, round, verdict, recipient, name, channel, address, locale, zone, route, created_at, due_at,
                             priority, state, target)
-SELECT DISTINCT ON (n.address) n.episode, 'state', :round, 'show the new state', n.recipient, n.name, n.channel, n.address, n.locale, n.zone,
-       n.route, :now, :now, n.priority, 'queued', n.delivery
+SELECT DISTINCT ON (n.address) n.episode, 'state', (SELECT max(t.id) FROM alerts.timeline t WHERE t.episode = n.episode),
+       'show the new state', n.recipient, n.name, n.channel, n.address, n.locale, n.zone, n.route, :now, :now, n.priority, 'queued', n.delivery
 FROM alerts.notices n WHERE n.episode = ANY(:ids) AND n.channel = 'slack' AND n.state = 'sent'
   AND n.kind IN ({_among(CALLS)}) AND n.delivery IS NOT NULL
 ORDER BY n.address, n.id DESC ON CONFLICT DO NOTHING
@@ -237,7 +238,7 @@ async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, reco
         void = notices.c.state == "cancelled"
         await connection.execute(again.on_conflict_do_update(index_elements=_ONCE, set_={**back, "delivery": None}, where=void), rows)
     if plan.edit:
-        await connection.execute(EDIT, {"ids": [plan.episode.id], "round": int(now.timestamp() * 1000), "now": now})
+        await connection.execute(EDIT, {"ids": [plan.episode.id], "now": now})
 
 
 def _entry_row(entry: Entry) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Flow. Write risk changes and profiles as episodes and notices: all that one batch means, in the caller's transaction."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import structlog
@@ -8,14 +9,18 @@ from churnsignal_common.contracts.risk import AccountProfile, risk_decoder
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from churnsignal_alerts import sequences, store
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_heard, plan_moved, ration, rationed
+from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_heard, plan_moved, ration, rationed
 from churnsignal_alerts.route import day_of
 from churnsignal_alerts.sequences import Held
 
 log = structlog.get_logger()
+
+# What people are told on their days, as far as one transaction has asked: a burst asks once for each of them.
+Days = dict[tuple[str, Channel, datetime], Spent]
 
 
 def arrived(held: Held) -> Arrived:
@@ -43,11 +48,12 @@ async def book_arranged(connection: AsyncConnection, arranged: Arranged, setup: 
     accounts = sorted({one.account for one in arranged.ready})
     newest = await store.lock_accounts(connection, accounts) if accounts else {}
     red = set(await store.red_among(connection, {one.change.account.parent for one in arranged.ready} - {None}))
+    spent: Days = {}
     for one in arranged.ready:
         scene = Scene(setup, now, frozenset(red))
         plans, verdicts = plan_change(one.change, newest[one.account], scene)
         for plan in plans:
-            await write(connection, plan, scene, one.recorded_ms)
+            await write(connection, plan, scene, spent, one.recorded_ms)
             newest[one.account][plan.episode.kind] = plan.episode
             if plan.episode.kind is Kind.RISK:
                 (red.add if plan.episode.active else red.discard)(one.account)
@@ -62,18 +68,24 @@ async def book_profiles(connection: AsyncConnection, found: Sequence[AccountProf
     latest = {profile.account: profile for profile in found}
     await store.save_profiles(connection, latest.values())
     red = frozenset(await store.red_among(connection, {profile.parent for profile in found} - {None}))
+    spent: Days = {}
     for account, episodes in (await store.lock_accounts(connection, sorted(latest))).items():
         for episode in episodes.values():
             scene, profile = Scene(setup, now, red), latest[account]
             plan = plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene)
             if plan is not None:
-                await write(connection, plan, scene)
+                await write(connection, plan, scene, spent)
 
 
-async def write(connection: AsyncConnection, plan: Plan, scene: Scene, recorded_ms: int | None = None) -> None:
+async def write(connection: AsyncConnection, plan: Plan, scene: Scene, spent: Days, recorded_ms: int | None = None) -> None:
     """Write a plan, within the day's budget of whoever is told. Replicas that tell one person at the same moment may pass it by one."""
     counted = rationed(plan, scene)
     if counted is not None:
-        spent = await store.spent(connection, counted, *day_of(counted.recipient, counted.due_at))
-        plan = ration(plan, counted, spent, scene)
+        begin, end = day_of(counted.recipient, counted.due_at)
+        day = (counted.recipient.id, counted.channel, begin)
+        if day not in spent:
+            spent[day] = await store.spent(connection, counted, begin, end)
+        plan = ration(plan, counted, spent[day], scene)
+        if counted in plan.notices:
+            spent[day] = replace(spent[day], waiting=spent[day].waiting + 1)
     await store.save_plan(connection, plan, scene.now, recorded_ms)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
-from churnsignal_alerts.book import write
+from churnsignal_alerts.book import Days, write
 from churnsignal_alerts.episodes import Contact, Episode
 from churnsignal_alerts.learn import reason_of
 from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, LEARNT, STEPS
@@ -96,7 +96,7 @@ class Desk:
     async def _each(self, find: Find, decide: Callable[[Episode, Scene], Plan | None]) -> bool:
         """Decide about each episode found, locked; return whether something changed and there may be more."""
         setup, now = await self._people.setup(), self._clock.now()
-        done = []
+        done, spent = [], Days()
         async with self._engine.begin() as connection:
             found = await find(connection, now)
             for ident in found:
@@ -107,7 +107,7 @@ class Desk:
                 scene = Scene(setup, now, frozenset(red))
                 plan = decide(episode, scene)
                 if plan is not None:
-                    await write(connection, plan, scene)
+                    await write(connection, plan, scene, spent)
                     done.append(plan.entries[0].what if plan.entries else "waits")
         for what in done:
             STEPS.labels(what).inc()

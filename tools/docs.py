@@ -19,6 +19,7 @@ from churnsignal_ingest.validate.reasons import PROBLEMS, REASONS
 from churnsignal_scoring.api import add_api
 from churnsignal_scoring.app import ABOUT as SCORING
 from churnsignal_scoring.settings import ScoringSettings
+from churnsignal_scoring.sources_api import add_sources
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
@@ -81,6 +82,7 @@ def _apps() -> dict[str, FastAPI]:
     add_admin(ingest, Behind(nothing, nothing, nothing, nothing, nothing, nothing))
     scoring = build_app("scoring", SCORING, Readiness(()), CollectorRegistry())
     add_api(scoring, nothing)
+    add_sources(scoring, nothing, nothing, nothing, nothing)
     return {"ingest": ingest, "scoring": scoring, "alerts": alerts_api.build(nothing, {})}
 
 

@@ -111,7 +111,7 @@ def close(partitions: list[Partition], day: int, before: DayRecord | None) -> tu
     parts = [one.engine.partial(one.states.values(), day) for one in partitions]
     sent = sum(state.days.get(day, {}).get("@git", 0) for one in partitions for state in one.states.values())
     record = engine.merge(
-        day, parts, {"git": sent}, {} if before is None else {day - 1: before}, engine.zone.end_of(day) + timedelta(hours=2)
+        day, parts, {"git": [sent, *[0] * 23]}, {} if before is None else {day - 1: before}, engine.zone.end_of(day) + timedelta(hours=2)
     )
     lines = [msgspec.json.encode(record)]
     everybody = [(account, state, one) for one in partitions for account, state in one.states.items()]

@@ -2,11 +2,14 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from aiokafka.errors import KafkaError
+from churnsignal_common.catalog import formats
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.catalog.sentences import say
 from churnsignal_common.clock import Clock
 from churnsignal_common.contracts.envelope import (
     AccountMerged,
@@ -20,6 +23,7 @@ from churnsignal_common.contracts.envelope import (
     encoder,
 )
 from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.risk import SilentSource
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
@@ -150,9 +154,18 @@ async def _explain(inside: Inside, account: str) -> dict[str, Any]:
         "lifecycle": verdict.lifecycle,
         "knockout": verdict.knockout,
         "held": verdict.held,
+        "held_by": [_said(silent, engine.zone.zone) for silent in explained.profile.silent_sources],
         "drivers": msgspec.to_builtins(explained.drivers),
         "counterfactual": msgspec.to_builtins(explained.counterfactual),
         "profile": msgspec.to_builtins(explained.profile),
+    }
+
+
+def _said(silent: SilentSource, zone: tzinfo) -> dict[str, str]:
+    """Return why the score holds still, in each language that the product speaks."""
+    return {
+        locale.value: say(locale, "frozen.source", source=silent.source, moment=formats.moment(locale, silent.since, zone))
+        for locale in Locale
     }
 
 

@@ -45,6 +45,8 @@ from churnsignal_scoring.relay import Relay
 from churnsignal_scoring.residents import Residents
 from churnsignal_scoring.resolve import Links
 from churnsignal_scoring.settings import ScoringSettings
+from churnsignal_scoring.sources import Sources
+from churnsignal_scoring.sources_api import add_sources
 from churnsignal_scoring.store import Store
 from churnsignal_scoring.takeover import Takeover
 from churnsignal_scoring.tidy import Keep, Tidy
@@ -124,6 +126,7 @@ async def run(settings: ScoringSettings) -> int:
         http = build_app("scoring", ABOUT, readiness, metrics.registry)
         tokens = Tokens(settings.tokens_file)
         add_api(http, Inside(Queries(database), load, asked, relay, tokens, clock, _new_id, settings.partitions, configs))
+        add_sources(http, Sources(database), tokens, clock, zone)
 
         async def serve() -> None:
             async with draining(readiness, stop):

@@ -1,7 +1,7 @@
 """Pure. Apply a micro-batch to the states in memory, and note what its transaction writes."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -16,6 +16,7 @@ from churnsignal_scoring.decode import Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.days import EPOCH_ORDINAL
 from churnsignal_scoring.health.merging import parts
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
@@ -25,6 +26,8 @@ from churnsignal_scoring.residents import Resident, Residents
 from churnsignal_scoring.resolve import absorbed, told
 
 BODY_BYTES = 64 * 1024
+HEARD_DAYS = 2
+"""Calls of each source are counted by the hour for the days that a close may still look at."""
 _SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
 
 
@@ -75,14 +78,19 @@ class Apply:
                 continue
             calls.append((envelope, usage))
             if not usage.active:
-                self._engine.apply_all(state, calls)
+                self._apply(state, calls, span.place, effects)
                 calls.clear()
                 self._follow(state, envelope, usage, span.place.partition, effects, touched)
         for state, calls in open_accounts.values():
-            self._engine.apply_all(state, calls)
+            self._apply(state, calls, span.place, effects)
         others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)
+
+    def _apply(self, state: AccountState, calls: list[tuple[Envelope, Usage]], place: Place, effects: Effects) -> None:
+        self._engine.apply_all(state, calls)
+        if place.topic == USAGE_EVENTS:
+            _hear(place.partition, calls, effects)
 
     def settle(self, touched: Touched, effects: Effects, now: datetime) -> None:
         """Give each account that changed its live score, once for the whole batch."""
@@ -139,6 +147,14 @@ class Apply:
         for command in ties(envelope):
             target = partition_of(command.subject, self._partitions)
             effects.send(partition, USAGE_UNRESOLVED, target, command.subject, encoder.encode(told(envelope, command)))
+
+
+def _hear(partition: int, calls: Sequence[tuple[Envelope, Usage]], effects: Effects) -> None:
+    """Count calls by source and hour. What is imported says nothing of whether its source is alive, and neither does what comes days late."""
+    heard = Counter((e.source, e.received_at.toordinal(), e.occurred_at.toordinal(), e.occurred_at.hour) for e, u in calls if not u.command)
+    for (source, received, day, hour), count in heard.items():
+        if received - day <= HEARD_DAYS:
+            effects.heard[partition, source, (day - EPOCH_ORDINAL) * 24 + hour] += count
 
 
 def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", message: str = "") -> None:

@@ -26,7 +26,7 @@ from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import Partial
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics, count_effects
-from churnsignal_scoring.sums import PartitionSums, merge_sums
+from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sums
 from churnsignal_scoring.tidy import Tidy
 
 log = structlog.get_logger()
@@ -192,7 +192,8 @@ class Closes:
         while states := await self._load.account_rows(partition, after, SUM_ACCOUNTS):
             partials.append(self._engine.partial(states, day))
             after = states[-1].account
-        sums = PartitionSums(partials, await self._load.source_calls(partition, day))
+        hours = hours_of(self._engine.zone, day)
+        sums = PartitionSums(partials, by_hour(await self._load.source_calls(partition, hours), hours))
         positions = {topic: self._positions[Place(topic, partition)] for topic in USAGE_TOPICS}
         return CloseRow(day, partition, "recorded", cause.value, positions, sums.encode())
 
@@ -217,8 +218,8 @@ class Closes:
         crash.point("scoring.close_before_record")
         partials, sources = merge_sums(ready.values())
         effects = self._new_effects()
-        previous = {known: record for known, record in self._ledger.records.items() if day - 28 <= known < day}
-        record = self._engine.merge(day, partials, sources, previous, effects.now, left_out)
+        previous = {known: record for known, record in self._ledger.records.items() if known < day}
+        record = self._engine.merge(day, partials, sources, previous, effects.now, left_out, await self._load.retired())
         body = msgspec.json.encode(record)
         effects.partitions.add(0)
         effects.record = (day, body)

@@ -1,5 +1,6 @@
 """Pure. Everything that one transaction writes, and what is published after it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -94,6 +95,7 @@ class CloseRow(NamedTuple):
 class Effects:
     """One transaction at the product's time `now`, on its day `today`. `partitions` are those whose epoch is checked.
 
+    `heard` counts the calls of each partition, source and hour since 1970; `unheard` are partitions and the hour before which these counts go.
     `emptied` are accounts whose days, users and facts were handed over to others: all stored rows of them go before the new ones are written.
     """
 
@@ -114,6 +116,8 @@ class Effects:
     record: tuple[int, bytes] | None = None
     published: list[int] = field(default_factory=list)
     dropped: list[tuple[int, int, int]] = field(default_factory=list)
+    heard: Counter[tuple[int, str, int]] = field(default_factory=Counter)
+    unheard: tuple[list[int], int] | None = None
     _outgoing: dict[tuple[int, str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
 
     def send(self, partition: int, topic: str, target: int, key: str, value: bytes) -> None:

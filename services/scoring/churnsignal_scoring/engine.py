@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -24,7 +25,6 @@ from churnsignal_scoring.health.assessment import (
     Settled,
     exists,
     forced_by,
-    is_frozen,
 )
 from churnsignal_scoring.health.bands import Standing, is_worse, step, wanted
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
@@ -33,9 +33,10 @@ from churnsignal_scoring.health.knockouts import findings, knocked_out, overridd
 from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
-from churnsignal_scoring.health.norms import Norms, Partial, add, judge_sources, merge_norms, read_norms
+from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
 from churnsignal_scoring.health.scorecard import Scorecard
+from churnsignal_scoring.health.sources import feeding, freeze, judge_sources
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.values import as_date
 from churnsignal_scoring.health.view import View
@@ -58,6 +59,7 @@ class Preview(NamedTuple):
 
 
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
+_NONE: Mapping[str, int] = MappingProxyType({})
 
 
 class AccountEngine:
@@ -110,19 +112,23 @@ class AccountEngine:
 
         `cause` is CLOSE, or CATCH_UP when the close is made late, or SCORECARD/MAPPING on the first close under a new version.
         """
-        look = self._look(state, record, day, live=False)
         memory = state.memory
         if memory.closed_day is not None and memory.closed_day >= day:
-            return Settled(self._assessment(state, look), None, None)
+            return Settled(self._assessment(state, self._look(state, record, day, live=False)), None, None)
+        # First of all: a day that nobody saw is cut out of what is looked at.
+        outage_news = freeze(state, record, day)
+        look = self._look(state, record, day, live=False)
         memory.closed_day = day
         state.dirty = True
         if not exists(look.view):
             return Settled(self._assessment(state, look), None, None)
-        self._mark_close(state, look, cause)
+        self._mark_close(state, look, cause, thawed=outage_news and not memory.frozen)
         change = None if look.life.holds else self._move(state, look, cause)
         self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
+        if look.view.last == day and not memory.frozen:
+            memory.fed = feeding(look.view, record)
         memory.trend.append(memory.score)
         del memory.trend[:-TREND_CLOSES]
         for family, row in self.card(record, day).reporting.items():
@@ -130,8 +136,9 @@ class AccountEngine:
                 state.reported[family] = day
         state.segment = state.segment or look.segment
         ranks = self._ranks(state, look, day)
+        news = self._news(state, look) if outage_news else None
         state.prune(day)
-        return Settled(self._assessment(state, look), change, None, ranks)
+        return Settled(self._assessment(state, look), change, news, ranks)
 
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
@@ -142,6 +149,7 @@ class AccountEngine:
         memory = state.memory
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
         memory.score, memory.coverage = None, 0
+        memory.fed, memory.silent, memory.outages = (), (), ()
         look = self._look(state, record, last_closed, live=True)
         nothing_told = memory.band is Band.GREY and not memory.findings
         memory.findings = ()
@@ -188,24 +196,27 @@ class AccountEngine:
         self,
         day: int,
         partials: Sequence[Partial],
-        sources: Mapping[str, int],
+        sources: Mapping[str, Sequence[int]],
         previous: Mapping[int, DayRecord],
         made_at: datetime,
         left_out: tuple[int, ...] = (),
+        retired: Mapping[str, int] = _NONE,
     ) -> DayRecord:
         """Return the day record.
 
-        `sources` counts the calls of each source on `day` over all partitions (the day rows' `@source` counts); `previous` are the records
-        of the 28 days before, as far as there are any.
+        `sources` are the calls of each source by hour of `day` over all partitions, `previous` the records before, as far as there are any,
+        and `retired` the days on which operators called sources gone.
         """
         end = self.zone.end_of(day)
+        verdicts = judge_sources(day, self.zone, sources, previous, retired)
+        silent = {source for source, verdict in verdicts.items() if verdict.silent}
         return DayRecord(
             day=to_date(day),
             made_at=made_at,
             scorecard=self.policy.scorecard_at(end).version,
             mapping=self.policy.mapping_at(end).version,
-            norms=merge_norms(partials, previous.get(day - 1)),
-            sources=judge_sources(day, sources, previous),
+            norms=merge_norms(partials, previous.get(day - 1), silent),
+            sources=verdicts,
             left_out=left_out,
         )
 
@@ -334,16 +345,14 @@ class AccountEngine:
         memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
         return change
 
-    def _mark_close(self, state: AccountState, look: Look, cause: Cause) -> None:
+    def _mark_close(self, state: AccountState, look: Look, cause: Cause, *, thawed: bool) -> None:
         memory = state.memory
         if not memory.trend:
             self._mark(state, look.card, Cause.FIRST)
         if cause.silent:
             self._mark(state, look.card, cause)
-        frozen = is_frozen(look.view, look.record)
-        if memory.frozen and not frozen:
+        if thawed:
             self._mark(state, look.card, Cause.THAW)
-        memory.frozen = frozen
 
     def _mark(self, state: AccountState, card: Scorecard, cause: Cause) -> None:
         memory = state.memory

@@ -56,5 +56,6 @@ class Gauges:
             self._metrics.parked_bytes.labels(source).set(filled.size)
         newest = max(self._ledger.records, default=None)
         if newest is not None:
+            self._metrics.silent.clear()
             for source, verdict in self._ledger.records[newest].sources.items():
                 self._metrics.silent.labels(source).set(1 if verdict.silent else 0)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import Cause
 
-RECORDS_KEPT = 40
+RECORDS_KEPT = 60
+"""The eight weeks that a source is compared with, and a few days more."""
 
 
 @dataclass(slots=True)

@@ -33,10 +33,7 @@ SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 A
 NAMES = "SELECT account FROM accounts WHERE account > $1 ORDER BY account LIMIT $2"
 ROWS_OF_PARTITION = f"""-- the own rows of a partition's accounts, after a name
 SELECT {_COLUMNS} FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
-SOURCES = """-- how many calls of each source happened on a day, by the accounts of a partition
-SELECT substr(c.key, 2) AS source, sum(c.value::bigint)::bigint AS calls
-FROM accounts a JOIN day_counts d ON d.account = a.account AND d.day = $2, jsonb_each_text(d.counts) c
-WHERE a.partition = $1 AND c.key LIKE '@%' GROUP BY c.key"""
+SOURCES = "SELECT source, hour, calls FROM source_hours WHERE partition = $1 AND hour >= $2 AND hour < $3"
 
 DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
 DEDUP_BUCKETS = """-- the ids of some buckets
@@ -63,7 +60,7 @@ INSERT INTO deployment (name, value) SELECT * FROM unnest($1::text[], $2::text[]
 CLOSES = """-- how far each partition's closes have come
 SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM closes WHERE partition = ANY($1::int[])
 ORDER BY partition, stage, day DESC"""
-RECORDS = "SELECT day, record::text AS record FROM day_records WHERE day > $1 ORDER BY day DESC LIMIT 40"
+RECORDS = "SELECT day, record::text AS record FROM day_records WHERE day > $1 ORDER BY day DESC LIMIT 64"
 LEFTOVERS = "SELECT id, partition, topic, target, records FROM outbox WHERE partition = ANY($1::int[]) ORDER BY id"
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
 SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM closes WHERE day = $1"""
@@ -125,9 +122,10 @@ class Load:
         async with self._connection() as pg:
             return [AccountState.from_rows(StateRow(*row[:9])) for row in await pg.fetch(ROWS_OF_PARTITION, partition, after, limit)]
 
-    async def source_calls(self, partition: int, day: int) -> dict[str, int]:
+    async def source_calls(self, partition: int, hours: range) -> list[tuple[str, int, int]]:
+        """Return source, hour and calls of the hours."""
         async with self._connection() as pg:
-            return {row["source"]: row["calls"] for row in await pg.fetch(SOURCES, partition, day)}
+            return [(*row,) for row in await pg.fetch(SOURCES, partition, hours.start, hours.stop)]
 
     async def buckets(self, wanted: list[Bucket]) -> dict[Bucket, Run]:
         rows: dict[Bucket, list[tuple[bytes, bytes]]] = {bucket: [] for bucket in wanted}
@@ -156,6 +154,11 @@ class Load:
     async def records_after(self, day: int) -> dict[int, DayRecord]:
         async with self._connection() as pg:
             return {row["day"]: day_record_decoder.decode(row["record"]) for row in await pg.fetch(RECORDS, day)}
+
+    async def retired(self) -> dict[str, int]:
+        """Return on which day each source was called gone by an operator."""
+        async with self._connection() as pg:
+            return {row["source"]: row["day"] for row in await pg.fetch("SELECT source, day FROM retired_sources")}
 
     async def parts(self, day: int) -> list[Part]:
         async with self._connection() as pg:

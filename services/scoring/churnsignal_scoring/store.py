@@ -32,6 +32,9 @@ counted AS (
 remembered AS (
     INSERT INTO dedup (partition, lane, bucket, written, ids, bodies)
     SELECT p, l, b, $15, i, o FROM unnest($10::int[], $11::smallint[], $12::int[], $13::bytea[], $14::bytea[]) AS n(p, l, b, i, o)),
+heard AS (
+    INSERT INTO source_hours AS s (partition, source, hour, calls) SELECT * FROM unnest($17::int[], $18::text[], $19::int[], $20::bigint[])
+    ON CONFLICT (partition, source, hour) DO UPDATE SET calls = s.calls + EXCLUDED.calls),
 published AS (DELETE FROM outbox WHERE id = ANY($16::bigint[]))
 SELECT partition, epoch, config FROM owned"""
 
@@ -104,6 +107,9 @@ SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::jsonb[], 
 ON CONFLICT (day, partition) DO UPDATE SET stage = EXCLUDED.stage, cause = coalesce(EXCLUDED.cause, c.cause),
     positions = coalesce(EXCLUDED.positions, c.positions), partial = coalesce(EXCLUDED.partial, c.partial), moved_at = now()"""
 
+UNHEARD = """-- hours that no close can look at any more
+DELETE FROM source_hours WHERE partition = ANY($1::int[]) AND hour < $2"""
+
 RECORD = """-- the day's record: made once, never again
 INSERT INTO day_records (day, record) VALUES ($1, $2::jsonb)"""
 
@@ -170,7 +176,8 @@ async def _save_progress(pg: RawConnection, effects: Effects) -> list[Any]:
     outcomes = sorted((*key, count) for key, count in effects.tally.counts.items() if count)
     await _put(pg, DROP_DEDUP, effects.dropped)
     arrays = (*_columns(positions, 3), *_columns(outcomes, 5), *_columns(effects.dedup, 5))
-    return await pg.fetch(PROGRESS, sorted(effects.partitions), *arrays, effects.today, effects.published)
+    heard = _columns(sorted((*place, calls) for place, calls in effects.heard.items()), 4)
+    return await pg.fetch(PROGRESS, sorted(effects.partitions), *arrays, effects.today, effects.published, *heard)
 
 
 async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
@@ -221,6 +228,8 @@ async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
     ]
     await _put(pg, CHANGES, changes)
     await _put(pg, CLOSES, [(r.day, r.partition, r.stage, r.cause, positions_of(r), r.partial) for r in effects.closes])
+    if effects.unheard is not None:
+        await pg.execute(UNHEARD, *effects.unheard)
     if effects.record is not None:
         day, body = effects.record
         await pg.execute(RECORD, day, body.decode())

@@ -101,6 +101,15 @@ dedup = Table(
     Column("bodies", LargeBinary, nullable=False),
 )
 
+retired_sources = Table(
+    "retired_sources",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("day", Integer, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("retired_at", TIMESTAMP(timezone=True), nullable=False),
+)
+
 closes = Table(
     "closes",
     metadata,

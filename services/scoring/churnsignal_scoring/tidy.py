@@ -18,6 +18,7 @@ from churnsignal_scoring.store import Store
 from churnsignal_scoring.unresolved import TOO_LONG, TOO_LONG_WHY, unparked
 
 EXPIRED_AT_ONCE = 1000
+HOURS_KEPT_DAYS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +50,9 @@ class Tidy:
         self._month = month
 
     def at_close(self, day: int, partitions: list[int], effects: Effects) -> None:
-        """Let go of ids that no retry can repeat any more."""
+        """Let go of ids that no retry can repeat any more, and of hours that no close looks at again."""
         effects.dropped.extend(self._memory.seen.prune(partitions, day))
+        effects.unheard = (partitions, (day - HOURS_KEPT_DAYS) * 24)
 
     async def reject_expired(self, day: int, partitions: list[int], effects: Effects) -> bool:
         """Reject some of the calls whose users never turned up; return whether there were any."""

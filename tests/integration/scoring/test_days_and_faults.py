@@ -5,9 +5,11 @@ import json
 import urllib.request
 from pathlib import Path
 
+import httpx2
 import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.runtime.tokens import hash_token
 from churnsignal_devstack.services import free_port_base
 
 from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, ticks, track
@@ -96,6 +98,42 @@ async def test_two_replicas_close_a_day_together_with_one_record(world: dict[str
 
     assert [(row["day"], row["n"]) for row in rows] == [(day, 6) for day in range(DAY, DAY + 3)]
     assert closed == 18
+
+
+@pytest.mark.asyncio
+async def test_a_silent_source_freezes_its_accounts_is_shown_and_may_be_retired(
+    world: dict[str, str], hands: Hands, tmp_path: Path
+) -> None:
+    tokens = tmp_path / "tokens.toml"
+    tokens.write_text(f'[ops]\nrole = "operator"\nsha256 = "{hash_token("ops")}"\n')
+    told = world | {"CHURNSIGNAL_TOKENS_FILE": str(tokens)}
+    async with open_plant(world) as plant:
+        with service("scoring", told, tmp_path) as process:
+            for day in range(DAY, DAY + 14):
+                await plant.put(
+                    [track("busy", "Opened Report", at(day, 8 + n), f"{day}.{n}", user=f"u{n % 4}") for n in range(15) for _ in "12"]
+                )
+                await plant.put([track("also", "Opened Report", at(day, 8 + n), f"also{day}.{n}", user=f"v{n % 4}") for n in range(15)])
+            await plant.drained()
+            hands.set(DAY + 15, 2.2)
+            await plant.closed(DAY + 14)
+            async with httpx2.AsyncClient(base_url=process.url, headers={"Authorization": "Bearer ops"}, timeout=10) as http:
+                [shown] = (await http.get("/v1/sources")).json()["items"]
+                account = (await http.get("/v1/accounts/busy")).json()
+                stranger = await http.put("/v1/sources/nobody/retired")
+                retired = await http.put(f"/v1/sources/{shown['source']}/retired")
+            hands.set(DAY + 16, 2.2)
+            await plant.closed(DAY + 15)
+            async with httpx2.AsyncClient(base_url=process.url, headers={"Authorization": "Bearer ops"}, timeout=10) as http:
+                [after] = (await http.get("/v1/sources")).json()["items"]
+                thawed = (await http.get("/v1/accounts/busy")).json()
+        profiles = [json.loads(record.value) for record in await plant.records("accounts.v1")]
+
+    assert (shown["state"], shown["usual"], shown["events"], shown["frozen_accounts"]) == ("silent", 30, 0, 2)
+    assert (account["held"], account["held_by"][0]["en"][:12]) == ("frozen", "No data from")
+    assert (stranger.status_code, retired.status_code) == (404, 200)
+    assert (after["state"], after["retired_by"], thawed["held"]) == ("retired", "ops", None)
+    assert [bool(profile.get("silent_sources")) for profile in profiles if profile["account"] == "busy"] == [True, False]
 
 
 @pytest.mark.asyncio

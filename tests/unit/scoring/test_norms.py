@@ -1,11 +1,10 @@
-"""Norms: sums that merge in any order, what a day of silence is worth, which families of signals mean something, and silent sources."""
+"""Norms: sums that merge in any order, what a day of silence is worth, and which families of signals mean something."""
 
 from datetime import UTC, datetime
 
-import pytest
-from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVerdict
+from churnsignal_common.contracts.days import DayRecord, SegmentNorms
 from churnsignal_scoring.health.days import to_date
-from churnsignal_scoring.health.norms import FULL_DAY, PEERS, WORTH_DAYS, judge_sources, merge_norms, read_norms
+from churnsignal_scoring.health.norms import FULL_DAY, PEERS, WORTH_DAYS, merge_norms, read_norms
 from churnsignal_scoring.health.state import AccountState
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -58,8 +57,7 @@ def chain(shares: list[int], accounts_each: int = 100) -> DayRecord:
     for number, active in enumerate(shares):
         state = accounts([[number]])[0]
         partial = ENGINE.partial([state], DAY_ONE + number)
-        sums = partial.norms["free"]
-        sums.accounts, sums.active = accounts_each, active
+        partial.norms["free"].seen = {"web": (accounts_each, active)}
         record = ENGINE.merge(DAY_ONE + number, [partial], {}, {} if record is None else {DAY_ONE + number - 1: record}, MADE)
     assert record is not None
     return record
@@ -101,37 +99,5 @@ def test_the_table_of_worths_is_bounded() -> None:
 
 
 def test_accounts_long_gone_say_nothing_of_what_accounts_do() -> None:
-    assert ENGINE.partial(accounts([[0]]), DAY_ONE + 90).norms["free"].accounts == 1
+    assert ENGINE.partial(accounts([[0]]), DAY_ONE + 90).norms["free"].seen == {"": (1, 0)}
     assert ENGINE.partial(accounts([[0]]), DAY_ONE + 91).norms == {}
-
-
-def source_record(day: int, events: int) -> DayRecord:
-    verdict = {"web": SourceVerdict(events=events, silent=False)}
-    return DayRecord(day=to_date(day), made_at=MADE, scorecard="s", mapping="m", norms={}, sources=verdict)
-
-
-@pytest.mark.parametrize(
-    ("before", "events", "silent"),
-    [
-        ([1000, 1000, 1000, 1000], 99, True),
-        ([1000, 1000, 1000, 1000], 100, False),
-        ([1000, 1000, 1000, 1000], 0, True),
-        ([1000], 0, False),
-        ([19, 19, 19, 19], 0, False),
-        ([1000, 1000, 0, 0], 0, False),
-        ([0, 1000, 1000, 1000], 0, True),
-        ([], 0, False),
-    ],
-)
-def test_a_source_is_silent_when_it_sends_a_tenth_of_what_the_weekday_usually_brings(before: list[int], events: int, silent: bool) -> None:
-    records = {DAY_ONE - 7 * week: source_record(DAY_ONE - 7 * week, count) for week, count in enumerate(before, 1)}
-    # A quiet weekend must not be compared with a busy Monday.
-    records |= {DAY_ONE - 1: source_record(DAY_ONE - 1, 50_000)}
-
-    assert judge_sources(DAY_ONE, {"web": events}, records)["web"] == SourceVerdict(events=events, silent=silent)
-
-
-def test_a_source_that_sends_nothing_any_more_is_still_judged() -> None:
-    records = {DAY_ONE - 7 * week: source_record(DAY_ONE - 7 * week, 500) for week in range(1, 5)}
-
-    assert judge_sources(DAY_ONE, {}, records)["web"].silent

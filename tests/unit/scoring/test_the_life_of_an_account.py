@@ -4,12 +4,10 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import msgspec
 import pytest
-from churnsignal_common.contracts.days import SourceVerdict
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
-from churnsignal_scoring.health.assessment import FROZEN, Settled
+from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.scorecard import Flag, MeasureHolds, Scorecard
@@ -260,27 +258,6 @@ def test_a_pause_ends_on_its_day_and_a_win_back_counts_from_its_record() -> None
 
     assert (held["2026-04-30"], held["2026-05-01"]) == ("paused", None)
     assert [one.assessment.held for one in closed] == ["churned"] * 20 + [None] * 11
-
-
-def test_a_silent_source_freezes_its_accounts_and_a_thaw_is_marked() -> None:
-    state = healthy()
-    day = DAY_ONE + 60
-    silent = {"web": SourceVerdict(events=0, silent=True)}
-    for number in range(40):
-        found = ENGINE.close(state, day + number, msgspec.structs.replace(record(ENGINE, day + number), sources=silent), Cause.CLOSE)
-        assert (found.change, found.assessment.held) == (None, FROZEN)
-
-    thawed = ENGINE.close(state, day + 40, record(ENGINE, day + 40), Cause.CLOSE)
-
-    assert thawed.change is not None
-    assert thawed.change.cause is Cause.THAW
-
-
-def test_an_account_with_another_source_does_not_freeze() -> None:
-    state = apply(ENGINE, healthy(), [envelope("m", 59, source="mobile")])
-    one_silent = msgspec.structs.replace(record(ENGINE, DAY_ONE + 60), sources={"web": SourceVerdict(events=0, silent=True)})
-
-    assert ENGINE.close(state, DAY_ONE + 60, one_silent, Cause.CLOSE).assessment.held is None
 
 
 def test_late_closes_are_silent_and_stay_so_until_the_band_has_settled() -> None:

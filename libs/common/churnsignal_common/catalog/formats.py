@@ -1,7 +1,6 @@
 """Pure. Dates, amounts and quantities as readers of each language write them."""
 
-from datetime import date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, datetime, timedelta, tzinfo
 
 from babel.core import UnknownLocaleError
 from babel.dates import format_date, format_datetime
@@ -51,7 +50,7 @@ def weekday(locale: Locale, when: date) -> str:
     return format_date(when, "M月d日(E)" if locale is Locale.JA else "EEE, MMM d", locale=locale)
 
 
-def moment(locale: Locale, when: datetime, zone: ZoneInfo) -> str:
+def moment(locale: Locale, when: datetime, zone: tzinfo) -> str:
     """Return `Sun, Nov 22, 2026, 09:00 JST` or `2026年11月22日(日) 9:00 JST`, in the reader's zone."""
     local = when.astimezone(zone)
     pattern = "y年M月d日(E) H:mm" if locale is Locale.JA else "EEE, MMM d, y, HH:mm"

@@ -75,6 +75,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     "plan.owner": Both("Plan {plan}", "プラン {plan}"),
     "coverage": Both("Based on {coverage} of the measures · as of {moment}", "算出に使えた指標 {coverage}・{moment} 時点"),
     "cause.silent": Both("Came to light by {cause}", "きっかけ: {cause}"),
+    "frozen.source": Both(
+        "No data from {source} since {moment}: the score holds still until it arrives again",
+        "{source} からのデータが {moment} から届いていないため、再開するまでスコアを据え置いています",
+    ),
     # Recovery and the rest of an episode's life.
     "recovered.after": Both(
         "At risk for {length} (from {from_day} to {to_day}).", "危険だった期間は{length}でした({from_day}〜{to_day})。"

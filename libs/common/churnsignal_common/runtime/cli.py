@@ -10,6 +10,7 @@ import cyclopts
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from churnsignal_common.document import ConfigError
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.postgres.migrate import migrate_blocking
@@ -34,7 +35,10 @@ def add_service(
     def serve() -> None:
         settings = checked()
         set_up_logging(settings.log_level, settings.log_format, service)
-        raise SystemExit(uvloop.run(run(settings)))
+        try:
+            raise SystemExit(uvloop.run(run(settings)))
+        except ConfigError as error:
+            give_up(error)
 
     def migrate() -> None:
         try:

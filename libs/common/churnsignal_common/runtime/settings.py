@@ -10,6 +10,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from churnsignal_common.contracts.days import is_zone
+from churnsignal_common.runtime.variables import unknown
 
 PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3}
 
@@ -162,6 +163,9 @@ def fail(message: str) -> None:
 
 def read_settings(kind: type[S]) -> S:
     """Return the settings, or exit 2 naming each bad variable and the fix, never its value."""
+    strangers = list(unknown(os.environ))
+    if strangers:
+        fail("\n".join(strangers))
     try:
         return kind(**_values_from_files(kind))
     except ValidationError as error:

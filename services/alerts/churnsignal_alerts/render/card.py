@@ -327,6 +327,9 @@ def _notes(change: RiskChanged, reader: Reader) -> tuple[str, ...]:
         found.append(say(locale, "plan.owner", plan=clean(change.account.plan, 40)))
     if change.cause.silent:
         found.append(say(locale, "cause.silent", cause=cause(locale, change.cause)))
+    for silent in change.account.silent_sources:
+        since = formats.moment(locale, silent.since, reader.zone)
+        found.append(say(locale, "frozen.source", source=clean(silent.source, 40), moment=since))
     return tuple(found)
 
 

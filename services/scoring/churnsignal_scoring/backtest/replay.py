@@ -8,14 +8,14 @@ from typing import NamedTuple
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
-from churnsignal_common.mapping.usage import SOURCE_PREFIX
 
 from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.sources import HABIT_WEEKS, HOURS
 from churnsignal_scoring.health.state import AccountState
 
 SOURCE = "backtest"
-RECORDS_KEPT = 28
+RECORDS_KEPT = HABIT_WEEKS * 7
 
 
 class Answer(NamedTuple):
@@ -46,15 +46,16 @@ class Replay:
     living: list[AccountState] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     calls: int = 0
+    hours: list[int] = field(default_factory=list)
 
     def day(self, day: int, calls: Iterable[Call]) -> None:
         """Apply the day's calls and close it."""
-        touched: dict[str, AccountState] = {}
+        self.hours = [0] * HOURS
         for call in calls:
             if self.ends.get(call.account, day) >= day:
-                touched[call.account] = self._apply(call, day)
+                self._apply(call, day)
         self.living = [state for state in self.living if self.ends.get(state.account, day) >= day]
-        record = self._record(day, touched.values())
+        record = self._record(day)
         for state in self.living:
             self._note(state.account, self.engine.close(state, day, record, Cause.CLOSE).change)
             state.clean()
@@ -64,7 +65,7 @@ class Replay:
         state = self.states.get(account)
         return Answer(account, day, None, Band.GREY) if state is None else Answer(account, day, state.memory.score, state.memory.band)
 
-    def _apply(self, call: Call, day: int) -> AccountState:
+    def _apply(self, call: Call, day: int) -> None:
         state = self.states.get(call.account)
         if state is None:
             state = self.states[call.account] = AccountState(call.account)
@@ -82,19 +83,14 @@ class Replay:
         usage = self.engine.mapper.usage(envelope)
         if usage.ignored is None:
             self.engine.apply(state, envelope, usage)
+            self.hours[call.at.hour] += 1
             # Between closes only facts can move a band; live scoring settles after every batch, which comes to the same.
             if usage.facts or not state.segment:
                 self._note(call.account, self.engine.settle(state, call.at, self.records.get(day - 1), day - 1, history=False).change)
-        return state
 
-    def _record(self, day: int, touched: Iterable[AccountState]) -> DayRecord:
-        sources: dict[str, int] = {}
-        for state in touched:
-            for key, count in state.days.get(day, {}).items():
-                if key.startswith(SOURCE_PREFIX):
-                    sources[key[1:]] = sources.get(key[1:], 0) + count
+    def _record(self, day: int) -> DayRecord:
         end = self.engine.zone.end_of(day)
-        record = self.engine.merge(day, [self.engine.partial(self.living, day)], sources, self.records, end)
+        record = self.engine.merge(day, [self.engine.partial(self.living, day)], {SOURCE: self.hours}, self.records, end)
         self.records[day] = record
         self.records.pop(day - RECORDS_KEPT - 1, None)
         return record

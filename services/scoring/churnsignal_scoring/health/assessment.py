@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, Finding, RiskChanged
-from churnsignal_common.mapping.usage import SOURCE_PREFIX
 
 from churnsignal_scoring.health.bands import at_least
 from churnsignal_scoring.health.evaluate import Evaluation
@@ -13,7 +12,7 @@ from churnsignal_scoring.health.knockouts import Forced
 from churnsignal_scoring.health.measures.measure import Missing
 from churnsignal_scoring.health.profile import Lifecycle
 from churnsignal_scoring.health.scorecard import Scorecard
-from churnsignal_scoring.health.view import WINDOW, View
+from churnsignal_scoring.health.view import View
 
 FROZEN = "frozen"
 
@@ -109,18 +108,3 @@ def forced_by(look: Look, own: Band, band: Band) -> str | None:
 
 def exists(view: View) -> bool:
     return view.first is not None or any(versions[-1].day <= view.end for versions in view.state.facts.values())
-
-
-def is_frozen(view: View, record: DayRecord | None) -> bool:
-    """Return whether all sources that feed the account are silent: then its silence says nothing."""
-    silent = set() if record is None else {name for name, verdict in record.sources.items() if verdict.silent}
-    if not silent or view.last is None:
-        return False
-    fed = {
-        key.removeprefix(SOURCE_PREFIX)
-        for day, bucket in view.state.days.items()
-        if view.last - WINDOW < day <= view.last
-        for key in bucket
-        if key.startswith(SOURCE_PREFIX)
-    }
-    return bool(fed) and fed <= silent

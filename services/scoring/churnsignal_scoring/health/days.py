@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -19,8 +19,8 @@ class DayZone:
     def day_of(self, moment: datetime) -> int:
         """Return the day of `moment` (aware)."""
         if self.name == "UTC" and moment.tzinfo is UTC:
-            return moment.toordinal() - _EPOCH_ORDINAL
-        return moment.astimezone(self.zone).toordinal() - _EPOCH_ORDINAL
+            return moment.toordinal() - EPOCH_ORDINAL
+        return moment.astimezone(self.zone).toordinal() - EPOCH_ORDINAL
 
     def start_of(self, day: int) -> datetime:
         """Return the first moment of `day`, in UTC; days of 23 and 25 hours are what the zone says."""
@@ -38,12 +38,12 @@ def open_zone(name: str) -> DayZone:
 
 def to_date(day: int) -> date:
     """Return the calendar date of a day number."""
-    return date.fromordinal(day + _EPOCH_ORDINAL)
+    return date.fromordinal(day + EPOCH_ORDINAL)
 
 
 def from_date(value: date) -> int:
     """Return the day number of a calendar date."""
-    return value.toordinal() - _EPOCH_ORDINAL
+    return value.toordinal() - EPOCH_ORDINAL
 
 
 def to_us(moment: datetime) -> int:

@@ -1,7 +1,9 @@
 """Pure. What an account's band remembers between evaluations; it moves at day closes, and between them only to the worse."""
 
 import msgspec
-from churnsignal_common.contracts.risk import Band, Cause, Finding
+from churnsignal_common.contracts.risk import Band, Cause, Finding, SilentSource
+
+from churnsignal_scoring.health.outages import Ranges
 
 # What a message draws: a quarter.
 TREND_CLOSES = 90
@@ -13,7 +15,8 @@ class BandMemory(msgspec.Struct):
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
     closes. `entered*` are the score and the contributions at entry. `trend` are the scores of the last closes, newest last.
     `known_knockout` is the call that came by history and therefore alerts nobody. `findings` hold as of the last close; `told_score` and
-    `told_knockout` are those of the last published change.
+    `told_knockout` are those of the last published change. `fed` are the sources the account depends on, `silent` those of them that freeze it,
+    and `outages` the days on which it was frozen.
     """
 
     band: Band = Band.GREY
@@ -30,8 +33,15 @@ class BandMemory(msgspec.Struct):
     entered_score: int | None = None
     entered: dict[str, int] = {}
     known_knockout: str | None = None
-    frozen: bool = False
+    fed: tuple[str, ...] = ()
+    silent: tuple[SilentSource, ...] = ()
+    outages: Ranges = ()
     trend: list[int | None] = []
     findings: tuple[Finding, ...] = ()
     told_score: int | None = None
     told_knockout: str | None = None
+
+    @property
+    def frozen(self) -> bool:
+        """Return whether the score holds still, because nobody can see what the account does."""
+        return bool(self.silent)

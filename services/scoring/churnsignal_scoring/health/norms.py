@@ -1,12 +1,14 @@
 """Pure. What similar accounts did: partial sums of each partition, merged once a day, and read back as norms."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import accumulate
 
 import msgspec
-from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVerdict
+from churnsignal_common.contracts.days import DayRecord, SegmentNorms
 
+from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.state import AccountState
 
 COUNTED_DAYS = 91
@@ -22,16 +24,16 @@ FULL_DAY = 100
 """A day of silence counts in hundredths: 100 on a day as busy as usual, less when everybody was away."""
 SHARE = 1_000_000
 """Shares are integer millionths."""
-SOURCE_WEEKS = 4
-SOURCE_EVENTS = 20
-"""A source that usually sends fewer calls on such a weekday is too small to be judged."""
 
 
 class PartialNorms(msgspec.Struct):
-    """Sums over a partition's accounts of one segment."""
+    """Sums over a partition's accounts of one segment.
 
-    accounts: int
-    active: int
+    `seen` are the accounts, and those of them active on the day, by the sources they depend on (one a line): whether the day was seen at all
+    is known only when all partitions have added up.
+    """
+
+    seen: dict[str, tuple[int, int]]
     active_days_28: list[int]
     reporting: dict[str, int]
 
@@ -79,73 +81,63 @@ def _norms(found: SegmentNorms) -> Norms:
 
 def add(partial: Partial, state: AccountState) -> None:
     """Count one account as of the end of the partial's day."""
-    since = partial.day - state.origin + 1
+    origin, since = state.origin, partial.day - state.origin + 1
     mask = state.active & (1 << since) - 1 if state.active and since > 0 else 0
-    last = state.origin + mask.bit_length() - 1 if mask else None
+    if state.memory.outages and mask:
+        mask, origin = outages.lived(state.memory.outages, mask, origin)
+        since = partial.day - origin + 1
+    last = origin + mask.bit_length() - 1 if mask else None
     new = state.first_day is not None and partial.day - NEW_DAYS < state.first_day <= partial.day
     if not new and (last is None or partial.day - last >= COUNTED_DAYS):
         return
     sums = partial.norms.get(state.segment)
     if sums is None:
-        sums = partial.norms[state.segment] = PartialNorms(0, 0, [0] * 29, {})
-    sums.accounts += 1
-    sums.active += last == partial.day
+        sums = partial.norms[state.segment] = PartialNorms({}, [0] * 29, {})
+    fed = "\n".join(state.memory.fed)
+    accounts, active = sums.seen.get(fed, (0, 0))
+    sums.seen[fed] = accounts + 1, active + (last == partial.day)
     sums.active_days_28[(mask >> max(0, since - 28)).bit_count()] += 1
     for family, day in state.reported.items():
         if day > partial.day - 28:
             sums.reporting[family] = sums.reporting.get(family, 0) + 1
 
 
-def merge_norms(partials: Iterable[Partial], previous: DayRecord | None) -> dict[str, SegmentNorms]:
-    """Return each segment's norms of the day; a segment that nobody is in any more ends."""
+def merge_norms(partials: Iterable[Partial], previous: DayRecord | None, silent: AbstractSet[str] = frozenset()) -> dict[str, SegmentNorms]:
+    """Return each segment's norms of the day; a segment that nobody is in any more ends. Accounts that depend on `silent` sources were not seen."""
     sums: dict[str, PartialNorms] = {}
     for partial in partials:
         for segment, part in partial.norms.items():
-            _add_up(sums.setdefault(segment, PartialNorms(0, 0, [0] * 29, {})), part)
+            _add_up(sums.setdefault(segment, PartialNorms({}, [0] * 29, {})), part)
     before = {} if previous is None else previous.norms
-    return {segment: _next(sums[segment], before.get(segment)) for segment in sorted(sums)}
+    return {segment: _next(sums[segment], before.get(segment), silent) for segment in sorted(sums)}
 
 
 def _add_up(total: PartialNorms, part: PartialNorms) -> None:
-    total.accounts += part.accounts
-    total.active += part.active
+    for fed, (accounts, active) in part.seen.items():
+        known = total.seen.get(fed, (0, 0))
+        total.seen[fed] = known[0] + accounts, known[1] + active
     total.active_days_28 = [mine + more for mine, more in zip(total.active_days_28, part.active_days_28, strict=True)]
     for family, count in part.reporting.items():
         total.reporting[family] = total.reporting.get(family, 0) + count
 
 
-def _next(sums: PartialNorms, before: SegmentNorms | None) -> SegmentNorms:
-    share = sums.active * SHARE // sums.accounts
-    days = 0 if before is None else before.days
+def _next(sums: PartialNorms, before: SegmentNorms | None, silent: AbstractSet[str]) -> SegmentNorms:
+    seen = [counts for fed, counts in sums.seen.items() if silent.isdisjoint(fed.split("\n"))]
+    accounts, active = sum(count for count, _ in seen), sum(count for _, count in seen)
+    days, typical = (0, 0) if before is None else (before.days, before.typical)
+    # A day on which nobody was seen is a whole day, and teaches nothing.
+    share = active * SHARE // accounts if accounts else typical
     # A plain mean while the segment is young, then a slow moving one: both in integers.
-    typical = share if before is None else before.typical + (share - before.typical) // min(days + 1, TYPICAL_DAYS)
+    learned = typical + (share - typical) // min(days + 1, TYPICAL_DAYS)
     # What is typical must be known before a day can be a quiet one. A day keeps its worth: adding a day never makes a silence shorter.
-    known = days >= NEW_DAYS and sums.accounts >= PEERS and before is not None and before.typical > 0
-    worth = min(FULL_DAY, FULL_DAY * share // before.typical) if known and before is not None else FULL_DAY
+    known = days >= NEW_DAYS and accounts >= PEERS and typical > 0
+    worth = min(FULL_DAY, FULL_DAY * share // typical) if known else FULL_DAY
     return SegmentNorms(
-        accounts=sums.accounts,
-        active=sums.active,
+        accounts=sum(count for count, _ in sums.seen.values()),
+        active=active,
         active_days_28=tuple(sums.active_days_28),
-        days=days + 1,
-        typical=typical,
+        days=days + bool(accounts),
+        typical=learned,
         worths=(worth, *(() if before is None else before.worths[: WORTH_DAYS - 1])),
         reporting=dict(sorted(sums.reporting.items())),
     )
-
-
-def judge_sources(day: int, counts: Mapping[str, int], previous: Mapping[int, DayRecord]) -> dict[str, SourceVerdict]:
-    """Return the verdict on each source: silent when it sent less than a tenth of what it sent on the same weekday of the weeks before."""
-    known = {source for record in previous.values() for source in record.sources}
-    return {source: _verdict(day, source, counts.get(source, 0), previous) for source in sorted(known | set(counts))}
-
-
-def _verdict(day: int, source: str, events: int, previous: Mapping[int, DayRecord]) -> SourceVerdict:
-    same_days = (previous.get(day - 7 * week) for week in range(1, SOURCE_WEEKS + 1))
-    before = sorted(record.sources[source].events for record in same_days if record is not None and source in record.sources)
-    usual = _lower_median(before)
-    silent = len(before) >= 2 and usual >= SOURCE_EVENTS and events * 10 < usual
-    return SourceVerdict(events=events, silent=silent)
-
-
-def _lower_median(values: Sequence[int]) -> int:
-    return values[(len(values) - 1) // 2] if values else 0

@@ -99,6 +99,7 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         created_on=days["created_on"],
         updated_at=None if changed is None else _EPOCH + timedelta(microseconds=changed),
         merged_into=view.state.merged_into,
+        silent_sources=view.state.memory.silent,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable, Iterator
 from datetime import datetime
 from typing import Any, TypeVar
 
+from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.norms import Norms
@@ -27,9 +28,28 @@ class View:
     `first` is the first day the account was seen, `last` the last day of use; `age` counts the days since `first`, both included (0: never
     seen), `silent_days` the complete days since the last use, or since `first` when there was none. `lived` is the last day that says
     something of habits: that of the last use, so that they stay what they were while an account is silent.
+
+    `outages` are cut out of all that is said of use (`days` are the counts of each day), as if the days before them had come later. Facts
+    keep their dates.
     """
 
-    __slots__ = ("_users", "active", "age", "as_of", "calendar", "end", "first", "last", "lived", "norms", "origin", "silent_days", "state")
+    __slots__ = (
+        "_users",
+        "active",
+        "age",
+        "as_of",
+        "calendar",
+        "days",
+        "end",
+        "first",
+        "last",
+        "lived",
+        "norms",
+        "origin",
+        "outages",
+        "silent_days",
+        "state",
+    )
 
     def __init__(self, state: AccountState, as_of: int, norms: Norms | None, *, live: bool) -> None:
         self.state = state
@@ -38,9 +58,13 @@ class View:
         self.norms = norms
         self.origin = state.origin
         self.active = state.active if live else _bits_until(state.active, as_of - state.origin)
+        self.days = state.days
+        self.outages = outages.until(state.memory.outages, as_of) if state.memory.outages else ()
+        if self.outages:
+            self._cut_out()
         self.last = self._last_active()
         first = state.first_day
-        self.first = first if first is not None and first <= self.end else None
+        self.first = self._place_of(first) if first is not None and first <= self.end else None
         self.age = 0 if self.first is None else max(1, as_of - self.first + 1)
         since = self.first if self.last is None else self.last
         self.silent_days = 0 if since is None else max(0, as_of - since)
@@ -52,7 +76,28 @@ class View:
         if self.active:
             return self.origin + self.active.bit_length() - 1
         last = self.state.last_active
-        return last if last is not None and last <= self.end else None
+        return self._place_of(last) if last is not None and last <= self.end else None
+
+    def _cut_out(self) -> None:
+        gone = set(outages.within(self.outages, self.outages[0][0], self.as_of))
+        self.days = {self._place_of(day): bucket for day, bucket in self.state.days.items() if day not in gone}
+        self.active, self.origin = outages.lived(self.outages, self.active, self.origin)
+
+    def _place_of(self, day: int) -> int:
+        return outages.place_of(self.outages, day)
+
+    def day_at(self, place: int) -> int:
+        """Return the day on the calendar."""
+        return outages.day_at(self.outages, place)
+
+    def days_off(self, first: int, last: int) -> set[int]:
+        """Return which days of the calendar from `first` to `last` cannot be held against the account: days off and outages."""
+        return {*self.calendar.off(first, last), *outages.within(self.outages, first, last)}
+
+    def working_days(self, first: int, last: int) -> int:
+        """Return on how many of the days from `first` to `last` the account's people work."""
+        first, last = self.day_at(first), self.day_at(last)
+        return max(0, last - first + 1) - len(self.days_off(first, last))
 
     @property
     def silent(self) -> bool:
@@ -62,8 +107,9 @@ class View:
     @property
     def tenure(self) -> int:
         """Return the days since the account began: as its profile says, else since it was first seen."""
-        created = as_date(self.fact("created_on"))
-        return self.age if created is None else max(self.age, self.as_of - from_date(created) + 1)
+        seen, created = self.state.first_day if self.first is not None else None, as_date(self.fact("created_on"))
+        began = [day for day in (seen, None if created is None else from_date(created)) if day is not None]
+        return max([self.age, *(self.as_of - day + 1 for day in began)])
 
     def active_days(self, days: int) -> int:
         """Return how many of the last `days` days saw use."""
@@ -104,11 +150,11 @@ class View:
             return self.remembered((signal, last - first), lambda: self._sum(signal, first, last, None), first)
         # The day that grows with every call apart from those that stand still.
         before = self.remembered((signal, last - first), lambda: self._sum(signal, first, last, top), first)
-        bucket = self.state.days.get(top)
+        bucket = self.days.get(top)
         return before if bucket is None else before + bucket.get(signal, 0)
 
     def _sum(self, signal: str, first: int, last: int, but: int | None) -> int:
-        days = self.state.days
+        days = self.days
         if last - first < len(days):
             return sum([bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != but])
         return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
@@ -142,19 +188,24 @@ class View:
     def last_day_of(self, user: str) -> int | None:
         """Return the last day the user was active on, as far back as users are known."""
         seen = [(block * BLOCK_DAYS, users[user]) for block, users in self.state.blocks.items() if user in users]
-        days = [base + mask.bit_length() - 1 for base, whole in seen if (mask := _bits_until(whole, self.end - base))]
+        days = [self._place_of(base + mask.bit_length() - 1) for base, whole in seen if (mask := _bits_until(whole, self.end - base))]
         return max(days, default=None)
 
     def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
         """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
-        last = min(last, self.end)
+        first, last = self.day_at(first), self.day_at(min(last, self.end))
         blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
         for block, users in blocks.items():
             base = block * BLOCK_DAYS
             if base > last or base + BLOCK_DAYS <= first:
                 continue
-            whole = base >= first and base + BLOCK_DAYS - 1 <= last
-            yield users, None if whole else (1 << min(BLOCK_DAYS, last - base + 1)) - (1 << max(0, first - base))
+            if not self.outages and base >= first and base + BLOCK_DAYS - 1 <= last:
+                yield users, None
+                continue
+            window = (1 << min(BLOCK_DAYS, last - base + 1)) - (1 << max(0, first - base))
+            for day in outages.within(self.outages, base, base + BLOCK_DAYS - 1):
+                window &= ~(1 << day - base)
+            yield users, window
 
     def has_users(self) -> bool:
         """Return whether calls name their users at all."""
@@ -179,7 +230,7 @@ class View:
 
     def last_seen(self) -> Any:
         """Return the date of the last use."""
-        return None if self.last is None else to_date(self.last)
+        return None if self.last is None else to_date(self.day_at(self.last))
 
 
 def _bits_until(mask: int, offset: int) -> int:

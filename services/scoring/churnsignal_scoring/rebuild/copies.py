@@ -12,7 +12,7 @@ CHECKPOINT = "scoring_checkpoint_"
 # Every other table is state: a checkpoint holds it, a rebuild makes it again, and both must agree.
 LOGS = frozenset({"outbox", "ownership", "score_history", "risk_changes", "day_records", "migration_version"})
 # What was decided once and is not made again; a workbench gets it as it is now, but begins at the closes of its checkpoint.
-INPUTS = frozenset({"deployment", "configs", "activations"})
+INPUTS = frozenset({"deployment", "configs", "activations", "retired_sources"})
 MARKS = frozenset({"closes"})
 
 TABLES = """-- the tables of a schema and the columns that are ours to fill

@@ -47,8 +47,8 @@ def _volume(view: View, options: Options) -> Reading | Missing:
     usual = base * 100 * 4 // weeks
     if view.calendar.holidays:
         # Whole weeks match weekdays; what is left to match are holidays.
-        worked = view.calendar.working_days(base_start, base_end)
-        usual = base * 100 * view.calendar.working_days(view.lived - WINDOW + 1, view.lived) // worked if worked else 0
+        worked = view.working_days(base_start, base_end)
+        usual = base * 100 * view.working_days(view.lived - WINDOW + 1, view.lived) // worked if worked else 0
     return Reading(now * 1_000_000 // usual, now * 100, usual, events=now) if usual else Missing.NO_DATA
 
 

@@ -61,19 +61,19 @@ def _usual_in_working_days(view: View, quantile: int, limit: int, least: int) ->
     mask = view.active >> max(0, view.active.bit_length() - HABIT_WINDOW)
     start = view.lived - mask.bit_length() + 1
     days = [start + place for place, bit in enumerate(reversed(f"{mask:b}")) if bit == "1"] if mask else []
-    gaps = sorted(max(1, view.calendar.working_days(before + 1, after)) for before, after in pairwise(days))
+    gaps = sorted(max(1, view.working_days(before + 1, after)) for before, after in pairwise(days))
     if len(gaps) < least:
         return None
     return min(limit, gaps[max(0, -(-quantile * len(gaps) // 100) - 1)])
 
 
 def worth_of_silence(view: View) -> int:
-    """Return the days without use in hundredths: days off count nothing, and days when the account's peers were away count less."""
-    silent, norms = view.silent_days, view.norms
+    """Return the days without use in hundredths: days off and outages count nothing, and days when the account's peers were away count less."""
+    silent, norms = view.as_of - view.day_at(view.as_of - view.silent_days), view.norms
     worth = silent * FULL_DAY if norms is None else norms.worth(silent)
-    if not view.calendar.rests:
+    if not view.calendar.rests and not view.outages:
         return worth
-    ago = [view.as_of - day for day in view.calendar.off(view.as_of - silent + 1, view.as_of)]
+    ago = [view.as_of - day for day in view.days_off(view.as_of - silent + 1, view.as_of)]
     return worth - sum(FULL_DAY if norms is None else norms.worth(days + 1) - norms.worth(days) for days in ago)
 
 
@@ -109,7 +109,7 @@ def _recency(view: View, options: Options) -> Reading | Missing:
     signal = options["signal"]
     if signal == USE:
         return Reading(view.silent_days * 100, view.silent_days * 100)
-    seen = [day for day, counts in view.state.days.items() if day <= view.end and signal in counts]
+    seen = [day for day, counts in view.days.items() if day <= view.end and signal in counts]
     days = min(RETENTION_DAYS, view.age) if not seen else max(0, view.as_of - max(seen))
     return Reading(days * 100, days * 100)
 

@@ -77,6 +77,12 @@ CREATE TABLE scoring.closes (
 
 CREATE TABLE scoring.day_records (day int PRIMARY KEY, record jsonb NOT NULL);
 
+-- How many calls of a source occurred in an hour (since 1970), by the accounts of a partition: what the day record's verdicts are made of.
+CREATE TABLE scoring.source_hours (
+    partition int NOT NULL, source text NOT NULL, hour int NOT NULL, calls bigint NOT NULL, PRIMARY KEY (partition, source, hour));
+-- Sources that an operator has called gone; a later call of the source outweighs it.
+CREATE TABLE scoring.retired_sources (source text PRIMARY KEY, day int NOT NULL, author text NOT NULL, retired_at timestamptz NOT NULL);
+
 CREATE TABLE scoring.score_history (
     account text NOT NULL, day int NOT NULL, band text NOT NULL, score int, coverage int NOT NULL, PRIMARY KEY (account, day))
     PARTITION BY RANGE (day);

@@ -189,7 +189,7 @@ def environment(stack: Stack, inbox: Inbox, prefix: str, home: Path, **more: str
         "SLACK_API_URL": f"{inbox.http.base_url}/slack/api/", "SLACK_BOT_TOKEN": "xoxb-test", "SLACK_SIGNING_SECRET": SECRET,
         "SMTP_URL": f"smtp://127.0.0.1:{inbox.smtp_port}", "ALERT_EMAIL_FROM": "Churnsignal <alerts@churnsignal.test>",
         "CHURNSIGNAL_CLOCK": f"file:{home / 'clock.json'}", "CHURNSIGNAL_TOKENS_FILE": str(tokens), "CHURNSIGNAL_PUBLIC_URL": "http://alerts.test",
-        "CHURNSIGNAL_SEND_TIMEOUT_S": "4", "CHURNSIGNAL_GAP_PATIENCE_S": "3", **more,
+        "CHURNSIGNAL_SEND_TIMEOUT_S": "8", "CHURNSIGNAL_GAP_PATIENCE_S": "3", **more,
     }  # fmt: skip
 
 

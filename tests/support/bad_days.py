@@ -28,6 +28,7 @@ An answer that is lost makes an attempt `unknown`. Slack is then asked for the m
 it is and has the first one's Message-ID. `moved`: the channel refused for good, and the alert goes the next way: to the person's mail, or to the
 catch-all. A wait of up to five seconds is the service's own and is not shown.
 """
+_AT_ONCE = 16
 MARK = "may have received this message already"
 # Postgres itself writes down how long the service is going to wait, and lets it go on at once. Shorter waits are the backoff's own.
 _HURRY = """
@@ -110,8 +111,8 @@ def _slack() -> Iterable[Day]:
     for error in ("ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"):
         yield Day(f"ok:false {error}", _POST, FaultKind.ERROR, retried, error=error)
     yield Day("answers half a second late", _POST, FaultKind.SLOW, Fate(("sent",), _IN_SLACK), seconds=0.5)
-    yield Day("takes nothing and says nothing", _POST, FaultKind.HANG, looked_up, seconds=6)
-    yield Day("takes it, then says nothing", _POST, FaultKind.HANG_AFTER, looked_up, seconds=6)
+    yield Day("takes nothing and says nothing", _POST, FaultKind.HANG, looked_up, seconds=10)
+    yield Day("takes it, then says nothing", _POST, FaultKind.HANG_AFTER, looked_up, seconds=10)
     yield Day("hangs up and took nothing", _POST, FaultKind.CUT, looked_up)
     yield Day("takes it and hangs up", _POST, FaultKind.CUT_AFTER, looked_up)
     twice = Fate(("unknown", "sent possible_duplicate"), _IN_SLACK * 2, marked=1)
@@ -139,8 +140,8 @@ def _smtp() -> Iterable[Day]:
         yield Day(f"{status} to the recipient", "smtp.rcpt", FaultKind.STATUS, gone, status=status)
         yield Day(f"{status} to the content", "smtp.data", FaultKind.STATUS, gone, status=status)
     yield Day("slow over the content, half a second", "smtp.data", FaultKind.SLOW, Fate(("sent",), _BY_MAIL), seconds=0.5)
-    yield Day("slow over the content beyond the patience, and takes it", "smtp.data", FaultKind.HANG_AFTER, again, seconds=6)
-    yield Day("silent over the content, and takes nothing", "smtp.data", FaultKind.HANG, lost, seconds=6)
+    yield Day("slow over the content beyond the patience, and takes it", "smtp.data", FaultKind.HANG_AFTER, again, seconds=10)
+    yield Day("silent over the content, and takes nothing", "smtp.data", FaultKind.HANG, lost, seconds=10)
     yield Day("takes the content and hangs up", "smtp.data", FaultKind.CUT_AFTER, again)
     yield Day("hangs up over the content", "smtp.data", FaultKind.CUT, lost)
     yield Day("hangs up over the recipient", "smtp.rcpt", FaultKind.CUT, soon)
@@ -149,7 +150,7 @@ def _smtp() -> Iterable[Day]:
     for status in (451, 550):
         yield Day(f"{status} to the sender", "smtp.mail", FaultKind.STATUS, later, status=status, alone=True)
     yield Day("hangs up before its greeting", "smtp.connect", FaultKind.CUT, soon, alone=True)
-    yield Day("gives no greeting", "smtp.connect", FaultKind.HANG, soon, seconds=6, alone=True)
+    yield Day("gives no greeting", "smtp.connect", FaultKind.HANG, soon, seconds=10, alone=True)
     yield Day("offers TLS and answers 454 to it", "smtp.starttls", FaultKind.STATUS, later, status=454, alone=True)
     yield Day("offers TLS and hangs up in the handshake", "smtp.starttls", FaultKind.CUT, soon, alone=True)
 
@@ -163,7 +164,9 @@ async def live(world: World) -> dict[str, Fate]:
     for day, name in names.items():
         await world.csm(name, **({"slack": None, "channels": ["email"]} if day.mail else {}))
     await world.database.execute(_HURRY)
-    for together in ([day for day in DAYS if not day.alone], *([day] for day in DAYS if day.alone)):
+    # The silent ones first, to be silent together; few at once, as a provider that is merely slow is another day.
+    aimed = sorted((day for day in DAYS if not day.alone), key=lambda day: -day.seconds)
+    for together in (*(aimed[n : n + _AT_ONCE] for n in range(0, len(aimed), _AT_ONCE)), *([day] for day in DAYS if day.alone)):
         for day in together:
             _strike(world, day, names[day])
         await world.publish(*(world.change(names[day], names[day]) for day in together))

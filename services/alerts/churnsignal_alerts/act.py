@@ -92,7 +92,9 @@ def _close(episode: Episode, command: Command, now: datetime) -> tuple[Episode, 
 def _reopen(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
     if episode.state is State.OPEN:
         return episode, Answer.ALREADY
-    return replace(_acted(episode, command, now, State.OPEN), ended_at=None, outcome=None, rung=0), Answer.DONE
+    # A new round once it had ended: its end is news again.
+    flips = episode.flips if episode.active else episode.flips + 1
+    return replace(_acted(episode, command, now, State.OPEN), ended_at=None, outcome=None, rung=0, flips=flips), Answer.DONE
 
 
 def _task(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:

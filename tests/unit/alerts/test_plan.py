@@ -100,6 +100,16 @@ def test_a_recovery_goes_where_its_kind_says() -> None:
     assert told_to == [[("hanako", NoticeKind.RECOVERY)], [("pool:wins", NoticeKind.RECOVERY)], []]
 
 
+def test_what_a_person_reopened_is_told_of_its_end_again() -> None:
+    scene = setup([AWAKE])
+    again, _ = plan_command(recovered(), Command(Act.REOPEN, "hanako"), scene, NOON + DAY)
+    assert again is not None
+
+    better = told(change(3, Band.YELLOW, from_band=Band.RED, profile_owner="hanako"), replace(again.episode, told=True), scene)
+
+    assert [(notice.kind, notice.round) for notice in better.notices] == [(NoticeKind.RECOVERY, 1)]
+
+
 def test_a_person_with_two_channels_is_told_on_both() -> None:
     both = replace(AWAKE, channels=(Channel.SLACK, Channel.EMAIL))
 

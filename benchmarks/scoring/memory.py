@@ -29,13 +29,14 @@ def main() -> None:
     accounts, chance = int(sys.argv[1]), random.Random(1)
     engine = AccountEngine(Mapper(load_mapping(None)), load_scorecard(None), open_zone("UTC"))
     since = datetime.now(UTC).replace(hour=9) - timedelta(days=28)
-    residents, before = Residents(accounts + WARM), 0
+    residents, before = Residents(accounts), 0
     for number in range(WARM + accounts):
         if number == WARM:
             gc.collect()
             before = resident_bytes()
         name = f"account-{number}"
         residents.put(Resident(lived(engine, name, since, days=28, users=20, chance=chance), number % 64, 0))
+        residents.touch([name])
     gc.collect()
     print((resident_bytes() - before) // accounts)
 

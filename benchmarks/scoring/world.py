@@ -11,6 +11,7 @@ import msgspec
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.memory import TREND_CLOSES
 from churnsignal_scoring.health.state import AccountState
 
 from benchmarks.scoring.load import EVENTS
@@ -45,7 +46,8 @@ def lived(engine: AccountEngine, account: str, since: datetime, *, days: int, us
                 call=msgspec.Raw(msgspec.json.encode(body)),
             )
             engine.apply(state, sent, engine.mapper.usage(sent))
-    state.memory.trend = [chance.randrange(10_000) for _ in range(90)]
+    for _ in range(TREND_CLOSES):
+        state.memory.note(chance.randrange(10_000))
     state.clean()
     return state
 

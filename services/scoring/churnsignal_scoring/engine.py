@@ -129,8 +129,7 @@ class AccountEngine:
             memory.score, memory.coverage = look.score, look.found.coverage
         if look.view.last == day and not memory.frozen:
             memory.fed = feeding(look.view, record)
-        memory.trend.append(memory.score)
-        del memory.trend[:-TREND_CLOSES]
+        memory.note(memory.score)
         for family, row in self.card(record, day).reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
@@ -334,7 +333,7 @@ class AccountEngine:
             as_of=at,
             last_seen=look.view.last_seen(),
             cause=cause,
-            trend=(*memory.trend, look.score)[-TREND_CLOSES:],
+            trend=(*memory.scores, look.score)[-TREND_CLOSES:],
             findings=memory.findings,
         )
         memory.sequence, memory.told_score, memory.told_knockout = change.sequence, look.score, change.knockout

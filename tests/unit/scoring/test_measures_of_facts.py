@@ -99,7 +99,8 @@ def test_time_to_value_runs_until_the_first_value_comes() -> None:
 
 def test_the_fall_of_the_score_is_from_the_best_of_the_last_closes() -> None:
     state = apply(ENGINE, AccountState("acme"), DAILY)
-    state.memory.trend = [None, 9_000, 8_000, 5_500]
+    for score in (None, 9_000, 8_000, 5_500):
+        state.memory.note(score)
     view = View(state, DAY_ONE + 59, None, live=False)
     measure = measures.MEASURES["score_fall"]
 

@@ -278,7 +278,7 @@ def test_a_close_before_an_account_existed_leaves_no_trace_in_its_band() -> None
     closed = ENGINE.close(state, DAY_ONE + 3, record(ENGINE, DAY_ONE + 3), Cause.CLOSE)
 
     assert closed.change is None
-    assert state.memory.trend == []
+    assert state.memory.scores == ()
     assert state.memory.closed_day == DAY_ONE + 3
 
 

@@ -1,5 +1,7 @@
 """Pure. What an account's band remembers between evaluations; it moves at day closes, and between them only to the worse."""
 
+from array import array
+
 import msgspec
 from churnsignal_common.contracts.risk import Band, Cause, Finding, SilentSource
 
@@ -7,13 +9,14 @@ from churnsignal_scoring.health.outages import Ranges
 
 # What a message draws: a quarter.
 TREND_CLOSES = 90
+_SCORE_BYTES = 2
 
 
 class BandMemory(msgspec.Struct):
     """`band` is what people see since day `since`; `own` is what the score alone says, and `pending` how many closes in a row asked for another.
 
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
-    closes. `entered*` are the score and the contributions at entry. `trend` are the scores of the last closes, newest last.
+    closes. `entered*` are the score and the contributions at entry. `trend` packs the scores of the last closes in two bytes each.
     `known_knockout` is the call that came by history and therefore alerts nobody. `findings` hold as of the last close; `told_score` and
     `told_knockout` are those of the last published change. `fed` are the sources the account depends on, `silent` those of them that freeze it,
     and `outages` the days on which it was frozen.
@@ -36,7 +39,7 @@ class BandMemory(msgspec.Struct):
     fed: tuple[str, ...] = ()
     silent: tuple[SilentSource, ...] = ()
     outages: Ranges = ()
-    trend: list[int | None] = []
+    trend: bytes = b""
     findings: tuple[Finding, ...] = ()
     told_score: int | None = None
     told_knockout: str | None = None
@@ -45,3 +48,12 @@ class BandMemory(msgspec.Struct):
     def frozen(self) -> bool:
         """Return whether the score holds still, because nobody can see what the account does."""
         return bool(self.silent)
+
+    @property
+    def scores(self) -> tuple[int | None, ...]:
+        """Return the scores of the last closes, newest last; None where there was none."""
+        return tuple(None if score < 0 else score for score in array("h", self.trend))
+
+    def note(self, score: int | None) -> None:
+        """Add the score of one more close."""
+        self.trend = self.trend[-_SCORE_BYTES * (TREND_CLOSES - 1) :] + array("h", [-1 if score is None else score]).tobytes()

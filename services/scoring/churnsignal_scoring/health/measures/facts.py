@@ -126,7 +126,7 @@ INVOICE = Measure(
 
 def _score_fall(view: View, options: Options) -> Reading | Missing:
     # Of closed days only: the score of today is not there yet when its parts are read.
-    scores = [score for score in view.state.memory.trend[-options["closes"] :] if score is not None]
+    scores = [score for score in view.state.memory.scores[-options["closes"] :] if score is not None]
     if len(scores) < 2:
         return Missing.NO_DATA
     fall = max(0, max(scores) - scores[-1])

@@ -95,7 +95,10 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> An
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_plain(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
-    value = yaml.SafeLoader("").construct_object(node)
+    try:
+        value = yaml.SafeLoader("").construct_object(node)
+    except ValueError:
+        return str(node.value)  # such as a day that no month has: whoever reads it says what it should be
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 -- only NaN differs from itself
         raise ConfigError(file, node.start_mark.line + 1, path, "not a finite number", "write a plain number")
     return value if isinstance(value, (str, int, float, bool)) or value is None else str(node.value)
@@ -132,5 +135,7 @@ def _fix(error: jsonschema.ValidationError) -> str:
             return f"write a value of type {error.validator_value}"
         case "minimum" | "maximum" | "exclusiveMinimum":
             return f"keep it between {schema.get('minimum', schema.get('exclusiveMinimum', '...'))} and {schema.get('maximum', '...')}"
+        case "pattern":
+            return f"write what fits {error.validator_value}"
         case _:
             return str(schema.get("description", "see the shipped default and its schema"))

@@ -1,17 +1,16 @@
-"""Root. `churnsignal-scoring`: serve, migrate, check-config, accounts, scorecard, mapping."""
+"""Root. `churnsignal-scoring`: serve, migrate, check-config, accounts, scorecard, mapping, explain."""
 
-import asyncio
 from pathlib import Path
 
 import cyclopts
 from churnsignal_common.document import ConfigError
-from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.runtime.cli import add_service, give_up
 from churnsignal_common.runtime.settings import read_settings
 
 from churnsignal_scoring.accounts_cli import import_accounts
 from churnsignal_scoring.app import MIGRATIONS, run
 from churnsignal_scoring.config_cli import mapping, scorecard
+from churnsignal_scoring.explain_cli import explain
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 from churnsignal_scoring.rebuild.command_cli import checkpoint, rebuild
 from churnsignal_scoring.settings import ScoringSettings
@@ -44,18 +43,14 @@ def check_config() -> None:
 def accounts_import(file: Path, *, dry_run: bool = False, json: bool = False) -> None:
     """Set owner, ARR, seats, renewal and the like from a CSV file. Example: churnsignal-scoring accounts import crm.csv --dry-run
 
-    One column is account_id; the others are traits as mapping.yaml names them, such as owner, arr or mrr, currency, seats, renewal_date,
+    One column is account_id; the others are traits as the mapping in force names them, such as owner, arr or mrr, currency, seats, renewal_date,
     notice_days, plan, tier, timezone, country, parent. An empty cell leaves a value as it is, `null` clears it. A file with an error is not imported
     at all; --dry-run only looks.
     """
-    settings = read_settings(ScoringSettings)
-    try:
-        mapper = Mapper(load_mapping(settings.mapping))
-    except ConfigError as error:
-        give_up(error)
-    raise SystemExit(asyncio.run(import_accounts(settings, mapper, file, dry_run=dry_run, as_json=json)))
+    import_accounts(read_settings(ScoringSettings), file, dry_run=dry_run, as_json=json)
 
 
+app.command(explain)
 app.command(checkpoint)
 app.command(rebuild)
 

@@ -3,7 +3,6 @@
 import asyncio
 import csv
 import json as jsonlib
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import datetime
@@ -12,17 +11,15 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from churnsignal_common.clock import open_clock
 from churnsignal_common.contracts.envelope import ProfileEdited, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.kafka.client import brokers_of, new_producer, stop_client
 from churnsignal_common.mapping.mapper import Mapper
-from churnsignal_common.postgres.engine import open_engine
-from sqlalchemy.exc import SQLAlchemyError
+from churnsignal_common.runtime.cli import give_up
 
 from churnsignal_scoring.api import command_envelope
-from churnsignal_scoring.queries import Queries
+from churnsignal_scoring.config_cli import Desk, at_desk
 from churnsignal_scoring.settings import ScoringSettings
 from churnsignal_scoring.sheet import Edit, Sheet, read_sheet
 
@@ -43,27 +40,32 @@ def _numbered(reader: "csv.DictReader[str]") -> Iterator[tuple[int, Mapping[str 
         yield reader.line_num, row
 
 
-async def import_accounts(settings: ScoringSettings, mapper: Mapper, path: Path, *, dry_run: bool, as_json: bool) -> int:
-    """Put all edits of a file on the log, or none; return the exit code."""
-    try:
-        sheet = read_file(path, mapper)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        print(f"{path}: cannot read it as CSV in UTF-8: {error}", file=sys.stderr)
-        return 1
-    if sheet.problems:
-        print("\n".join([*(f"{path}:{problem}" for problem in sheet.problems), "nothing was imported"]), file=sys.stderr)
-        return 1
-    counts = {"accounts": len(sheet.edits), "values": sum(len(edit.traits) for edit in sheet.edits), "cleared": sheet.cleared}
-    try:
+def import_accounts(settings: ScoringSettings, path: Path, *, dry_run: bool, as_json: bool) -> None:
+    """Put all edits of a file on the log, or none; exits with 1 then. Its columns are named as the mapping in force says."""
+
+    async def work(desk: Desk) -> None:
+        now = desk.clock.now()
+        try:
+            sheet = read_file(path, (await desk.configs.policy()).mapping_at(now))
+        except (FileNotFoundError, IsADirectoryError, PermissionError, UnicodeDecodeError, csv.Error) as error:
+            give_up(f"{path}: cannot read it as CSV in UTF-8: {error}")
+        if sheet.problems:
+            give_up("\n".join([*(f"{path}:{problem}" for problem in sheet.problems), "nothing was imported"]))
+        counts = {"accounts": len(sheet.edits), "values": sum(len(edit.traits) for edit in sheet.edits), "cleared": sheet.cleared}
         if dry_run:
-            counts["unknown"] = await _unknown(settings, sheet.edits)
+            counts["unknown"] = len(sheet.edits) - await desk.queries.count_known([edit.account for edit in sheet.edits])
         else:
-            await _send(settings, sheet.edits)
-    except (KafkaError, SQLAlchemyError, OSError, TimeoutError) as error:
-        print(f"{type(error).__name__}: some edits may be on the log; the same command again does no harm", file=sys.stderr)
-        return 1
-    _tell(counts, dry_run=dry_run, as_json=as_json)
-    return 0
+            await _put_on_log(settings, sheet.edits, now)
+        _tell(counts, dry_run=dry_run, as_json=as_json)
+
+    at_desk(work)
+
+
+async def _put_on_log(settings: ScoringSettings, edits: list[Edit], now: datetime) -> None:
+    try:
+        await _send(settings, edits, now)
+    except (KafkaError, OSError, TimeoutError) as error:
+        give_up(f"{type(error).__name__}: some edits may be on the log; the same command again does no harm")
 
 
 def _tell(counts: dict[str, int], *, dry_run: bool, as_json: bool) -> None:
@@ -75,13 +77,7 @@ def _tell(counts: dict[str, int], *, dry_run: bool, as_json: bool) -> None:
         print(f"{counts['unknown']} of the accounts were never heard of. Nothing was sent")
 
 
-async def _unknown(settings: ScoringSettings, edits: list[Edit]) -> int:
-    async with open_engine(settings.database_url.get_secret_value(), "scoring") as engine:
-        return len(edits) - await Queries(engine).count_known([edit.account for edit in edits])
-
-
-async def _send(settings: ScoringSettings, edits: list[Edit]) -> None:
-    now = open_clock(settings.clock, dev=settings.dev).now()
+async def _send(settings: ScoringSettings, edits: list[Edit], now: datetime) -> None:
     producer = new_producer(brokers_of(settings), "churnsignal-scoring-import")
     try:
         async with asyncio.timeout(SEND_S):

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -28,7 +28,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.runtime.http import Cursor, Limit, after, may
 from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Query
 from pydantic import AwareDatetime, BaseModel, Field
 
 from churnsignal_scoring.config_api import Room, add_configs
@@ -39,12 +39,14 @@ from churnsignal_scoring.queries import Filters, Queries
 from churnsignal_scoring.relay import Relay
 from churnsignal_scoring.sheet import wrong
 from churnsignal_scoring.tree import roll_up
+from churnsignal_scoring.why import NothingKnown, Reader, told
 
 SOURCE = "scoring-api"
+AT = "A moment, or a day: then as that day closed. Now without it."
 
 
 class OverrideBody(BaseModel):
-    """A band set by hand. It stands beside the computed score until it expires."""
+    """A band set by hand: at once, and until the close of the day it expires on. The computed band stands beside it."""
 
     band: Literal["green", "yellow", "red", "grey"]
     reason: str = Field(min_length=1, max_length=500)
@@ -88,10 +90,14 @@ class Inside:
             self.engine.adopt(policy)
         return self.engine
 
+    async def reader(self) -> Reader:
+        return Reader(self.queries, self.load, self.configs, await self.engine_now())
+
 
 def add_api(app: FastAPI, inside: Inside) -> None:
     """Add scoring's paths to `app`."""
     _add_reads(app, inside)
+    _add_past(app, inside)
     _add_commands(app, inside)
     add_configs(app, Room(inside.configs, inside.queries, inside.load, inside.engine_now, inside.tokens, inside.clock))
 
@@ -120,11 +126,11 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
         if found is None:
             raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
         del found["key"]
-        return found | await _explain(inside, account) | {"changes": await inside.queries.changes(account, 20)}
-
-    @app.get("/v1/accounts/{account}/owners", tags=["accounts"], summary="Whose account it was since when", dependencies=[reader])
-    async def owners(account: str) -> dict[str, Any]:
-        return {"items": await inside.queries.owners(account), "next_cursor": None}
+        _, why = await (await inside.reader()).now(account)
+        silent = () if why.profile is None else why.profile.silent_sources
+        held_by = [_said(one, inside.engine.zone.zone) for one in silent]
+        explained = told(why) | {"held_by": held_by, "profile": msgspec.to_builtins(why.profile)}
+        return found | explained | {"changes": await inside.queries.changes(account, 20)}
 
     @app.get("/v1/accounts/{account}/tree", tags=["accounts"], summary="The account and those below it, rolled up", dependencies=[reader])
     async def tree(account: str) -> dict[str, Any]:
@@ -133,32 +139,37 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
             raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
         return {"closed_on": day, "roll_up": roll_up(nodes), "items": [node._asdict() for node in nodes]}
 
+    @app.get("/v1/unresolved", tags=["accounts"], summary="Users whose account nobody knows yet", dependencies=[reader])
+    async def unresolved(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
+        return page(await inside.queries.unresolved(after(cursor, str, str), limit), limit, "source", "subject")
+
+
+def _add_past(app: FastAPI, inside: Inside) -> None:
+    reader = Depends(may(Role.READER, inside.tokens))
+
+    @app.get("/v1/accounts/{account}/owners", tags=["accounts"], summary="Whose account it was since when", dependencies=[reader])
+    async def owners(account: str) -> dict[str, Any]:
+        return {"items": await inside.queries.owners(account), "next_cursor": None}
+
+    @app.get("/v1/accounts/{account}/outcomes", tags=["accounts"], summary="What became of it, as people said", dependencies=[reader])
+    async def outcomes(account: str) -> dict[str, Any]:
+        return {"items": await inside.queries.outcomes(account), "next_cursor": None}
+
     @app.get("/v1/accounts/{account}/history", tags=["accounts"], summary="Closed days, newest first", dependencies=[reader])
     async def history(account: str, cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
         key = after(cursor, int)
         rows = await inside.queries.history(account, key[0] if key else None, limit)
         return page(rows, limit, "day")
 
-    @app.get("/v1/unresolved", tags=["accounts"], summary="Users whose account nobody knows yet", dependencies=[reader])
-    async def unresolved(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-        return page(await inside.queries.unresolved(after(cursor, str, str), limit), limit, "source", "subject")
-
-
-async def _explain(inside: Inside, account: str) -> dict[str, Any]:
-    [resident] = await inside.load.residents([account])
-    records = await inside.load.records_after(resident.closed_day - 1)
-    engine = await inside.engine_now()
-    explained = engine.explain(resident.state, records.get(resident.closed_day), resident.closed_day)
-    verdict = explained.assessment
-    return {
-        "lifecycle": verdict.lifecycle,
-        "knockout": verdict.knockout,
-        "held": verdict.held,
-        "held_by": [_said(silent, engine.zone.zone) for silent in explained.profile.silent_sources],
-        "drivers": msgspec.to_builtins(explained.drivers),
-        "counterfactual": msgspec.to_builtins(explained.counterfactual),
-        "profile": msgspec.to_builtins(explained.profile),
-    }
+    @app.get(
+        "/v1/accounts/{account}/explain", tags=["accounts"], summary="Why it is what it is, or was: in words too", dependencies=[reader]
+    )
+    async def explain(account: str, at: Annotated[date | AwareDatetime | None, Query(description=AT)] = None) -> dict[str, Any]:
+        why = await inside.reader()
+        try:
+            return await why.explain(account, why.moment(at), inside.clock.now())
+        except NothingKnown as error:
+            raise HTTPException(404, str(error)) from error
 
 
 def _said(silent: SilentSource, zone: tzinfo) -> dict[str, str]:
@@ -193,6 +204,8 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
 
     @app.put("/v1/accounts/{account}/override", tags=["commands"], status_code=202, summary="Set the band by hand, with reason and end")
     async def set_override(account: str, body: OverrideBody, caller: callers) -> dict[str, str]:
+        if body.expires_at <= inside.clock.now():
+            raise HTTPException(422, f"expires_at: {body.expires_at.isoformat()} is past; give a time to come")
         command = OverrideSet(band=body.band, reason=body.reason, author=caller.name, expires_at=body.expires_at)
         return await put_on_log(account, command)
 
@@ -206,7 +219,8 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
 
     @app.patch("/v1/accounts/{account}/profile", tags=["commands"], status_code=202, summary="Set facts of the account; null clears")
     async def edit_profile(account: str, body: dict[str, str | int | float | bool | None], caller: callers) -> dict[str, str]:
-        facts = {name: inside.engine.mapper.fact_of(name) for name in body}
+        mapper = (await inside.engine_now()).policy.mapping_at(inside.clock.now())
+        facts = {name: mapper.fact_of(name) for name in body}
         problems = [f"{name}: no trait of this name" for name, fact in facts.items() if fact is None]
         said = [(name, fact, body[name]) for name, fact in facts.items() if fact is not None and body[name] is not None]
         problems += [f"{name}: {problem}" for name, fact, value in said if (problem := wrong(fact, value))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
-from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, Rejected, encoder
+from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, OutcomeRecorded, Rejected, encoder
 from churnsignal_common.contracts.partitions import Place, partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
 from churnsignal_common.mapping.usage import Usage
@@ -14,9 +14,9 @@ from churnsignal_common.mapping.usage import Usage
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
-from churnsignal_scoring.effects import Effects
+from churnsignal_scoring.effects import Effects, OutcomeRow
 from churnsignal_scoring.engine import AccountEngine
-from churnsignal_scoring.health.days import EPOCH_ORDINAL
+from churnsignal_scoring.health.days import EPOCH_ORDINAL, to_us
 from churnsignal_scoring.health.merging import parts
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
@@ -125,6 +125,8 @@ class Apply:
             case AccountAbsorbed():
                 # What the other account lived through is nobody's news of today.
                 touched.imported.add(state.account)
+            case OutcomeRecorded(outcome=outcome, author=author, note=note):
+                effects.recorded.append(OutcomeRow(state.account, envelope.id, to_us(envelope.occurred_at), outcome, author, note))
             case _:
                 pass
 

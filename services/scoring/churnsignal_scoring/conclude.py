@@ -2,10 +2,11 @@
 
 from datetime import datetime
 
+import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import Cause
 
-from churnsignal_scoring.effects import AccountRow, Effects, ScoreRow
+from churnsignal_scoring.effects import AccountRow, Effects, ScoreRow, ShadowRow
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.ledger import Ledger
@@ -41,9 +42,14 @@ class Conclude:
         record = self._ledger.records[day]
         settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
         resident.closed_day = day
-        verdict = settled.assessment
-        if resident.state.merged_into is None:
-            effects.scores.append(ScoreRow(resident.state.account, day, verdict.band.value, verdict.score, verdict.coverage))
+        verdict, closed = settled.assessment, settled.closed
+        if resident.state.merged_into is None and closed is not None:
+            row = (closed.band.value, verdict.score, verdict.coverage, closed.sequence, closed.reasons and closed.reasons())
+            effects.scores.append(ScoreRow(resident.state.account, day, *row))
+            shadow = resident.state.memory.shadow
+            if shadow is not None:
+                sides = (part for side in (shadow.in_force, shadow.shadow) for part in msgspec.structs.astuple(side))
+                effects.shadows.append(ShadowRow(resident.state.account, shadow.version, shadow.since, day, *sides))
         self._keep(resident, settled, effects)
 
     def _cause(self, record: DayRecord, cause: Cause, day: int) -> Cause:

@@ -20,6 +20,7 @@ from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.preview import preview
 from churnsignal_scoring.queries import Queries
+from churnsignal_scoring.shadow import NoShadow, compare
 from churnsignal_scoring.versions import Kind
 
 log = structlog.get_logger()
@@ -65,9 +66,9 @@ async def _text(request: Request) -> str:
 def add_configs(app: FastAPI, room: Room) -> None:
     """Add the paths. Texts are sent as they are: `curl --data-binary @scorecard.yaml`."""
     app.add_exception_handler(ConfigError, _wrong_text)
+    _add_scorecards(app, room)  # first: `shadow` is no version
     for kind in (Kind.SCORECARD, Kind.MAPPING):
         _add_versions(app, room, kind)
-    _add_scorecards(app, room)
     _add_unknown(app, room)
 
 
@@ -113,12 +114,22 @@ async def _activate(room: Room, kind: Kind, version: str | None, body: ActivateB
 
 def _add_scorecards(app: FastAPI, room: Room) -> None:
     callers = Annotated[Caller, Depends(may(Role.OPERATOR, room.tokens))]
+    reader = Depends(may(Role.READER, room.tokens))
     texts = {"requestBody": {"content": {"application/yaml": {"schema": {"type": "string"}}}}}
 
     @app.post("/v1/scorecards/preview", tags=["versions"], summary="Who would change band under a scorecard", openapi_extra=texts)
     async def show(request: Request, caller: callers, version: str | None = None) -> dict[str, Any]:  # noqa: ARG001 the caller's right
         card = await _card(room, await _text(request), version)
         return await preview(room.load, await room.engine_now(), card)
+
+    @app.get(
+        "/v1/scorecards/shadow", tags=["versions"], summary="The scorecard beside the one in force, compared with it", dependencies=[reader]
+    )
+    async def show_shadow() -> dict[str, Any]:
+        try:
+            return await compare(room.queries, room.configs, (await room.engine_now()).zone, room.clock.now())
+        except NoShadow as error:
+            raise HTTPException(404, str(error)) from error
 
     @app.post("/v1/scorecards/{version}/shadow", tags=["versions"], summary="Run a scorecard beside the one in force; it alerts nobody")
     async def begin_shadow(version: str, caller: callers, body: ActivateBody | None = None) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Root. `churnsignal-scoring scorecard` and `mapping`: validate, preview, publish, activate, and what no rule names."""
+"""Root. `churnsignal-scoring scorecard` and `mapping`: validate, preview, publish, activate, shadow, and what no rule names."""
 
 import getpass
 import json as json_module
@@ -27,6 +27,7 @@ from churnsignal_scoring.load import Load
 from churnsignal_scoring.preview import preview
 from churnsignal_scoring.queries import Queries
 from churnsignal_scoring.settings import ScoringSettings
+from churnsignal_scoring.shadow import NoShadow, compare
 from churnsignal_scoring.versions import Kind
 
 T = TypeVar("T")
@@ -64,7 +65,7 @@ def at_desk(work: Callable[[Desk], Awaitable[T]]) -> T:
 
     try:
         return on_database(settings, "scoring", on)
-    except (ConfigError, UnknownVersion, TooEarly, NothingInForce) as error:
+    except (ConfigError, UnknownVersion, TooEarly, NothingInForce, NoShadow) as error:
         give_up(error)
 
 
@@ -142,14 +143,51 @@ def show(file: Path, *, json: bool = False) -> None:
 
     found = at_desk(work)
     _say(found, f"{found['scorecard']} instead of {found['in_force']}: {found['summary']}", as_json=json)
-    if not json and found["examples"]:
-        table = Table("account", "name", "a year", "from", "to", "score")
-        for one in found["examples"]:
-            scores = " -> ".join("-" if score is None else f"{score / 100:.0f}" for score in (one["score_from"], one["score_to"]))
-            table.add_row(
-                one["account"], one["name"] or "", "" if one["arr"] is None else f"{one['arr']:,.0f}", one["from"], one["to"], scores
-            )
-        Console().print(table)
+    if not json:
+        _tell_moved(found["examples"])
+
+
+def _tell_moved(moved: list[dict[str, Any]]) -> None:
+    if not moved:
+        return
+    table = Table("account", "name", "a year", "from", "to", "score")
+    for one in moved:
+        scores = " -> ".join("-" if score is None else f"{score / 100:.0f}" for score in (one["score_from"], one["score_to"]))
+        table.add_row(one["account"], one["name"] or "", "" if one["arr"] is None else f"{one['arr']:,.0f}", one["from"], one["to"], scores)
+    Console().print(table)
+
+
+@scorecard.command(name="shadow")
+def show_shadow(*, begin: str | None = None, end: bool = False, json: bool = False) -> None:
+    """Compare the scorecard that runs beside the one in force with it, account by account. It alerts nobody.
+
+    Example: churnsignal-scoring scorecard shadow --begin strict-1a2b3c4d
+
+    Parameters
+    ----------
+    begin
+        Run this published version beside the one in force, from the next close on.
+    end
+        End the one that runs.
+    json
+        Print the comparison as JSON.
+    """
+
+    async def work(desk: Desk) -> dict[str, Any]:
+        if begin is None and not end:
+            return await compare(desk.queries, desk.configs, desk.zone, desk.clock.now())
+        done = await desk.configs.activate(Kind.SHADOW, begin, None, f"cli:{getpass.getuser()}", desk.clock.now())
+        since = done.effective_from.isoformat()
+        return {
+            "scorecard": begin,
+            "effective_from": since,
+            "summary": "ended" if begin is None else f"runs beside the one in force from {since} on",
+        }
+
+    found = at_desk(work)
+    _say(found, f"{found['scorecard'] or 'the shadow'}: {found['summary']}", as_json=json)
+    if not json:
+        _tell_moved([*found.get("only_shadow_red", ()), *found.get("only_in_force_red", ())])
 
 
 @mapping.command

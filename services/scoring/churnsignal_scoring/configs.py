@@ -147,6 +147,13 @@ class Configs:
             self._learn(Kind.SCORECARD, text)
         return self._cards[version]
 
+    async def shadow(self, now: datetime) -> tuple[datetime, str] | None:
+        """Return which scorecard runs beside the one in force, and since when."""
+        async with self._engine.connect() as connection:
+            line = timeline(await _activations(await raw(connection)), Kind.SHADOW)
+        at, version = next(((at, version) for at, version in reversed(line) if at <= now), (now, None))
+        return None if version is None else (at, version)
+
     async def text(self, kind: Kind, version: str) -> str | None:
         async with self._engine.connect() as connection:
             return await _text(await raw(connection), kind, version)

@@ -71,13 +71,43 @@ class AccountRow(NamedTuple):
 
 
 class ScoreRow(NamedTuple):
-    """What a close concluded."""
+    """What a close concluded; `sequence` is that of the last change of band by then."""
 
     account: str
     day: int
     band: str
     score: int | None
     coverage: int
+    sequence: int
+    reasons: bytes | None
+
+
+class ShadowRow(NamedTuple):
+    """What a close concluded under the scorecard in force and under the one beside it."""
+
+    account: str
+    version: str
+    since: int
+    day: int
+    in_force_band: str
+    in_force_score: int | None
+    in_force_turned_red: int
+    in_force_first_red: int | None
+    band: str
+    score: int | None
+    turned_red: int
+    first_red: int | None
+
+
+class OutcomeRow(NamedTuple):
+    """What people recorded of an account."""
+
+    account: str
+    event_id: str
+    occurred_us: int
+    outcome: str
+    author: str
+    note: str
 
 
 class CloseRow(NamedTuple):
@@ -107,7 +137,9 @@ class Effects:
     dedup: list[DedupRow] = field(default_factory=list)
     accounts: dict[str, AccountRow] = field(default_factory=dict)
     scores: list[ScoreRow] = field(default_factory=list)
+    shadows: list[ShadowRow] = field(default_factory=list)
     changes: list[RiskChanged] = field(default_factory=list)
+    recorded: list[OutcomeRow] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)
     links: dict[str, tuple[int, Known]] = field(default_factory=dict)
     parked: list[ParkedRow] = field(default_factory=list)

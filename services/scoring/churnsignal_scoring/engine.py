@@ -19,18 +19,21 @@ from churnsignal_scoring.health.assessment import (
     LAST,
     UNSCORED,
     Assessment,
+    Closed,
     Explanation,
     Look,
     Ranks,
     Settled,
+    by_hand,
     exists,
     forced_by,
 )
-from churnsignal_scoring.health.bands import Standing, is_worse, step, wanted
+from churnsignal_scoring.health.bands import Standing, is_worse
+from churnsignal_scoring.health.beside import Asked, asked, beside, moved
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import evaluate
+from churnsignal_scoring.health.kept import Kept, encode, keep, unfold
 from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
-from churnsignal_scoring.health.measures.silence import is_quiet
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, read_norms
@@ -41,13 +44,6 @@ from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.values import as_date
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.versions import Policy, fixed_policy
-
-
-class Asked(NamedTuple):
-    """The band that a scorecard asks for once the band has settled, and its score."""
-
-    band: Band
-    score: int | None
 
 
 class Preview(NamedTuple):
@@ -88,7 +84,7 @@ class AccountEngine:
             state.apply(day, same, day_of)
 
     def settle(self, state: AccountState, now: datetime, record: DayRecord | None, last_closed: int | None, history: bool) -> Settled:
-        """Evaluate after a micro-batch: a live score, and a change of band only if it worsened. `record` is that of `last_closed`.
+        """Evaluate after a micro-batch: a live score, and a change of band only if a fact worsened it or a person set it. `record` is that of `last_closed`.
 
         `history` is true when the batch brought the account imported calls: they never change a band by themselves.
         """
@@ -103,7 +99,7 @@ class AccountEngine:
             self._mark(state, look.card, Cause.HISTORY)
             known = look.knockout(state.memory.own)
             state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
-        change = None if history else self._worsen(state, look, as_of, now)
+        change = None if history else self._at_once(state, look, as_of, now)
         ranks = self._ranks(state, look, today) if is_news or change is not None else None
         return Settled(self._assessment(state, look), change, self._news(state, look) if new_facts else None, ranks)
 
@@ -121,23 +117,25 @@ class AccountEngine:
         memory.closed_day = day
         state.dirty = True
         if not exists(look.view):
-            return Settled(self._assessment(state, look), None, None)
+            return Settled(self._assessment(state, look), None, None, None, Closed(memory.band, memory.sequence, None))
         self._mark_close(state, look, cause, thawed=outage_news and not memory.frozen)
         change = None if look.life.holds else self._move(state, look, cause)
-        self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         if not look.life.holds and not memory.frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
         if look.view.last == day and not memory.frozen:
             memory.fed = feeding(look.view, record)
+        self._run_shadow(state, look, day)
+        self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         memory.note(memory.score)
         for family, row in self.card(record, day).reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
         state.segment = state.segment or look.segment
-        ranks = self._ranks(state, look, day)
+        ranks, verdict = self._ranks(state, look, day), self._assessment(state, look)
+        closed = Closed(self._closed_band(state, look), memory.sequence, lambda: encode(self._kept(state, look, verdict)))
         news = self._news(state, look) if outage_news else None
         state.prune(day)
-        return Settled(self._assessment(state, look), change, news, ranks)
+        return Settled(verdict, change, news, ranks, closed)
 
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
@@ -147,7 +145,7 @@ class AccountEngine:
         state.merged_into, state.published = into, ""
         memory = state.memory
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
-        memory.score, memory.coverage = None, 0
+        memory.score, memory.coverage, memory.shadow = None, 0, None
         memory.fed, memory.silent, memory.outages = (), (), ()
         look = self._look(state, record, last_closed, live=True)
         nothing_told = memory.band is Band.GREY and not memory.findings
@@ -159,29 +157,13 @@ class AccountEngine:
     def explain(self, state: AccountState, record: DayRecord | None, as_of: int) -> Explanation:
         """Return the live evaluation after the close of `as_of` with its drivers, without touching the state."""
         look = self._look(state, record, as_of, live=True)
-        return Explanation(
-            self._assessment(state, look),
-            explain.drivers(look.view, look.card, look.found, state.memory.entered),
-            self._better(look, state.memory),
-            read_profile(look.view, look.segment, look.life),
-            explain.missing(look.card, look.found),
-            findings(look.view, look.card.findings, state.memory.own, state.memory.findings),
-            look.card.name,
-        )
+        verdict, profile = self._assessment(state, look), read_profile(look.view, look.segment, look.life)
+        return unfold(self._kept(state, look, verdict), look.card, verdict, profile)
 
     def preview(self, state: AccountState, record: DayRecord | None, as_of: int, card: Scorecard) -> Preview:
         """Return what the account would be under another scorecard as of the end of a closed day, dwell aside; touches nothing."""
         now, then = self._look(state, record, as_of, live=False), self._look(state, record, as_of, live=False, scorecard=card)
-        return Preview(read_profile(now.view, now.segment, now.life), self._asked(state, now), self._asked(state, then))
-
-    def _asked(self, state: AccountState, look: Look) -> Asked:
-        memory = state.memory
-        if look.life.holds or memory.frozen:
-            return Asked(memory.band, memory.score)
-        quiet, recovered = self._shape(look)
-        own = wanted(look.card.bands, memory.own, look.score, quiet=quiet)
-        stays = memory.own is Band.RED and own is not Band.GREY and not recovered
-        return Asked(look.shown(memory.own if stays else own), look.score)
+        return Preview(read_profile(now.view, now.segment, now.life), asked(state.memory, now), asked(state.memory, then))
 
     def partial(self, states: Iterable[AccountState], day: int) -> Partial:
         """Return the sums over one partition's accounts as of the end of `day`. Needs the account rows only (no days, users or facts)."""
@@ -265,24 +247,34 @@ class AccountEngine:
         score, forced = found.score if enough else None, knocked_out(view, card.knockouts)
         return Look(view, found, score, name, life, card, forced, overridden(view, self.zone), record)
 
-    def _worsen(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
+    def _at_once(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
+        """Return the change between closes: to the worse where a fact forces it, and either way where a person has just set or ended an override."""
         memory = state.memory
-        shown = look.shown(memory.own)
-        reason = look.override or look.knockout(memory.own)
-        # What no call says moves at closes only: the clock is no news.
-        if look.life.holds or reason is None or reason.fact is None or not is_worse(shown, memory.band):
+        if look.life.holds:
             return None
+        shown, said = look.shown(memory.own), look.view.version("override")
         # What is older than the day closed last, or came by import, waits for the next close: it is no news.
-        if reason.fact.day < last_closed or reason.fact.event_id == memory.known_knockout:
+        by_hand = said is not None and said.event_id != memory.hand and said.day >= last_closed
+        memory.hand = said.event_id if said is not None and by_hand else memory.hand
+        if not (by_hand and shown is not memory.band) and not self._worsens(memory, look, shown, last_closed):
             return None
         return self._change(state, look, shown, Cause.EVENT, now)
 
+    def _worsens(self, memory: BandMemory, look: Look, shown: Band, last_closed: int) -> bool:
+        reason = look.knockout(memory.own) if look.override is None else None
+        # What no call says moves at closes only: the clock is no news.
+        if reason is None or reason.fact is None or not is_worse(shown, memory.band):
+            return False
+        return reason.fact.day >= last_closed and reason.fact.event_id != memory.known_knockout
+
     def _move(self, state: AccountState, look: Look, cause: Cause) -> RiskChanged | None:
-        memory, policy = state.memory, look.card.bands
+        memory = state.memory
         if not memory.frozen:
-            quiet, recovered = self._shape(look)
-            standing = step(policy, Standing(memory.own, memory.pending), look.score, quiet=quiet, recovered=recovered)
+            standing = moved(look, Standing(memory.own, memory.pending))
             memory.own, memory.pending = standing.band, standing.pending
+        # What was told since the day ended stands until that later day's own close.
+        if memory.since is not None and memory.since > look.view.as_of:
+            return None
         shown, known = look.shown(memory.own), memory.findings
         if not memory.frozen and (known or look.card.findings):
             memory.findings = findings(look.view, look.card.findings, memory.own, known)
@@ -300,22 +292,32 @@ class AccountEngine:
             return True
         return look.score is not None and memory.told_score is not None and memory.told_score - look.score >= MARKEDLY
 
-    def _shape(self, look: Look) -> tuple[bool, bool]:
-        """Return whether the silence has outlasted the account's own pauses, and whether its use is sustained enough to leave red."""
-        policy = look.card.bands
-        low = look.score is not None and look.score < policy.red_enter
-        quiet = low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days)
-        return quiet, look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
+    def _run_shadow(self, state: AccountState, look: Look, day: int) -> None:
+        memory, card = state.memory, self.policy.shadow_at(self.zone.end_of(day))
+        if card is None or state.merged_into:
+            memory.shadow = None
+            return
+        other = self._look(state, look.record, day, live=False, scorecard=card)
+        memory.shadow = beside(memory, self._closed_band(state, look), other, card.version)
+
+    def _closed_band(self, state: AccountState, look: Look) -> Band:
+        """Return the band as of the end of the day that is closed, whatever was told since."""
+        return state.memory.band if look.life.holds else look.shown(state.memory.own)
 
     def _better(self, look: Look, memory: BandMemory) -> Counterfactual | None:
         """Return what would help. Where a fact forces the band, no measure would."""
         if look.score is None or look.knockout(memory.own) is not None or look.override is not None:
             return None
-        return explain.counterfactual(look.view, look.card, look.found, memory.own)
+        return explain.counterfactual(look.card, look.found, memory.own, look.view.tenure)
+
+    def _kept(self, state: AccountState, look: Look, verdict: Assessment) -> Kept:
+        memory = state.memory
+        found = findings(look.view, look.card.findings, memory.own, memory.findings)
+        return keep(look, memory, verdict, found)
 
     def _change(self, state: AccountState, look: Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
         memory, found = state.memory, look.found
-        parts = explain.drivers(look.view, look.card, found, memory.entered)
+        parts = explain.drivers(look.card, found, memory.entered, explain.seen(look.view))
         change = RiskChanged(
             account=read_profile(look.view, look.segment, look.life),
             sequence=memory.sequence + 1,
@@ -326,6 +328,7 @@ class AccountEngine:
             coverage=found.coverage,
             drivers=parts,
             knockout=forced_by(look, memory.own, band),
+            override=by_hand(look, memory.own),
             counterfactual=self._better(look, memory),
             previous_band_since=None if memory.since is None else to_date(memory.since),
             scorecard=look.card.version,

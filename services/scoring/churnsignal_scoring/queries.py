@@ -1,5 +1,6 @@
 """Door. What the HTTP API reads: keyset pages of accounts, closed scores and parked calls."""
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -34,6 +35,15 @@ ORDERS: dict[str, ColumnElement[Any]] = {
     "score": literal_column("coalesce(standing, 10001)", Integer),
     "arr": literal_column("-coalesce((profile ->> 'arr')::float8, 0)", Float),
 }
+CLOSED = """-- an account's closed days with their reasons and scorecards, the newest first
+SELECT h.day, h.band, h.score, h.coverage, h.reasons, r.record ->> 'scorecard' AS scorecard
+FROM score_history h JOIN day_records r USING (day) WHERE h.account = :account AND h.day <= :until AND h.reasons IS NOT NULL
+ORDER BY h.day DESC LIMIT :days"""
+CHANGE_BY = """-- the last change of band by a moment
+SELECT body FROM risk_changes WHERE account = :account AND (body ->> 'as_of')::timestamptz <= :at ORDER BY sequence DESC LIMIT 1"""
+OUTCOMES = """-- what people recorded of an account, the newest first
+SELECT event_id AS id, occurred_us, outcome, author, note FROM account_outcomes WHERE account = :account
+ORDER BY occurred_us DESC, event_id LIMIT :branches"""
 UNOWNED = "none"
 DEPTH, BRANCHES = 8, 1_000
 
@@ -67,6 +77,11 @@ class Queries:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
+    async def rows(self, query: str, **given: Any) -> list[dict[str, Any]]:
+        """Return the rows of a query that has a name elsewhere."""
+        async with self._engine.connect() as connection:
+            return [dict(row) for row in (await connection.execute(text(query), given)).mappings()]
+
     async def accounts(self, filters: Filters, order: str, after: list[Any] | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 accounts after the key; those merged into others are not shown."""
         async with self._engine.connect() as connection:
@@ -82,6 +97,11 @@ class Queries:
             {"owner": row["owner"], "since": from_us(row["since_us"]).isoformat(), "until": end}
             for row, end in zip(rows, ends, strict=False)
         ]
+
+    async def outcomes(self, account: str) -> list[dict[str, Any]]:
+        """Return what people recorded of the account, the newest first."""
+        rows = await self.rows(OUTCOMES, account=account, branches=BRANCHES)
+        return [{"at": from_us(row.pop("occurred_us")).isoformat(), **row} for row in rows]
 
     async def tree(self, account: str) -> tuple[str | None, list[Node]]:
         """Return the day, and the account with all below it, the account itself first; none when nobody has heard of it."""
@@ -107,7 +127,8 @@ class Queries:
             query = query.where(score_history.c.day < before)
         async with self._engine.connect() as connection:
             rows = (await connection.execute(query)).mappings()
-            return [{**row, "on": to_date(row["day"]).isoformat()} for row in rows]
+            shown = ("account", "day", "band", "score", "coverage")
+            return [{name: row[name] for name in shown} | {"on": to_date(row["day"]).isoformat()} for row in rows]
 
     async def changes(self, account: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest changes of band with their reasons."""
@@ -115,11 +136,19 @@ class Queries:
         async with self._engine.connect() as connection:
             return list((await connection.execute(query)).scalars())
 
+    async def change_by(self, account: str, at: datetime) -> dict[str, Any] | None:
+        """Return the last change of band by a moment."""
+        rows = await self.rows(CHANGE_BY, account=account, at=at)
+        return rows[0]["body"] if rows else None
+
+    async def closed(self, account: str, until: int, days: int) -> list[dict[str, Any]]:
+        """Return up to `days` closed days with their reasons, newest first, none after the day `until`."""
+        return await self.rows(CLOSED, account=account, until=until, days=days)
+
     async def features(self, first: int, limit: int) -> list[tuple[str, int, int]]:
         """Return the features used most since the day `first`: name, calls, accounts."""
-        async with self._engine.connect() as connection:
-            rows = await connection.execute(text(FEATURES), {"first": first, "limit": limit})
-            return [(row.name, row.calls, row.accounts) for row in rows]
+        rows = await self.rows(FEATURES, first=first, limit=limit)
+        return [(row["name"], row["calls"], row["accounts"]) for row in rows]
 
     async def unresolved(self, after: list[Any] | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 users without an account, with how many calls wait for a link."""

@@ -75,7 +75,8 @@ WHERE n.owner IS DISTINCT FROM (SELECT h.owner FROM owner_history h WHERE h.acco
 
 EMPTY = """-- what was handed over to the accounts that these are merged into
 WITH days AS (DELETE FROM day_counts WHERE account = ANY($1::text[])),
-users AS (DELETE FROM user_days WHERE account = ANY($1::text[]))
+users AS (DELETE FROM user_days WHERE account = ANY($1::text[])),
+shadows AS (DELETE FROM shadow_scores WHERE account = ANY($1::text[]))
 DELETE FROM facts WHERE account = ANY($1::text[])"""
 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
@@ -84,8 +85,22 @@ PRUNE_USERS = """-- users' days that no evaluation can see any more
 DELETE FROM user_days WHERE account = ANY($1::text[]) AND block % 1048576 < $2"""
 
 SCORES = """-- what closes concluded
-INSERT INTO score_history (account, day, band, score, coverage)
-SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[])"""
+INSERT INTO score_history (account, day, band, score, coverage, sequence, reasons)
+SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[])"""
+
+SHADOWS = """-- what they concluded under two scorecards side by side
+INSERT INTO shadow_scores (account, version, since, day, in_force_band, in_force_score, in_force_turned_red, in_force_first_red,
+    band, score, turned_red, first_red)
+SELECT * FROM unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::text[], $6::int[], $7::int[], $8::int[], $9::text[], $10::int[],
+    $11::int[], $12::int[])
+ON CONFLICT (account) DO UPDATE SET version = EXCLUDED.version, since = EXCLUDED.since, day = EXCLUDED.day,
+    in_force_band = EXCLUDED.in_force_band, in_force_score = EXCLUDED.in_force_score, in_force_turned_red = EXCLUDED.in_force_turned_red,
+    in_force_first_red = EXCLUDED.in_force_first_red, band = EXCLUDED.band, score = EXCLUDED.score, turned_red = EXCLUDED.turned_red,
+    first_red = EXCLUDED.first_red"""
+
+RECORDED = """-- what became of accounts, as people said
+INSERT INTO account_outcomes (account, event_id, occurred_us, outcome, author, note)
+SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::text[]) ON CONFLICT DO NOTHING"""
 
 CHANGES = """-- changes of band, kept beside their publication
 INSERT INTO risk_changes (account, sequence, day, cause, from_band, to_band, body)
@@ -210,6 +225,8 @@ def _owned_since(state: AccountState, now: datetime) -> int:
 
 async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, SCORES, effects.scores)
+    await _put(pg, SHADOWS, effects.shadows)
+    await _put(pg, RECORDED, effects.recorded)
     for day in sorted({row.day for row in effects.scores}):
         closed = [row.account for row in effects.scores if row.day == day]
         await pg.execute(PRUNE_DAYS, closed, day - RETENTION_DAYS + 1)

@@ -44,6 +44,8 @@ score_history = Table(
     Column("band", Text, nullable=False),
     Column("score", Integer),
     Column("coverage", Integer, nullable=False),
+    Column("sequence", Integer, nullable=False),
+    Column("reasons", LargeBinary),
 )
 
 risk_changes = Table(

@@ -72,6 +72,10 @@ class Policy:
     def scorecard_at(self, moment: datetime) -> Scorecard:
         return _at(self.scorecards, moment)
 
+    def shadow_at(self, moment: datetime) -> Scorecard | None:
+        """Return what runs beside it, if anything does."""
+        return _at(self.shadows, moment) if self.shadows and self.shadows[0][0] <= moment else None
+
 
 def fixed_policy(mapper: Mapper, scorecard: Scorecard, shadow: Scorecard | None = None) -> Policy:
     """Return the policy of one mapping and one scorecard: for backtests."""

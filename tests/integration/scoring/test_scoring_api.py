@@ -72,8 +72,8 @@ async def test_accounts_are_listed_page_by_page_filtered_and_ordered(world: dict
 
     assert [row["account"] for page in (first, second, third) for row in page["items"]] == [f"a{n}" for n in range(5)]
     assert third["next_cursor"] is None
-    # Another test may have put a0 into red by hand.
-    assert {row["account"] for row in red["items"]} - {"a0"} == {"a3"}
+    # Another test may have put `hand` into red by hand.
+    assert {row["account"] for row in red["items"]} - {"hand"} == {"a3"}
     assert [row["account"] for page in (rich, more) for row in page["items"]] == ["a4", "a3", "a2", "a1", "a0"]
     assert len((await get(world, "/v1/accounts", owner=KEI))["items"]) == 5
     assert (await get(world, "/v1/accounts", owner="someone"))["items"] == []
@@ -91,17 +91,46 @@ async def test_one_account_says_why(world: dict[str, str]) -> None:
 
 
 @pytest.mark.asyncio
-async def test_an_override_goes_onto_the_log_and_comes_back_as_a_band(world: dict[str, str]) -> None:
-    body = {"band": "red", "reason": "They told me", "expires_at": at(DAY + 30).isoformat()}
-
-    async with client(world, "csm") as http:
-        answer = await http.put("/v1/accounts/a0/override", json=body)
-    async with open_plant(world) as plant:
+async def test_an_override_shows_at_once_beside_what_is_computed_and_so_does_its_end(world: dict[str, str]) -> None:
+    body = {"band": "green", "reason": "They pay tomorrow", "expires_at": at(DAY + 30).isoformat()}
+    async with open_plant(world) as plant, client(world, "csm") as http:
+        await plant.put([track("hand", "Payment Failed", at(DAY, 10), "hand-p")])
+        await plant.drained()
+        given = await http.put("/v1/accounts/hand/override", json=body)
+        await plant.drained()
+        shown = await get(world, "/v1/accounts/hand")
+        # Of two words of one moment neither is the later one.
+        Hands(Path(world["CHURNSIGNAL_CLOCK"].removeprefix("file:"))).set(DAY, 12.01)
+        ended = await http.delete("/v1/accounts/hand/override")
         await plant.drained()
 
-    assert answer.status_code == 202
-    assert answer.json()["id"]
-    assert (await get(world, "/v1/accounts/a0"))["band"] == "red"
+    after = await get(world, "/v1/accounts/hand")
+    assert (given.status_code, ended.status_code) == (202, 202)
+    assert (shown["band"], shown["computed_band"], shown["knockout"]) == ("green", "red", "override")
+    told = shown["override"]
+    assert (told["band"], told["reason"], told["author"], told["disagrees"]) == ("green", "They pay tomorrow", "kei", True)
+    assert [(change["to_band"], change["cause"]) for change in after["changes"]] == [("red", "event"), ("green", "event"), ("red", "event")]
+    assert (after["band"], after["override"]) == ("red", None)
+
+
+@pytest.mark.asyncio
+async def test_what_became_of_an_account_is_kept_with_who_said_it_and_why(world: dict[str, str]) -> None:
+    async with open_plant(world) as plant, client(world, "csm") as http:
+        await plant.put([track("told", "Opened Report", at(DAY, 9), "told-1", user="u")])
+        await plant.drained()
+        sent = [
+            await http.post("/v1/accounts/told/outcome", json={"outcome": outcome, "note": note})
+            for outcome, note in (("downgraded", "予算削減のため"), ("churned", ""))
+        ]
+        await plant.drained()
+
+    found = (await get(world, "/v1/accounts/told/outcomes"))["items"]
+    assert [answer.status_code for answer in sent] == [202, 202]
+    assert {row["id"] for row in found} == {answer.json()["id"] for answer in sent}
+    assert {(row["outcome"], row["note"], row["author"]) for row in found} == {
+        ("downgraded", "予算削減のため", "kei"),
+        ("churned", "", "kei"),
+    }
 
 
 @pytest.mark.asyncio
@@ -116,6 +145,10 @@ async def test_an_override_goes_onto_the_log_and_comes_back_as_a_band(world: dic
         ("read", "GET", "/v1/accounts?band=purple", None, 422),
         ("csm", "POST", "/v1/accounts/none/outcome", {"outcome": "churned"}, 404),
         ("csm", "PUT", "/v1/accounts/none/override", {"band": "red", "reason": "x", "expires_at": "2030-01-01T00:00:00"}, 422),
+        ("csm", "PUT", "/v1/accounts/a1/override", {"band": "red", "reason": "x", "expires_at": "2020-01-01T00:00:00Z"}, 422),
+        ("read", "GET", "/v1/accounts/none/explain", None, 404),
+        ("read", "GET", "/v1/accounts/a1/explain?at=2001-01-01", None, 404),
+        ("read", "GET", "/v1/accounts/a1/explain?at=soon", None, 422),
     ],
 )
 async def test_a_refusal_is_a_problem_that_says_what_to_do(

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import sys
 from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
@@ -93,6 +94,43 @@ async def test_a_scorecard_is_previewed_activated_and_counts_from_the_next_close
 
 
 @pytest.mark.asyncio
+async def test_a_shadow_is_compared_across_a_restart_alerts_nobody_and_is_recomputed_exactly(
+    world: dict[str, str], hands: Hands, tmp_path: Path
+) -> None:
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path) as process:
+            await fill(plant, "acme", "bolt")
+            await close(plant, hands, DAY, "acme", "bolt")
+            async with client(process.url) as http:
+                none = await http.get("/v1/scorecards/shadow")
+                version = (await http.post("/v1/scorecards", content=STRICT)).json()["version"]
+                begun = await http.post(f"/v1/scorecards/{version}/shadow")
+            await close(plant, hands, DAY + 1, "acme", "bolt")
+            async with client(process.url) as http:
+                await http.post("/v1/accounts/bolt/outcome", json={"outcome": "renewed"})
+        with service("scoring", world, tmp_path) as process:
+            await close(plant, hands, DAY + 2, "acme", "bolt")
+            async with client(process.url, "read") as http:
+                shown = (await http.get("/v1/scorecards/shadow")).json()
+                rows = (await http.get("/v1/accounts")).json()["items"]
+            printed = run_once([*command("scoring"), "scorecard", "shadow"], world)
+            proof = json.loads(run_once([str(Path(sys.executable).parent / "churnsignal-verify"), "--from", "beginning", "--json"], world))
+            ended = json.loads(run_once([*command("scoring"), "scorecard", "shadow", "--end", "--json"], world))
+            async with client(process.url) as http:
+                gone = await http.get("/v1/scorecards/shadow")
+        changes = await plant.changes()
+
+    assert (none.status_code, begun.status_code, gone.status_code, ended["summary"]) == (404, 200, 404, "ended")
+    assert (shown["scorecard"], shown["since"], shown["as_of"], shown["accounts"]) == (version, "2024-10-05", "2024-10-06", 2)
+    assert shown["bands"] == [{"in_force": "green", "shadow": "yellow", "accounts": 2, "arr": 0}]
+    assert shown["red"] == {"both": 0, "only_shadow": 0, "only_in_force": 0}
+    assert shown["outcomes"] == [{"outcome": "renewed", "accounts": 1, "red_in_force": 0, "red_shadow": 0}]
+    assert shown["summary"] in " ".join(printed.split())
+    assert {row["band"] for row in rows} == {"green"} == {change.to_band.value for change in changes if change.to_band.value != "grey"}
+    assert proof["ok"], proof
+
+
+@pytest.mark.asyncio
 async def test_a_mapping_counts_for_the_calls_received_since_it_takes_effect(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
     async with open_plant(world) as plant:
         with service("scoring", world, tmp_path) as process:
@@ -175,6 +213,7 @@ def asked(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tu
         ),
         ("ops", "/v1/scorecards/preview", "", 422, "send the scorecard's text"),
         ("ops", "/v1/scorecards/none-1/activate", "", 404, "GET /v1/scorecards"),
+        ("ops", "/v1/scorecards/none-1/shadow", "", 404, "GET /v1/scorecards"),
         ("ops", "/v1/mappings", "name: [", 422, "not YAML"),
         ("ops", "/v1/mappings", "\0", 422, "mapping.yaml:1"),
     ],

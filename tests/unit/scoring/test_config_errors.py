@@ -1,19 +1,24 @@
 """A mistake in a configuration file is told with its file, line, path and how to mend it."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
 
+import jsonschema
 import pytest
 from churnsignal_common.contracts.risk import Band, FindingKind
 from churnsignal_common.document import ConfigError
 from churnsignal_scoring.health.calendars import Calendar
+from churnsignal_scoring.health.config.parse import WEEKDAYS, parse_scorecard
 from churnsignal_scoring.health.curves import Curve
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.profile import Lifecycle
-from churnsignal_scoring.health.scorecard import BandIs, BandPolicy, Calendars, FactHolds, Flag, MeasureHolds, Whom
+from churnsignal_scoring.health.scorecard import BandIs, BandPolicy, Calendars, FactHolds, Flag, MeasureHolds, MissingPolicy, Whom
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 SHIPPED = files("churnsignal_scoring.health.config")
+SAAS = SHIPPED.joinpath("examples/saas.scorecard.yaml").read_text()
+SCHEMA = json.loads(SHIPPED.joinpath("scorecard.schema.json").read_text())
 SCORECARD = SHIPPED.joinpath("scorecard.yaml").read_text()
 MAPPING = files("churnsignal_common.mapping").joinpath("mapping.yaml").read_text()
 
@@ -196,3 +201,71 @@ def test_a_scorecard_means_what_it_says(tmp_path: Path) -> None:
     assert whom == Whom(("pro",), (Lifecycle.TRIAL,), 30)
     assert (young.name, young.version, young.bands) == ("young", card.version, BandPolicy(1_000, 1_000, 0, 2, 1_000, 1_000, 1, 1, 1, 7))
     assert (young.measures, young.calendars, young.variants) == (card.measures, None, ())
+
+
+RAMP = "{from_day: 14, curve: [[7, 100], [14, 50], [30, 0]]}"
+WRONG = [
+    # what is written, what in its place, the problem, the fix; where the problem is told when not on that line
+    ("weight: 45", "weight: 46", "the weights total 101", "make them total 100", "groups:\n  - group: engagement"),
+    ("silence, share: 40", "silence, share: 41", "the shares total 101", "make them total 100", "measures:\n      - {measure: silence"),
+    ("{measure: nps, ", "{measure: nps, share: 25, ", "some have none", "make them total 100", "measures:\n      - {measure: nps"),
+    ("share: 40, curve: [[0, 100]", "share: 140, curve: [[0, 100]", "140 is greater than the maximum", "keep it between 1 and 100", ""),
+    ("measure: slope", "measure: slop", "no measure is called 'slop'", "use one of", ""),
+    ("{measure: csat, ", "{measure: nps, ", "'nps' counts twice", "give one a name with `as`", ""),
+    ("[0, 80], [10, 100]", "[0, 80], [-5, 100]", "the knots do not rise", "at most two may share one, which is a step", ""),
+    ("[60, 60], [100, 20]", "[60, 60], [100, 70]", "the points must fall", "let the second numbers fall", ""),
+    ("[0, 80], [10, 100]", "[0, 80], [10, 100, 5]", "is too long", "a knot is [value, points 0..100]", ""),
+    ("curve: [[1, 0], [3, 40], [5, 100]]", "curve: [[1, 0]]", "is too short", "at least two knots", ""),
+    ("            ramp:\n", "            curve: [[0, 100], [9, 0]]\n            ramp:\n", "a curve or a ramp", "write one of the two", "- measure: time_to_value"),
+    ("{from_day: 0, curve", "{from_day: 1, curve", "does not begin at day 0", "begin with from_day: 0", ""),
+    (RAMP, RAMP.replace("14, curve", "0, curve"), "the days do not rise", "sort the curves by from_day", ""),
+    (RAMP, RAMP.replace("[7, 100]", "[20, 100]").replace("[14, 50]", "[40, 80]").replace("[30, 0]", "[90, 0]"), "more points for the same", "age alone must not heal", ""),
+    ("{milestone: report_built}", "{milestones: report_built}", "has no option 'milestones'", "its options are: ", ""),
+    ("{milestone: report_built}", "{milestone: [report_built]}", "not of the right kind", "write a name", ""),
+    ("missing: bad", "missing: worst", "'worst' is not one of", "use one of skip, neutral, bad", ""),
+    ("when: {lifecycle: [trial, onboarding]}", "when: {}", "fits every account", "segment, lifecycle or tenure_below_days", ""),
+    ("[trial, onboarding]", "[trail, onboarding]", "'trail' is not one of", "use one of trial, onboarding, active", ""),
+    ("- name: trial and onboarding", "- name: default", "the name of another part already", "give it a name of its own", ""),
+    ("green: {enter: 72, leave: 68}", "green: {enter: 60, leave: 68}", "green.enter lies below green.leave", "keep red.enter <= red.leave", ""),
+    ("worse_closes: 1", "worse_closes: 0", "0 is less than the minimum of 1", "keep it between 1 and 90", ""),
+    ("worse_closes: 1, ", "", "'worse_closes' is a required property", "add worse_closes", "dwell:"),
+    ("recovery: {active_days: 3", "recovery: {active_days: 15", "more active days than the window has", "widen window_days", ""),
+    ("coverage_floor: 50, least_age_days: 7", "coverage_floor: 500, least_age_days: 7", "greater than the maximum of 100", "keep it between 0 and 100", ""),
+    ("band: red, fact: cancelled, within_days: 90, cleared_by: renewed", "band: red", "a rule has one condition of its own", "write fact or measure here", ""),
+    ("band: red, fact: cancelled", "band: grey, fact: cancelled", "'grey' is not one of", "use one of", ""),
+    ("code: cancelled", "code: Cancelled!", "does not match", "write what fits ^[a-z]", ""),
+    ("{own_band: [yellow]}", "{}", "about a fact, a measure or the own band", "write one of fact, measure and own_band", ""),
+    ("{own_band: [yellow]}", "{own_band: [amber]}", "'amber' is not one of", "use one of green, yellow, red, grey", ""),
+    ("{measure: renewal, at_most: 90}", "{measure: renewal}", "nothing to compare the measure with", "add at_least or at_most", ""),
+    ("{measure: renewal, at_most: 90}", "{measure: renewal, at_least: 91, at_most: 90}", "at_least lies above at_most", "swap the two", ""),
+    ("measure: seats_used, at_least: 90", "measure: seats, at_least: 90", "no measure is called 'seats'", "use one of", ""),
+    ("2026-01-12", "2026-13-12", "'2026-13-12' is no day", "write 2026-05-03", ""),
+    ("weekend: [sat, sun]", "weekend: [saturday, sun]", "'saturday' is not one of", "use one of mon", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "problem", "fix", "told_at"), WRONG, ids=[row[2] for row in WRONG])
+def test_each_kind_of_mistake_is_told_at_its_line_with_what_to_write_instead(
+    old: str, new: str, problem: str, fix: str, told_at: str
+) -> None:
+    place = SAAS.index(old)
+    anchor = SAAS.rindex(told_at, 0, place + 200) if told_at else place
+
+    with pytest.raises(ConfigError) as raised:
+        parse_scorecard(SAAS[:place] + new + SAAS[place + len(old) :], "scorecard.yaml")
+
+    line = SAAS[:anchor].count("\n") + 1
+    assert problem in raised.value.problem
+    assert fix in raised.value.fix
+    assert str(raised.value).startswith(f"scorecard.yaml:{line}: ")
+
+
+def test_the_schema_that_editors_read_allows_just_what_the_code_knows() -> None:
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    measure = SCHEMA["$defs"]["groups"]["items"]["properties"]["measures"]["items"]["properties"]
+    whom = SCHEMA["properties"]["variants"]["items"]["properties"]["when"]["properties"]
+
+    assert set(measure["missing"]["enum"]) == {policy.value for policy in MissingPolicy}
+    assert set(whom["lifecycle"]["items"]["enum"]) == {life.value for life in Lifecycle if not life.holds}
+    assert set(SCHEMA["$defs"]["condition"]["properties"]["own_band"]["items"]["enum"]) == {band.value for band in Band}
+    assert tuple(SCHEMA["$defs"]["calendar"]["properties"]["weekend"]["items"]["enum"]) == WEEKDAYS

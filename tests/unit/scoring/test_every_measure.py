@@ -11,7 +11,7 @@ from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_scoring.health import measures
 from churnsignal_scoring.health.curves import Curve, curve
 from churnsignal_scoring.health.evaluate import evaluate
-from churnsignal_scoring.health.explain import drivers
+from churnsignal_scoring.health.explain import drivers, seen
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Measure, Reading
 from churnsignal_scoring.health.norms import Norms
@@ -209,7 +209,7 @@ def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Mon
     found = evaluate(view, card)
 
     assert found.score == 10_000
-    assert [driver.measure for driver in drivers(view, card, found, {})] == ["night_owls"]
+    assert [driver.measure for driver in drivers(card, found, {}, seen(view))] == ["night_owls"]
 
 
 @given(st.integers(1, 3), st.lists(st.integers(0, 59), min_size=1, max_size=20, unique=True), st.data())

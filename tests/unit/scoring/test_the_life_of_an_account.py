@@ -4,11 +4,13 @@ import itertools
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.kept import decode, unfold
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.scorecard import Flag, MeasureHolds, Scorecard
 from churnsignal_scoring.health.state import AccountState
@@ -212,18 +214,84 @@ def test_an_override_puts_its_band_beside_the_computed_score_until_it_expires() 
     assert closed[0].assessment.score < 5_500
 
 
-def test_an_override_to_the_worse_acts_at_once_and_its_end_at_a_close() -> None:
+@pytest.mark.parametrize("band", [Band.RED, Band.YELLOW, Band.GREEN, Band.GREY])
+@pytest.mark.parametrize("silent", [0, 36])
+def test_an_override_acts_at_once_either_way_and_so_does_its_end(band: Band, silent: int) -> None:
     state = healthy()
+    day = 59 + silent
+    close_days(ENGINE, state, 60, day)
+    before = state.memory.band
 
-    worse = settle(apply(ENGINE, state, override(60.1, "red", 90)), 60.1).change
-    cleared = settle(apply(ENGINE, state, [command("c", 60.2, type="override.cleared", author="eve")]), 60.2).change
-    closed = close_days(ENGINE, state, 60, 60)[0].change
+    given = settle(apply(ENGINE, state, override(day + 1.1, band, 200)), day + 1.1, last_closed=day).change
+    again = settle(apply(ENGINE, state, [envelope("v", day + 1.2)]), day + 1.2, last_closed=day).change
+    ended = settle(
+        apply(ENGINE, state, [command("c", day + 1.3, type="override.cleared", author="eve")]), day + 1.3, last_closed=day
+    ).change
 
-    assert worse is not None
-    assert (worse.to_band, worse.knockout) == (Band.RED, "override")
-    assert cleared is None
-    assert closed is not None
-    assert closed.to_band is Band.GREEN
+    assert before is (Band.RED if silent else Band.GREEN)
+    assert again is None
+    if band is before:
+        assert (given, ended) == (None, None)
+        return
+    assert given is not None
+    assert ended is not None
+    assert (given.to_band, given.cause, given.knockout) == (band, Cause.EVENT, "override")
+    assert given.override is not None
+    assert (given.override.author, given.override.reason, given.override.computed) == ("eve", "new champion", before)
+    assert (ended.to_band, ended.cause, ended.override) == (before, Cause.EVENT, None)
+
+
+def test_what_ends_a_knock_out_waits_for_the_close_though_an_override_came_before_it() -> None:
+    state = healthy()
+    apply(ENGINE, state, [envelope("p1", 60.1, event="Payment Failed", user=None)])
+    settle(state, 60.1)
+    settle(apply(ENGINE, state, override(60.2, "green", 90)), 60.2)
+    ended = settle(apply(ENGINE, state, [command("c", 60.3, type="override.cleared", author="eve")]), 60.3).change
+    paid = settle(apply(ENGINE, state, [envelope("p2", 60.4, event="Invoice Payment Succeeded", user=None)]), 60.4).change
+
+    assert ended is not None
+    assert (ended.to_band, ended.knockout) == (Band.RED, "payment_failed")
+    assert paid is None
+
+
+def test_what_is_told_after_a_day_has_ended_is_not_taken_back_by_the_close_of_that_day() -> None:
+    state = healthy()
+    apply(ENGINE, state, [envelope("p1", 61.1, event="Payment Failed", user=None)])
+
+    told = settle(state, 61.1).change
+    closed, after = close_days(ENGINE, state, 60, 61)
+
+    assert told is not None
+    assert (told.to_band, closed.change) == (Band.RED, None)
+    assert after.change is None or after.change.from_band is after.change.to_band
+    assert closed.closed is not None
+    assert after.closed is not None
+    assert (closed.closed.band, closed.closed.sequence, after.closed.band) == (Band.GREEN, told.sequence, Band.RED)
+
+
+def test_a_close_keeps_what_explains_it_as_its_change_was_explained() -> None:
+    state = healthy()
+    apply(ENGINE, state, override(96, "green", 105))
+
+    moved = []
+    for day in range(60, 111):
+        [one] = close_days(ENGINE, state, day, day)
+        assert one.closed is not None
+        assert one.closed.reasons is not None
+        if one.change is not None and one.change.from_band is not one.change.to_band:
+            moved.append((one.change, one.closed.reasons(), one.assessment))
+
+    assert [change.to_band for change, _, _ in moved] == [Band.YELLOW, Band.RED, Band.GREEN, Band.RED]
+    for change, reasons, verdict in moved:
+        assert len(reasons) < 500
+        why = unfold(decode(reasons), SCORECARD, verdict)
+        assert sum(driver.contribution for driver in why.drivers) == verdict.score
+        # How far a measure moved is counted from the band's beginning, and that is now.
+        assert [msgspec.structs.replace(driver, moved=None) for driver in why.drivers] == [
+            msgspec.structs.replace(driver, moved=None) for driver in change.drivers
+        ]
+        assert (why.override, why.assessment.knockout) == (change.override, change.knockout)
+        assert why.computed is (Band.RED if change.override else change.to_band)
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,36 @@ _SENTENCES: Final[dict[str, Both]] = {
     "page.ask.snooze": Both("Be told again tomorrow?", "明日あらためて通知しますか。"),
     "page.done": Both("Noted.", "承りました。"),
     "page.already": Both("This had been noted before; nothing changed.", "すでに承っております。変更はありません。"),
+    # Why an account is what it is, now or on a day of the past.
+    "explain.headline": Both(
+        "{account} on {day}: {band}, score {score} of 100.", "{account} 様({day}時点): {band}、スコア {score}(100点満点)。"
+    ),
+    "explain.headline.unscored": Both("{account} on {day}: {band}.", "{account} 様({day}時点): {band}。"),
+    "explain.better.several": Both(
+        "No single change is enough: several of these have to improve.", "1つの改善だけでは足りません。複数の要因の改善が必要です。"
+    ),
+    "explain.better.fact": Both("It stays {band} while this holds: {fact}", "次の状態が続く間は{band}のままです: {fact}"),
+    "explain.better.override": Both(
+        "It stays {band} until {until}, or until the override is ended.", "{until}まで、または手動設定を解除するまで{band}のままです。"
+    ),
+    "explain.dwell": Both("That has to hold for {closes} in a row.", "その状態が{closes}続く必要があります。"),
+    "explain.dwell.red": Both(
+        "That has to hold for {closes} in a row, with use on {used} in {window}.",
+        "その状態が{closes}続き、{window}に{used}の利用が必要です。",
+    ),
+    "explain.override": Both(
+        "{by} set it to {band} until {until}: {reason}. Without that it would be {computed}.",
+        "{by} が{until}まで{band}に設定しています(理由: {reason})。設定がなければ{computed}です。",
+    ),
+    "explain.missing": Both("Without a value: {measures}.", "値がない指標: {measures}。"),
+    "explain.held.churned": Both("The account has churned, so it holds still.", "解約済みのため、評価は動きません。"),
+    "explain.held.paused": Both("The account is paused, so it holds still.", "一時停止中のため、評価は動きません。"),
+    "explain.held.ignored": Both("The account is ignored, so it holds still.", "評価の対象外のため、評価は動きません。"),
+    "explain.held.merged": Both("The account is a part of another one now.", "別のアカウントに統合されています。"),
+    "explain.held.frozen": Both(
+        "Everything that sends its data is silent, so its own silence says nothing.",
+        "データの送信元がすべて止まっているため、評価を止めています。",
+    ),
     "page.over": Both("This episode has ended; there is nothing left to do.", "このアラートはすでに終了しています。"),
 }
 

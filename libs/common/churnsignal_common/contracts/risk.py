@@ -141,6 +141,17 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unit: str = ""
 
 
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """A band that a person set by hand, until `expires_at`. `computed` is what it would be without that."""
+
+    band: Band
+    computed: Band
+    reason: str
+    author: str
+    since: datetime
+    expires_at: datetime
+
+
 class RiskChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One change of band, or news within it (then `from_band` is `to_band`): other findings, another knock-out, a red score that fell further.
 
@@ -156,6 +167,7 @@ class RiskChanged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     coverage: int
     drivers: tuple[Driver, ...]
     knockout: str | None = None
+    override: Override | None = None
     counterfactual: Counterfactual | None = None
     previous_band_since: date | None = None
     scorecard: str

@@ -1,12 +1,14 @@
 """Pure. What an evaluation of an account comes to: the score with everything beside it that decides the band."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
-from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, Finding, RiskChanged
+from churnsignal_common.contracts.risk import AccountProfile, Band, Counterfactual, Driver, Finding, Override, RiskChanged
 
 from churnsignal_scoring.health.bands import at_least
+from churnsignal_scoring.health.days import from_us
 from churnsignal_scoring.health.evaluate import Evaluation
 from churnsignal_scoring.health.knockouts import Forced
 from churnsignal_scoring.health.measures.measure import Missing
@@ -49,6 +51,17 @@ UNSCORED = 10_001
 LAST = Ranks(UNSCORED, 0)
 
 
+class Closed(msgspec.Struct, frozen=True):
+    """What a day closed with: the band as of its end, whatever was told since, and the last change of band by then.
+
+    `reasons` packs what explains it, for those who keep it: ask before the next call is applied.
+    """
+
+    band: Band
+    sequence: int
+    reasons: Callable[[], bytes] | None
+
+
 class Settled(msgspec.Struct, frozen=True):
     """What came of an evaluation. `change` is already counted in the state's sequence; `profile` and `ranks` are set when they changed."""
 
@@ -56,6 +69,7 @@ class Settled(msgspec.Struct, frozen=True):
     change: RiskChanged | None
     profile: AccountProfile | None
     ranks: Ranks | None = None
+    closed: Closed | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +77,18 @@ class Explanation:
     """Why the score is what it is: contributions of `drivers` sum exactly to the score.
 
     `missing` are the measures without a value, and why; `findings` what the scorecard points out besides; `variant` the scorecard's part
-    that counts for the account.
+    that counts for the account; `computed` the band without the hand that overrides. `profile` is not kept of the past.
     """
 
     assessment: Assessment
     drivers: tuple[Driver, ...]
     counterfactual: Counterfactual | None
-    profile: AccountProfile
+    profile: AccountProfile | None
     missing: dict[str, Missing]
     findings: tuple[Finding, ...]
     variant: str
+    computed: Band
+    override: Override | None
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -94,10 +110,21 @@ class Look(msgspec.Struct, frozen=True):
 
     def shown(self, own: Band) -> Band:
         """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
-        if self.override is not None:
-            return self.override.band
+        return self.computed(own) if self.override is None else self.override.band
+
+    def computed(self, own: Band) -> Band:
+        """Return the same without the hand."""
         knockout = self.knockout(own)
         return own if knockout is None else at_least(own, knockout.band)
+
+
+def by_hand(look: Look, own: Band) -> Override | None:
+    """Return the override in force, as people set it."""
+    said = None if look.override is None else look.override.fact
+    if said is None:
+        return None
+    told = {name: said.value[name] for name in ("band", "reason", "author", "expires_at")}
+    return msgspec.convert(told | {"since": from_us(said.occurred_us), "computed": look.computed(own)}, Override)
 
 
 def forced_by(look: Look, own: Band, band: Band) -> str | None:

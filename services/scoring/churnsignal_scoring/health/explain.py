@@ -1,5 +1,8 @@
 """Pure. Why a score is what it is: drivers with their evidence, and the smallest change that would help."""
 
+from datetime import date
+
+import msgspec
 from churnsignal_common.contracts.risk import Band, Counterfactual, Driver, Evidence
 
 from churnsignal_scoring.health.curves import FULL
@@ -9,13 +12,25 @@ from churnsignal_scoring.health.scorecard import MILLION, BandPolicy, Scorecard,
 from churnsignal_scoring.health.view import View
 
 
-def drivers(view: View, scorecard: Scorecard, found: Evaluation, entered: dict[str, int]) -> tuple[Driver, ...]:
+class Seen(msgspec.Struct, frozen=True):
+    """The last use as the evaluation saw it: its day, and the call where that is still known."""
+
+    on: date | None
+    call: str | None
+
+
+def seen(view: View) -> Seen:
+    call = view.last_call()
+    return Seen(view.last_seen(), None if call is None else call[1])
+
+
+def drivers(scorecard: Scorecard, found: Evaluation, entered: dict[str, int], last: Seen) -> tuple[Driver, ...]:
     """Return the measures that count, those that cost the most first; their contributions total the score."""
-    rows = [_driver(view, row, found, place, entered) for place, row in enumerate(scorecard.measures) if found.points[place] is not None]
+    rows = [_driver(row, found, place, entered, last) for place, row in enumerate(scorecard.measures) if found.points[place] is not None]
     return tuple(sorted(rows, key=lambda driver: (driver.contribution - driver.possible, driver.measure)))
 
 
-def _driver(view: View, row: Weighted, found: Evaluation, place: int, entered: dict[str, int]) -> Driver:
+def _driver(row: Weighted, found: Evaluation, place: int, entered: dict[str, int], last: Seen) -> Driver:
     reading, contribution = found.readings[place], found.contributions[place]
     name = row.name
     return Driver(
@@ -29,18 +44,16 @@ def _driver(view: View, row: Weighted, found: Evaluation, place: int, entered: d
         unit=row.measure.unit,
         window_days=row.window_days,
         moved=contribution - entered[name] if name in entered else None,
-        evidence=_evidence(view, reading),
+        evidence=_evidence(reading, last),
     )
 
 
-def _evidence(view: View, reading: Reading | Missing) -> Evidence:
+def _evidence(reading: Reading | Missing, last: Seen) -> Evidence:
     if isinstance(reading, Missing):
-        return Evidence(last_seen=view.last_seen())
-    call = view.last_call()
+        return Evidence(last_seen=last.on)
     # What said it, else the last use.
-    sample = reading.event_id or (None if call is None else call[1])
-    ids = () if sample is None else (sample,)
-    return Evidence(events=reading.events, users=reading.users, last_seen=view.last_seen(), event_ids=ids)
+    sample = reading.event_id or last.call
+    return Evidence(events=reading.events, users=reading.users, last_seen=last.on, event_ids=() if sample is None else (sample,))
 
 
 def missing(scorecard: Scorecard, found: Evaluation) -> dict[str, Missing]:
@@ -49,7 +62,7 @@ def missing(scorecard: Scorecard, found: Evaluation) -> dict[str, Missing]:
     return {row.name: reading for row, reading in read if isinstance(reading, Missing)}
 
 
-def counterfactual(view: View, scorecard: Scorecard, found: Evaluation, own: Band) -> Counterfactual | None:
+def counterfactual(scorecard: Scorecard, found: Evaluation, own: Band, tenure: int) -> Counterfactual | None:
     """Return the single measure that has to move the least for the next better band, and where to; None when no single one suffices."""
     target = next_better(scorecard.bands, own)
     if target is None:
@@ -61,7 +74,7 @@ def counterfactual(view: View, scorecard: Scorecard, found: Evaluation, own: Ban
         if points is None or not isinstance(reading, Reading) or share == 0:
             continue
         needed = points + -(-(threshold - found.score + 1) * MILLION // share)
-        curve = row.curve(view)
+        curve = row.curve_at(tenure)
         value = curve.value_for(needed) if needed <= FULL else None
         if value is not None and (best is None or needed - points < best[0]):
             told = _told(row, reading, value, rising=curve.rising)

@@ -12,14 +12,35 @@ TREND_CLOSES = 90
 _SCORE_BYTES = 2
 
 
+class Side(msgspec.Struct, frozen=True, array_like=True):
+    """How one of two scorecards has stood since they run side by side: how often it turned red when that was news, and the first close it was red at."""
+
+    band: Band
+    score: int | None
+    turned_red: int = 0
+    first_red: int | None = None
+
+
+class Shadow(msgspec.Struct, frozen=True):
+    """A scorecard beside the one in force, since the close of day `since`; `own` and `pending` are its own band memory."""
+
+    version: str
+    since: int
+    own: Band
+    pending: int
+    in_force: Side
+    shadow: Side
+
+
 class BandMemory(msgspec.Struct):
     """`band` is what people see since day `since`; `own` is what the score alone says, and `pending` how many closes in a row asked for another.
 
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
     closes. `entered*` are the score and the contributions at entry. `trend` packs the scores of the last closes in two bytes each.
-    `known_knockout` is the call that came by history and therefore alerts nobody. `findings` hold as of the last close; `told_score` and
-    `told_knockout` are those of the last published change. `fed` are the sources the account depends on, `silent` those of them that freeze it,
-    and `outages` the days on which it was frozen.
+    `known_knockout` is the call that came by history and therefore alerts nobody. `hand` is the call by which a person last set or ended an
+    override. `findings` hold as of the last close; `told_score` and `told_knockout` are those of the last published change. `fed` are the
+    sources the account depends on, `silent` those of them that freeze it, and `outages` the days on which it was frozen. `shadow` is what
+    another scorecard remembers beside this.
     """
 
     band: Band = Band.GREY
@@ -36,6 +57,7 @@ class BandMemory(msgspec.Struct):
     entered_score: int | None = None
     entered: dict[str, int] = {}
     known_knockout: str | None = None
+    hand: str | None = None
     fed: tuple[str, ...] = ()
     silent: tuple[SilentSource, ...] = ()
     outages: Ranges = ()
@@ -43,6 +65,7 @@ class BandMemory(msgspec.Struct):
     findings: tuple[Finding, ...] = ()
     told_score: int | None = None
     told_knockout: str | None = None
+    shadow: Shadow | None = None
 
     @property
     def frozen(self) -> bool:

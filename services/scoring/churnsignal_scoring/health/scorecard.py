@@ -51,9 +51,10 @@ class Weighted:
 
     def curve(self, view: View) -> Curve:
         """Return the curve for an account of this age."""
-        if len(self.curves) == 1:
-            return self.curves[0][1]
-        tenure = view.tenure
+        return self.curves[0][1] if len(self.curves) == 1 else self.curve_at(view.tenure)
+
+    def curve_at(self, tenure: int) -> Curve:
+        """Return the curve for an account of `tenure` days."""
         return next((curve for day, curve in reversed(self.curves) if tenure >= day), self.curves[0][1])
 
     @property
@@ -195,6 +196,10 @@ class Scorecard:
     def of(self, segment: str, life: Lifecycle, tenure: int) -> "Scorecard":
         """Return the variant for an account."""
         return next((card for whom, card in self.variants if whom.fits(segment, life, tenure)), self)
+
+    def variant(self, name: str) -> "Scorecard":
+        """Return the variant of that name, the default by any other."""
+        return next((card for _, card in self.variants if card.name == name), self)
 
     @cached_property
     def reporting(self) -> dict[str, Weighted]:

@@ -23,13 +23,12 @@ FROM (SELECT account, sequence, from_band, lag(sequence) OVER w AS before, lag(t
              row_number() OVER w AS place FROM scoring.risk_changes WINDOW w AS (PARTITION BY account ORDER BY sequence)) c
 WHERE (place = 1 AND sequence <> 1) OR (place > 1 AND (sequence <> before + 1 OR from_band IS DISTINCT FROM before_band)) ORDER BY 1"""
 
-# A change is of the close of `as_of`; those between closes come after the close before them. No change yet: grey.
-CLOSED = """-- closes whose band is not what the changes until then say
+# What was told since the day ended is no word on how it closed. No change yet: grey.
+CLOSED = """-- closes whose band is not what the last change by then says
 SELECT h.account || ' on ' || (date '1970-01-01' + h.day) || ': closed ' || h.band || ', but its changes say ' || coalesce(c.to_band, 'grey')
-FROM scoring.score_history h LEFT JOIN LATERAL (
-    SELECT to_band FROM scoring.risk_changes c WHERE c.account = h.account
-    AND (c.body->>'as_of')::timestamptz <= ((date '1970-01-01' + h.day + 1)::timestamp AT TIME ZONE $1) ORDER BY sequence DESC LIMIT 1) c ON true
-WHERE h.band <> coalesce(c.to_band, 'grey') ORDER BY 1"""
+FROM scoring.score_history h LEFT JOIN scoring.risk_changes c USING (account, sequence)
+WHERE h.band <> coalesce(c.to_band, 'grey')
+AND (c.account IS NULL OR (c.body->>'as_of')::timestamptz <= ((date '1970-01-01' + h.day + 1)::timestamp AT TIME ZONE $1)) ORDER BY 1"""
 
 CURRENT = """-- accounts whose band is not that of their last change
 SELECT a.account || ': is ' || a.band || ', but its last change says ' || coalesce(c.to_band, 'grey')

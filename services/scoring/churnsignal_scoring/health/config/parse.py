@@ -37,6 +37,7 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
     value = document.value
     version = version_of(value["name"], text)
     calendars = _calendars(document) if "calendars" in value else None
+    _refuse_names(document, value.get("variants", []))
     variants = tuple(
         (
             _whom(document, ("variants", place, "when"), row["when"]),
@@ -45,6 +46,17 @@ def parse_scorecard(text: str, file: str) -> Scorecard:
         for place, row in enumerate(value.get("variants", []))
     )
     return replace(_card(document, (), value, version, "default"), calendars=calendars, variants=variants)
+
+
+def _refuse_names(document: Document, rows: list[dict[str, Any]]) -> None:
+    # What is kept of a day names the variant that counted.
+    seen = {"default"}
+    for place, row in enumerate(rows):
+        if row["name"] in seen:
+            raise document.error(
+                ("variants", place, "name"), f"{row['name']!r} is the name of another part already", "give it a name of its own"
+            )
+        seen.add(row["name"])
 
 
 def _card(document: Document, path: Path, value: dict[str, Any], version: str, name: str) -> Scorecard:
@@ -233,6 +245,8 @@ def _condition(document: Document, path: Path, row: dict[str, Any]) -> Condition
             measure = _measure(document, path, row)
             if "at_least" not in row and "at_most" not in row:
                 raise document.error(path, "nothing to compare the measure with", "add at_least or at_most")
+            if row.get("at_least", float("-inf")) > row.get("at_most", float("inf")):
+                raise document.error(path, "at_least lies above at_most, so that it never holds", "swap the two, or leave one out")
             limits = [None if row.get(name) is None else round(row[name] * 100) for name in ("at_least", "at_most")]
             return MeasureHolds(measure, _options(document, (*path, "options"), row.get("options", {}), measure), *limits)
         case _:

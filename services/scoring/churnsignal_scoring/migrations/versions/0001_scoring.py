@@ -51,6 +51,11 @@ CREATE TABLE scoring.owner_history (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, since_us bigint NOT NULL, owner text);
 CREATE INDEX owner_history_of_account ON scoring.owner_history (account, id);
 
+-- What people recorded of an account: `facts` has what counts for its lifecycle, this who said it, when, and why.
+CREATE TABLE scoring.account_outcomes (
+    account text NOT NULL, event_id text NOT NULL, occurred_us bigint NOT NULL, outcome text NOT NULL, author text NOT NULL, note text NOT NULL,
+    PRIMARY KEY (account, event_id));
+
 CREATE TABLE scoring.day_counts (
     account text NOT NULL, day int NOT NULL, counts jsonb NOT NULL, PRIMARY KEY (account, day)) WITH (fillfactor = 80);
 
@@ -83,9 +88,17 @@ CREATE TABLE scoring.source_hours (
 -- Sources that an operator has called gone; a later call of the source outweighs it.
 CREATE TABLE scoring.retired_sources (source text PRIMARY KEY, day int NOT NULL, author text NOT NULL, retired_at timestamptz NOT NULL);
 
+-- `sequence` is the account's last change of band when the day was closed; `reasons` is MessagePack of health.kept.Kept.
 CREATE TABLE scoring.score_history (
-    account text NOT NULL, day int NOT NULL, band text NOT NULL, score int, coverage int NOT NULL, PRIMARY KEY (account, day))
+    account text NOT NULL, day int NOT NULL, band text NOT NULL, score int, coverage int NOT NULL, sequence int NOT NULL, reasons bytea,
+    PRIMARY KEY (account, day))
     PARTITION BY RANGE (day);
+
+-- A scorecard beside the one in force, as of the account's last close under both; `turned_red` and `first_red` count since `since`.
+CREATE TABLE scoring.shadow_scores (
+    account text PRIMARY KEY, version text NOT NULL, since int NOT NULL, day int NOT NULL, in_force_band text NOT NULL, in_force_score int,
+    in_force_turned_red int NOT NULL, in_force_first_red int, band text NOT NULL, score int, turned_red int NOT NULL, first_red int)
+    WITH (fillfactor = 80);
 
 CREATE TABLE scoring.risk_changes (
     account text NOT NULL, sequence int NOT NULL, day int NOT NULL, cause text NOT NULL, from_band text, to_band text NOT NULL,

@@ -4,6 +4,8 @@ BIN := .venv/bin
 # What `make` starts ends with it, even if make is killed.
 RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
+# Tests run on two workers; see tests/support/spread.py.
+SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
@@ -29,7 +31,7 @@ down: setup ## end what `make up` started
 	@$(BIN)/churnsignal-devstack down
 
 test: setup ## every test; K=expr narrows it
-	@$(RUN) $(BIN)/python -m pytest $(if $(K),-k "$(K)")
+	@$(RUN) $(BIN)/python -m pytest $(SPREAD) $(if $(K),-k "$(K)")
 
 check: setup format lint types contracts unit ## format, lint, types, room contracts, unit tests: under a minute
 
@@ -46,7 +48,7 @@ contracts: setup
 	@$(BIN)/lint-imports --no-logo
 
 unit: setup
-	@$(RUN) $(BIN)/python -m pytest -q $(FAST)
+	@$(RUN) $(BIN)/python -m pytest -q $(SPREAD) $(FAST)
 
 docs: setup ## write the documents that come from the code: contracts, OpenAPI, settings, reasons
 	@$(BIN)/python tools/docs.py

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.stack import Stack, open_stack
 
-pytest_plugins = ["tests.support.skips"]
+pytest_plugins = ["tests.support.skips", "tests.support.spread"]
 
 
 @pytest.fixture(scope="session")

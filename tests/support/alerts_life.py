@@ -409,6 +409,10 @@ class Life:
         key = (row.notice.episode, row.notice.kind, row.notice.round, way.recipient, way.channel)
         if key in self._keys:
             row.state = "cancelled"
+            for twin in self.rows[row.notice.episode]:
+                if twin.state == "cancelled" and (twin.notice.kind, twin.notice.round, twin.recipient, twin.channel) == key[1:]:
+                    twin.address, twin.state, twin.delivery, twin.due_at = way.address, "queued", None, row.due_at
+                    self._wait(twin)
             return
         self._keys.add(key)
         row.recipient, row.channel, row.address, row.state, row.delivery = way.recipient, way.channel, way.address, "queued", None

@@ -105,14 +105,17 @@ WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 """)
 CLOSE_NOTICES = text("UPDATE alerts.notices SET state = :state, sent_at = :sent_at WHERE delivery = :delivery AND state = 'sending'")
 DROP = text("UPDATE alerts.notices SET state = 'cancelled', delivery = NULL WHERE id = ANY(:ids)")
-# The same notices on another channel; one that is told there anyway needs no second row.
+# The same notices on another channel. One that is told there anyway needs no second row; one that was called off there is called back.
 REROUTE = text("""
-WITH moved AS (
-  UPDATE alerts.notices n SET state = 'queued', delivery = NULL, channel = :channel, address = :address, recipient = :recipient, name = :name
-  WHERE n.delivery = :delivery AND n.state = 'sending' AND n.kind <> 'state' AND NOT EXISTS (
-    SELECT 1 FROM alerts.notices o WHERE (o.episode, o.kind, o.round, o.recipient, o.channel) = (n.episode, n.kind, n.round, :recipient, :channel))
-  RETURNING n.id)
-SELECT count(*) AS moved FROM moved
+WITH going AS (SELECT * FROM alerts.notices WHERE delivery = :delivery AND state = 'sending' AND kind <> 'state'),
+  twins AS (
+    SELECT o.id, o.state, g.id AS going, g.due_at FROM alerts.notices o
+    JOIN going g ON (o.episode, o.kind, o.round, o.recipient, o.channel) = (g.episode, g.kind, g.round, :recipient, :channel)),
+  called_back AS (
+    UPDATE alerts.notices n SET state = 'queued', delivery = NULL, address = :address, name = :name, due_at = t.due_at
+    FROM twins t WHERE n.id = t.id AND t.state = 'cancelled' RETURNING n.id)
+UPDATE alerts.notices n SET state = 'queued', delivery = NULL, channel = :channel, address = :address, recipient = :recipient, name = :name
+FROM going g WHERE n.id = g.id AND n.id NOT IN (SELECT going FROM twins)
 """)
 
 

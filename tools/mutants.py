@@ -1,8 +1,8 @@
 """Root. Mutation testing of the scoring core: change one thing in a function of `health/`, and see whether one of its unit tests notices.
 
 One pytest session collects once, learns which test reaches which line, then forks for each mutant: the child swaps the function's code and
-runs the tests that reach the line, those that found mutants of it before and those that reach little else first. Tools that start pytest for each mutant need hours for the same, and
-those that take a module's name from its path do not find an installed package.
+runs the tests that reach the line, those that found mutants of it before and those that reach little else first. Tools that take a
+module's name from its path do not find an installed package.
 """
 
 import argparse

@@ -4,6 +4,7 @@ A module that starts servers stays together on one worker, as does a folder whos
 What takes longest begins first, so that no worker is left alone with it at the end.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,22 @@ LONGEST_FIRST = ("e2e", "integration", "conformance")
 SHARED_BY_A_FOLDER = ("integration/alerts",)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: _rank(item.path))  # stable: within a folder the order stays as random as it was
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     for item in items:
-        if _rank(item.path) < len(LONGEST_FIRST):
-            item.add_marker(pytest.mark.xdist_group(_group(item.path.relative_to(HOME))))
+        if _rank(item) < len(LONGEST_FIRST):
+            item.add_marker(pytest.mark.xdist_group(_group(_place(item))))
+    yield
+    items.sort(key=_rank)  # stable: within a folder the order stays as random as others made it
 
 
-def _rank(path: Path) -> int:
-    parts = path.parts
-    return next((rank for rank, folder in enumerate(LONGEST_FIRST) if folder in parts), len(LONGEST_FIRST))
+def _place(item: pytest.Item) -> Path:
+    return item.path.relative_to(HOME)
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = _place(item).parts[0]
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 
 def _group(path: Path) -> str:

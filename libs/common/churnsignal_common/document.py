@@ -136,6 +136,6 @@ def _fix(error: jsonschema.ValidationError) -> str:
         case "minimum" | "maximum" | "exclusiveMinimum":
             return f"keep it between {schema.get('minimum', schema.get('exclusiveMinimum', '...'))} and {schema.get('maximum', '...')}"
         case "pattern":
-            return f"write what fits {error.validator_value}"
+            return str(schema.get("description", f"write what fits {error.validator_value}"))
         case _:
             return str(schema.get("description", "see the shipped default and its schema"))

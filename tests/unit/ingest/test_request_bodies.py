@@ -111,13 +111,16 @@ def test_gzip_is_unpacked_whether_or_not_the_header_says_so() -> None:
     assert Body(new_gate()).unpack(b"{}", b"identity", 10) == b"{}"
 
 
+PACKED = gzip.compress(b"{}", mtime=0)  # without the time of day, which would be part of the tests' names
+
+
 @pytest.mark.parametrize(
     ("body", "encoding", "problem"),
     [
         (b"{}", b"gzip", Problem.BAD_GZIP),
-        (gzip.compress(b"{}")[:-1], b"gzip", Problem.BAD_GZIP),
-        (gzip.compress(b"{}") + gzip.compress(b"{}"), b"gzip", Problem.BAD_GZIP),
-        (gzip.compress(b"{}") + b"x", b"gzip", Problem.BAD_GZIP),
+        (PACKED[:-1], b"gzip", Problem.BAD_GZIP),
+        (PACKED + PACKED, b"gzip", Problem.BAD_GZIP),
+        (PACKED + b"x", b"gzip", Problem.BAD_GZIP),
         (b"\x1f\x8b nonsense", b"gzip", Problem.BAD_GZIP),
         (b"{}", b"br", Problem.UNSUPPORTED_ENCODING),
         (b"{}", b"deflate", Problem.UNSUPPORTED_ENCODING),

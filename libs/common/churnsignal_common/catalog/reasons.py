@@ -29,12 +29,15 @@ def _reason(title: Both, usual: Both, plain: Both, bare: Both, step: Both, bette
     return Reason(title, usual, plain, bare, step, better)
 
 
+def _finding(title: Both, said: Both, bare: Both, step: Both) -> Reason:
+    """Return the texts of what the scorecard points out: it has no baseline, so it is said in one way."""
+    return _reason(title, said, said, bare, step)
+
+
 def _renewal(step_en: str, step_ja: str) -> Reason:
-    said = Both("They have to decide on the renewal within {value}.", "更新の判断期限まで{value}です。")
-    return _reason(
+    return _finding(
         Both("Renewal", "契約更新"),
-        said,
-        said,
+        Both("They have to decide on the renewal within {value}.", "更新の判断期限まで{value}です。"),
         Both("They have to decide soon.", "更新の判断期限が近づいています。"),
         Both(step_en, step_ja),
     )
@@ -296,9 +299,8 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
         Both("Ask the author of the override for the plan.", "手動設定した担当者に方針を確認してください。"),
     ),
-    "seats_full": _reason(
+    "seats_full": _finding(
         Both("Seats nearly full", "席数の上限間近"),
-        Both("{value} of their seats are used.", "席の利用率は{value}です。"),
         Both("{value} of their seats are used.", "席の利用率は{value}です。"),
         Both("Nearly all seats are used.", "席がほぼ埋まっています。"),
         Both(
@@ -306,9 +308,8 @@ REASONS: Final[dict[str, Reason]] = {
             "今後の利用者数を伺い、席が埋まる前に追加のご提案をお送りください。",
         ),
     ),
-    "usage_growing": _reason(
+    "usage_growing": _finding(
         Both("Usage grows", "利用の拡大"),
-        Both("Use grows by {value}.", "利用が{value}伸びています。"),
         Both("Use grows by {value}.", "利用が{value}伸びています。"),
         Both("Use grows strongly.", "利用が大きく伸びています。"),
         Both("Ask what they use it for now, and what they plan next.", "現在の用途と今後のご計画を伺ってください。"),
@@ -321,9 +322,8 @@ REASONS: Final[dict[str, Reason]] = {
         "Send the offer, and agree on who decides and when.", "見積もりをお送りし、決裁者と時期を確認してください。"
     ),
     "renewal_in_30_days": _renewal("Ask the decision maker for the decision.", "決裁者に更新のご意向を確認してください。"),
-    "onboarding_stuck": _reason(
+    "onboarding_stuck": _finding(
         Both("Onboarding stuck", "オンボーディングの停滞"),
-        Both("Only {value} reached so far.", "完了したのは{value}です。"),
         Both("Only {value} reached so far.", "完了したのは{value}です。"),
         Both("Still short of the first result.", "まだ最初の成果に至っていません。"),
         Both("Ask what holds them up, and do the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"),

@@ -142,6 +142,10 @@ class Policy:
         """Return the steps when nobody acts; about a finding nobody but the owner is asked."""
         return self.follow_up.rungs if kind.trouble else tuple(rung for rung in self.follow_up.rungs if rung.to is Target.OWNER)
 
+    def touch(self, tier: str | None) -> Touch | None:
+        """Return how accounts of a tier are looked after; None when nobody said."""
+        return self.tiers.get((tier or "").casefold())
+
     def account_link(self, account: str) -> str | None:
         """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""
         url = self.account_url.replace("{account}", quote(account, safe="")) if self.account_url else ""

@@ -61,7 +61,7 @@ def route(profile: AccountProfile, directory: Directory, policy: Policy, channel
     """Return who is told about an account. `channels` are the configured ones; with none, both count, and notices wait for one."""
     usable = channels or frozenset(Channel)
     steps: list[Step] = []
-    match policy.tiers.get((profile.tier or "").casefold()):
+    match policy.touch(profile.tier):
         case Touch.POOL:
             steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to their pool"))
             return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
@@ -87,7 +87,7 @@ def superior(
 ) -> Routed:
     """Return who is above whoever looks after the account; where nobody is, its pool: a step of escalation is never left out."""
     usable, steps = channels or frozenset(Channel), list[Step]()
-    if policy.tiers.get((profile.tier or "").casefold()) is Touch.WEBHOOK:
+    if policy.touch(profile.tier) is Touch.WEBHOOK:
         return shared(profile, policy, channels)
     below = directory.find(csm) or directory.find(profile.owner)
     for other in _line(below, "manager", directory) if below else []:
@@ -99,7 +99,7 @@ def superior(
 def shared(profile: AccountProfile, policy: Policy, channels: frozenset[Channel]) -> Routed:
     """Return the pool of the account."""
     steps: list[Step] = []
-    tier = policy.tiers.get((profile.tier or "").casefold())
+    tier = policy.touch(profile.tier)
     usable = channels or frozenset(Channel)
     found = _machine(profile, policy, usable, steps) if tier is Touch.WEBHOOK else _pool(profile.segment, policy, usable, steps)
     return Routed(found, tuple(steps))

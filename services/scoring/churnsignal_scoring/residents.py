@@ -1,19 +1,20 @@
 """Pure. The accounts in memory: states of the owned partitions, the least recently used leave first."""
 
-import zlib
+import operator
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
+import cramjam
 import msgspec
 
-from churnsignal_scoring.health.rows import DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.health.memory import BandMemory
+from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
 
 PACKED_SHARE = 8
 """One account of so many is kept as it is, the others packed."""
-_kept: msgspec.msgpack.Decoder[tuple[int, int, StateRow, list[tuple[int, bytes]], list[tuple[str, int, int]], list[tuple[str, bytes]]]]
-_kept = msgspec.msgpack.Decoder(tuple[int, int, StateRow, list[tuple[int, bytes]], list[tuple[str, int, int]], list[tuple[str, bytes]]])
 
 
 @dataclass(slots=True)
@@ -76,24 +77,47 @@ class Residents:
         self._packed.clear()
 
 
+class _Packed(msgspec.Struct, array_like=True, frozen=True):
+    """What a clean resident consists of. `habit` is the state's mask of active days, `facts` are JSON, as whole numbers in them may be of any size."""
+
+    partition: int
+    closed_day: int
+    habit: bytes
+    facts: bytes
+    account: str
+    first_day: int | None
+    last_active: int | None
+    last_event: datetime | None
+    events_total: int
+    origin: int
+    segment: str
+    held: bool
+    merged_into: str | None
+    published: str
+    days: dict[int, dict[str, int]]
+    blocks: dict[int, dict[str, int]]
+    teams: dict[str, dict[int, dict[str, int]]]
+    lasts: dict[int, tuple[datetime, str]]
+    reported: dict[str, int]
+    memory: BandMemory
+
+
+_OF_STATE = _Packed.__struct_fields__[4:]
+_fields = operator.attrgetter(*_OF_STATE)
+_encode, _decode = msgspec.msgpack.Encoder().encode, msgspec.msgpack.Decoder(_Packed).decode
+_encode_facts, _decode_facts = msgspec.json.Encoder().encode, msgspec.json.Decoder(dict[str, list[Fact]]).decode
+
+
 def _pack(resident: Resident) -> bytes:
     state = resident.state
-    state.mark_all()
-    rows = state.rows()
-    state.clean()
-    kept = (
-        resident.partition,
-        resident.closed_day,
-        rows.account,
-        [row[1:] for row in rows.days],
-        [row[1:] for row in rows.users],
-        [row[1:] for row in rows.facts],
-    )
-    return zlib.compress(msgspec.msgpack.encode(kept), 1)
+    habit = state.active.to_bytes((state.active.bit_length() + 7) // 8, "little")
+    packed = _encode((resident.partition, resident.closed_day, habit, _encode_facts(state.facts), *_fields(state)))
+    return bytes(cramjam.lz4.compress_block(packed))
 
 
 def _unpack(packed: bytes) -> Resident:
-    partition, closed_day, account, days, users, facts = _kept.decode(zlib.decompress(packed))
-    name = account.account
-    parts = ([DayRow(name, *row) for row in days], [UserRow(name, *row) for row in users], [FactRow(name, *row) for row in facts])
-    return Resident(AccountState.from_rows(account, *parts), partition, closed_day)
+    found = _decode(cramjam.lz4.decompress_block(packed))
+    state = AccountState(
+        active=int.from_bytes(found.habit, "little"), facts=_decode_facts(found.facts), **{name: getattr(found, name) for name in _OF_STATE}
+    )
+    return Resident(state, found.partition, found.closed_day)

@@ -1,5 +1,7 @@
 """Accounts in memory: quiet ones are packed and come back as they were, and the quietest of all leave."""
 
+from datetime import UTC, datetime
+
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.residents import PACKED_SHARE, Resident, Residents
@@ -12,7 +14,9 @@ def lived(number: int) -> Resident:
     state = AccountState(f"a{number}", first_day=5, last_active=9, events_total=number, origin=5, active=0b10001)
     state.days = {5: {"use": number + 1}, 9: {"use": 2, "@web": 2}}
     state.blocks, state.teams = {0: {"kei": 0b10000, "": 1}}, {"admin": {0: {"kei": 1}}}
-    state.facts = {"plan": [Fact("pro", 7, "e1", "web", 5)]}
+    state.facts = {"plan": [Fact("pro", 7, "e1", "web", 5)], "seats": [Fact(10**30, 8, "e2", "web", 5)]}
+    state.last_event, state.held, state.published = datetime(2026, 1, 9, 8, 7, 6, 5, UTC), number % 3 == 0, "f00"
+    state.lasts = {9: (state.last_event, "e3")}
     state.segment, state.reported, state.merged_into = "smb", {"nps": 5}, "other" if number % 2 else None
     for score in (None, 0, 10_000):
         state.memory.note(score)

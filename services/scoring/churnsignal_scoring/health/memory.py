@@ -32,7 +32,7 @@ class Shadow(msgspec.Struct, frozen=True):
     shadow: Side
 
 
-class BandMemory(msgspec.Struct):
+class BandMemory(msgspec.Struct, omit_defaults=True):
     """`band` is what people see since day `since`; `own` is what the score alone says, and `pending` how many closes in a row asked for another.
 
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more

@@ -34,7 +34,7 @@ LAST_DAYS = 4
 """The latest call is kept for the newest days only: those not yet closed, and the one before."""
 
 
-class _Rest(msgspec.Struct):
+class _Rest(msgspec.Struct, omit_defaults=True):
     memory: BandMemory
     lasts: list[tuple[int, int, str]]
     reported: dict[str, int]

@@ -13,7 +13,6 @@ from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.kafka.consume import Consume
 from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.postgres.engine import open_engine
-from churnsignal_common.runtime.config_files import read_config
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import draining, serve_http
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
@@ -21,6 +20,7 @@ from churnsignal_common.runtime.tokens import Tokens
 from sqlalchemy.exc import SQLAlchemyError
 
 from churnsignal_alerts.api.service import Parts, build
+from churnsignal_alerts.check import routing_text
 from churnsignal_alerts.commands import Desk
 from churnsignal_alerts.consume import Alerting, Duty
 from churnsignal_alerts.deliver import Deliverer, Out
@@ -31,7 +31,7 @@ from churnsignal_alerts.metrics import EPISODES, HELD, QUEUE_AGE, UNCONFIGURED
 from churnsignal_alerts.outcome import Sender
 from churnsignal_alerts.people import People
 from churnsignal_alerts.places import allowed_of
-from churnsignal_alerts.policy_file import FILE, PACKAGE, parse_policy
+from churnsignal_alerts.policy_file import parse_policy
 from churnsignal_alerts.read import Reader
 from churnsignal_alerts.send.email import EmailSender, mailer_of
 from churnsignal_alerts.send.slack import SlackSender
@@ -44,11 +44,6 @@ log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 1.0
 _GAP_EVERY_S = 5
-
-
-def routing_text(settings: AlertsSettings) -> tuple[str, str]:
-    """Return the routing document to start with and its name."""
-    return read_config(settings.routing_file, PACKAGE, FILE)
 
 
 def signing_keys(settings: AlertsSettings) -> list[str]:

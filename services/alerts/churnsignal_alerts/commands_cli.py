@@ -1,4 +1,4 @@
-"""Root. What the commands `csms import`, `routes explain` and `recommend` do."""
+"""Root. The commands `csms import`, `routes explain`, `recommend` and `watchdog`."""
 
 import csv
 import json as jsonlib
@@ -6,23 +6,27 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cyclopts
 from churnsignal_common.clock import open_clock
 from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.runtime.cli import give_up, on_database
+from churnsignal_common.runtime.logging import set_up_logging
+from churnsignal_common.runtime.start import judged
 from churnsignal_common.runtime.tasks import Stop
 from pydantic import ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts.api.learning import advice_out
 from churnsignal_alerts.api.models import CsmIn
-from churnsignal_alerts.app import routing_text
+from churnsignal_alerts.check import routing_text
 from churnsignal_alerts.commands import Desk
 from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.episodes import WATCHDOG, Kind
 from churnsignal_alerts.explain import explain
-from churnsignal_alerts.learn import Terms, recommend
+from churnsignal_alerts.learn import Terms
+from churnsignal_alerts.learn import recommend as learn
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Scene
 from churnsignal_alerts.read import Reader
@@ -30,7 +34,38 @@ from churnsignal_alerts.settings import AlertsSettings
 from churnsignal_alerts.wake import Wake
 from churnsignal_alerts.watchdog import Publisher, Watchdog
 
+csms = cyclopts.App(name="csms", help="The directory of customer success managers.")
+routes = cyclopts.App(name="routes", help="Who would be told.")
 _LISTS = {"channels"}
+
+
+@csms.command(name="import")
+def csms_import(file: Path, *, json: bool = False) -> None:
+    """Insert or replace CSMs from a CSV file. Example: churnsignal-alerts csms import team.csv
+
+    Columns: id, name, email, slack, locale (en|ja), zone, country, hours (09:00-18:00), workdays (mon-fri), channels (slack;email),
+    manager, delegate, away_from, away_until, active.
+    """
+    raise SystemExit(_import_csms(judged("alerts", AlertsSettings)[0], file, as_json=json))
+
+
+@routes.command(name="explain")
+def routes_explain(account: str, *, kind: Kind = Kind.RISK, json: bool = False) -> None:
+    """Say who would be told about an account, when and why. Example: churnsignal-alerts routes explain acme --kind renewal"""
+    raise SystemExit(_explain_route(judged("alerts", AlertsSettings)[0], account, kind, as_json=json))
+
+
+def recommend(*, json: bool = False) -> None:
+    """Suggest a threshold where alerts were too often wrong, with the outcomes behind it. Example: churnsignal-alerts recommend --json"""
+    raise SystemExit(_recommend_thresholds(judged("alerts", AlertsSettings)[0], as_json=json))
+
+
+def watchdog(*, wait: float = 60.0, json: bool = False) -> None:
+    """Send a synthetic alert and wait until it was delivered; exit 1 if it was not. Example: churnsignal-alerts watchdog --wait 30"""
+    settings = judged("alerts", AlertsSettings)[0]
+    # What it prints is for people or programs; what the service does is in the service's log.
+    set_up_logging("critical", settings.log_format, "alerts")
+    raise SystemExit(_prove_delivery(settings, wait, as_json=json))
 
 
 def read_csms(path: Path) -> tuple[list[Csm], list[str]]:
@@ -66,7 +101,7 @@ def _people(engine: AsyncEngine, settings: AlertsSettings) -> People:
     return People(engine, *routing_text(settings), _configured(settings))
 
 
-def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
+def _import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
     """Import a whole file or nothing; return the exit code."""
     try:
         found, problems = read_csms(path)
@@ -81,7 +116,7 @@ def import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:
     return 0
 
 
-def explain_route(settings: AlertsSettings, account: str, kind: Kind, *, as_json: bool) -> int:
+def _explain_route(settings: AlertsSettings, account: str, kind: Kind, *, as_json: bool) -> int:
     """Print who would be told about an account; return the exit code."""
 
     async def ask(engine: AsyncEngine) -> tuple[AccountProfile, Scene]:
@@ -107,10 +142,10 @@ def explain_route(settings: AlertsSettings, account: str, kind: Kind, *, as_json
     return 0
 
 
-def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
+def _recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
     """Print where another threshold would be better; return the exit code."""
     lessons = on_database(settings, "alerts", lambda engine: Reader(engine).lessons())
-    found = [advice_out(one) for one in recommend(lessons, Terms())]
+    found = [advice_out(one) for one in learn(lessons, Terms())]
     if as_json:
         print(jsonlib.dumps(found))
         return 0
@@ -127,7 +162,7 @@ def recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
     return 0
 
 
-def prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bool) -> int:
+def _prove_delivery(settings: AlertsSettings, wait_s: float, *, as_json: bool) -> int:
     """Send a synthetic alert and say whether the running service delivered it; return the exit code."""
     clock = open_clock(settings.clock, dev=settings.dev)
     publisher = Publisher(brokers_of(settings), settings.topic(RISK_CHANGES))

@@ -5,20 +5,14 @@ import resource
 import secrets
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from time import monotonic
 
 from churnsignal_common.clock import open_clock
 from churnsignal_common.contracts.topics import USAGE_REJECTED
-from churnsignal_common.document import ConfigError
 from churnsignal_common.kafka.client import brokers_of, new_consumer, new_producer
-from churnsignal_common.mapping.mapper import MappingConfig
-from churnsignal_common.mapping.parse import parse_mapping
 from churnsignal_common.postgres.engine import open_engine
-from churnsignal_common.runtime.config_files import read_config
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, draining, serve_http
-from churnsignal_common.runtime.settings import fail
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
 from churnsignal_common.runtime.tokens import Tokens
 from prometheus_client import CollectorRegistry
@@ -29,6 +23,7 @@ from churnsignal_ingest.api.tracking import Inside, Tracking
 from churnsignal_ingest.auth.directory import Directory, Rates
 from churnsignal_ingest.auth.keys import hasher_of
 from churnsignal_ingest.auth.store import SourceStore
+from churnsignal_ingest.check import read_account_paths
 from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.publish.coalescer import Coalescer, Pace
 from churnsignal_ingest.publish.gate import Gate
@@ -37,31 +32,14 @@ from churnsignal_ingest.rejected.marks import Marks
 from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.rejected.topic import RejectedTopic
 from churnsignal_ingest.settings import IngestSettings
-from churnsignal_ingest.validate.accounts import PathsInForce, account_paths, always
 from churnsignal_ingest.validate.judge import Judge
 from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.rejudge import Rules
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 # After the drain: the requests in flight, and the flush to Kafka.
 STOP_S = 20.0
 _OPEN_FILES = 65_536
 ABOUT = "Takes usage events from Segment and RudderStack SDKs and as CloudEvents; a 200 says that Kafka has them."
-
-
-def read_mapping(config_dir: Path | None) -> MappingConfig:
-    """Return mapping.yaml of the folder, else our default; ends the process when it is wrong."""
-    file = config_dir / "mapping.yaml" if config_dir else None
-    try:
-        return parse_mapping(*read_config(file if file and file.exists() else None, "churnsignal_common.mapping", "mapping.yaml"))
-    except ConfigError as error:
-        fail(str(error))
-        raise AssertionError from error
-
-
-def read_account_paths(config_dir: Path | None) -> PathsInForce:
-    """Return where accounts' ids may stand, from `account_paths` in mapping.yaml, until Postgres names the mapping in force."""
-    return always(account_paths(read_mapping(config_dir).account_paths))
 
 
 async def _tried(stop: Stop, *dependencies: Dependency) -> None:

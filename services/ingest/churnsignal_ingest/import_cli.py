@@ -10,22 +10,55 @@ from pathlib import Path
 
 import msgspec
 from churnsignal_common.clock import open_clock
+from churnsignal_common.runtime.start import judged
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from churnsignal_ingest.app import read_account_paths
+from churnsignal_ingest.check import read_account_paths
 from churnsignal_ingest.imports.files import BadFile, BadRows, Bookmark, Progress, cache_dir, count_rows, digest
 from churnsignal_ingest.imports.run import import_file, try_file
 from churnsignal_ingest.imports.upload import Uploader, UploadFailed
+from churnsignal_ingest.keys_cli import create_key, with_store
 from churnsignal_ingest.settings import IngestSettings
-from churnsignal_ingest.validate.judge import Judge
+from churnsignal_ingest.validate.judge import Judge, Scope
 from churnsignal_ingest.validate.limits import Limits
 
 _SHOWN = 20
 
 
-def dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
+def import_(
+    file: Path,
+    *,
+    source: str,
+    url: str | None = None,
+    write_key: str | None = None,
+    dry_run: bool = False,
+    restart: bool = False,
+    json: bool = False,
+) -> None:
+    """Import history from a .csv, .jsonl or .parquet file; it never alerts anyone. The same command again goes on where it stopped.
+
+    Columns: account_id, user_id, event, occurred_at, and any others as properties; or whole calls with a `type`.
+    Without --write-key a key is made for the run and revoked after it.
+
+    Example: churnsignal-ingest import events.parquet --source warehouse
+    """
+    settings, _ = judged("ingest", IngestSettings)
+    if dry_run:
+        raise SystemExit(_dry_run(file, settings, as_json=json))
+    where = url or f"http://localhost:{settings.port('ingest')}"
+    if write_key is not None:
+        raise SystemExit(_send(file, source, where, write_key, restart=restart, as_json=json))
+    made, key = with_store(lambda store, now: create_key(store, now, source, None, Scope.IMPORT))
+    try:
+        code = _send(file, source, where, key, restart=restart, as_json=json)
+    finally:
+        with_store(lambda store, now: store.revoke_key(made.id, now))
+    raise SystemExit(code)
+
+
+def _dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
     """Say what an import would do, and send nothing."""
     judge = Judge(Limits(), read_account_paths(settings.config_dir).at, settings.partitions, partial(secrets.token_hex, 16))
     clock = open_clock(settings.clock, dev=settings.dev)
@@ -36,7 +69,7 @@ def dry_run(file: Path, settings: IngestSettings, *, as_json: bool) -> int:
     return _run(file, "dry-run", work, as_json=as_json)
 
 
-def send(file: Path, source: str, url: str, write_key: str, *, restart: bool, as_json: bool) -> int:
+def _send(file: Path, source: str, url: str, write_key: str, *, restart: bool, as_json: bool) -> int:
     """Import the file; return the exit code: 0 done, 1 failed, 130 interrupted."""
 
     def work(bad_rows: BadRows, told: Callable[[Progress], None]) -> Progress:

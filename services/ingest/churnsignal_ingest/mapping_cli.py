@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import cyclopts
 import msgspec
 from churnsignal_common.clock import RealClock
 from churnsignal_common.contracts.envelope import envelope_decoder
@@ -29,6 +30,27 @@ from churnsignal_ingest.validate.judge import Judge, Scope
 from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.reasons import REASONS
 from churnsignal_ingest.validate.suppressed import NOBODY
+
+mapping = cyclopts.App(name="mapping", help="What calls mean.\n\nExample: churnsignal-ingest mapping test calls.jsonl")
+
+
+@mapping.command(name="test")
+def show(
+    file: Path,
+    *,
+    mapping: Path | None = None,
+    config_dir: Annotated[Path | None, cyclopts.Parameter(env_var="CHURNSIGNAL_CONFIG_DIR")] = None,
+    json: bool = False,
+) -> None:
+    """Show what the calls of a .json, .jsonl, .csv or .parquet file would become, without sending them.
+
+    Reads --mapping, else mapping.yaml of CHURNSIGNAL_CONFIG_DIR, else the default that we ship.
+
+    Example: churnsignal-ingest mapping test calls.jsonl --mapping mapping.yaml
+    """
+    configured = config_dir / "mapping.yaml" if config_dir else None
+    chosen = mapping or (configured if configured and configured.exists() else None)
+    raise SystemExit(try_mapping(file, chosen, as_json=json))
 
 
 def try_mapping(file: Path, mapping: Path | None, *, as_json: bool) -> int:

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import cyclopts
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from churnsignal_common.contracts.envelope import ProfileEdited, encoder
@@ -17,6 +18,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.kafka.client import brokers_of, new_producer, stop_client
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.runtime.cli import give_up
+from churnsignal_common.runtime.settings import read_settings
 
 from churnsignal_scoring.api import command_envelope
 from churnsignal_scoring.config_cli import Desk, at_desk
@@ -26,6 +28,20 @@ from churnsignal_scoring.sheet import Edit, Sheet, read_sheet
 AUTHOR = "accounts-import"
 AT_ONCE = 500
 SEND_S = 30.0
+
+
+accounts = cyclopts.App(name="accounts", help="What is known of accounts beside their use.")
+
+
+@accounts.command(name="import")
+def accounts_import(file: Path, *, dry_run: bool = False, json: bool = False) -> None:
+    """Set owner, ARR, seats, renewal and the like from a CSV file. Example: churnsignal-scoring accounts import crm.csv --dry-run
+
+    One column is account_id; the others are traits as the mapping in force names them, such as owner, arr or mrr, currency, seats, renewal_date,
+    notice_days, plan, tier, timezone, country, parent. An empty cell leaves a value as it is, `null` clears it. A file with an error is not imported
+    at all; --dry-run only looks.
+    """
+    import_accounts(read_settings(ScoringSettings), file, dry_run=dry_run, as_json=json)
 
 
 def read_file(path: Path, mapper: Mapper) -> Sheet:

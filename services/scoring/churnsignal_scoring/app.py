@@ -5,7 +5,6 @@ import uuid
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 
 from churnsignal_common.clock import Clock, open_clock
 from churnsignal_common.contracts.topics import USAGE_TOPICS
@@ -52,7 +51,6 @@ from churnsignal_scoring.takeover import Takeover
 from churnsignal_scoring.tidy import Keep, Tidy
 from churnsignal_scoring.unresolved import Parking, Unresolved
 
-MIGRATIONS = Path(__file__).parent / "migrations"
 COPY_S = 3600.0
 ABOUT = "Keeps a health score per account, explains it, and publishes each change of risk once."
 

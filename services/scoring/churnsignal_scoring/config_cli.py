@@ -19,11 +19,12 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.config_api import unknown_events
-from churnsignal_scoring.configs import Configs, NothingInForce, TooEarly, UnknownVersion, parse
+from churnsignal_scoring.configs import Configs, NothingInForce, TooEarly, UnknownVersion
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.config.parse import parse_scorecard
 from churnsignal_scoring.health.days import DayZone, open_zone
 from churnsignal_scoring.load import Load
+from churnsignal_scoring.policy import parse
 from churnsignal_scoring.preview import preview
 from churnsignal_scoring.queries import Queries
 from churnsignal_scoring.settings import ScoringSettings

@@ -1,18 +1,16 @@
 """Door. Published versions of mapping and scorecard, and which of them is in force since when."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from churnsignal_common.mapping.mapper import Mapper, MappingConfig
-from churnsignal_common.mapping.parse import parse_mapping
 from churnsignal_common.postgres.engine import RawConnection, raw, transaction
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from churnsignal_scoring.health.config.parse import parse_scorecard
 from churnsignal_scoring.health.scorecard import Scorecard
+from churnsignal_scoring.policy import Parsed, Seed, parse
 from churnsignal_scoring.versions import ALWAYS, Activation, Kind, Policy, policy_of, timeline
 
 log = structlog.get_logger()
@@ -47,24 +45,6 @@ class NothingInForce(Exception):
 
 class TooEarly(Exception):
     """What lies so far back may be decided already."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seed:
-    """A file of ours (`shipped`) or of the operator (`file`): it goes into force when nothing did, or when it is new."""
-
-    kind: Kind
-    version: str
-    text: str
-    author: str
-
-
-Parsed = MappingConfig | Scorecard
-
-
-def parse(kind: Kind, text: str, file: str) -> Parsed:
-    """Return what the text says; raises `ConfigError` with line and fix."""
-    return parse_mapping(text, file) if kind is Kind.MAPPING else parse_scorecard(text, file)
 
 
 class Configs:

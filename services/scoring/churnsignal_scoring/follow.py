@@ -8,8 +8,8 @@ from churnsignal_common.document import ConfigError
 from churnsignal_common.postgres.failures import AWAY
 from churnsignal_common.runtime.tasks import Stop
 
-from churnsignal_scoring.configs import Configs, Seed
-from churnsignal_scoring.policy import read_seed
+from churnsignal_scoring.configs import Configs
+from churnsignal_scoring.policy import Seed, read_seed
 from churnsignal_scoring.versions import Kind
 
 log = structlog.get_logger()

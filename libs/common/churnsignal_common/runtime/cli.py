@@ -1,4 +1,4 @@
-"""Root. What the services' command lines share: serving, migrating, and giving up with a sentence."""
+"""Root. What the services' command lines do once their settings are good: serve, migrate, ask the database, and give up with a sentence."""
 
 import asyncio
 import sys
@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import cyclopts
 import uvloop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -15,7 +14,7 @@ from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.postgres.migrate import migrate_blocking
 from churnsignal_common.runtime.logging import set_up_logging
-from churnsignal_common.runtime.settings import ServiceSettings, read_settings
+from churnsignal_common.runtime.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
 T = TypeVar("T")
@@ -27,29 +26,21 @@ def give_up(message: object) -> NoReturn:
     raise SystemExit(1)
 
 
-def add_service(
-    app: cyclopts.App, service: str, kind: type[S], checked: Callable[[], S], run: Callable[[S], Coroutine[Any, Any, int]], migrations: Path
-) -> None:
-    """Add `serve` with the settings that `checked` returns, and `migrate`."""
+def serve_until_stopped(run: Callable[[S], Coroutine[Any, Any, int]], settings: S, service: str) -> NoReturn:
+    """Run the service on its event loop and exit with its code."""
+    set_up_logging(settings.log_level, settings.log_format, service)
+    try:
+        raise SystemExit(uvloop.run(run(settings)))
+    except ConfigError as error:
+        give_up(error)
 
-    def serve() -> None:
-        settings = checked()
-        set_up_logging(settings.log_level, settings.log_format, service)
-        try:
-            raise SystemExit(uvloop.run(run(settings)))
-        except ConfigError as error:
-            give_up(error)
 
-    def migrate() -> None:
-        try:
-            migrate_blocking(read_settings(kind).database_url.get_secret_value(), migrations, service)
-        except STORE_ERRORS as error:
-            give_up(f"cannot migrate: {type(error).__name__}; is Postgres up at DATABASE_URL?")
-
-    serve.__doc__ = f"Serve until SIGTERM. Example: churnsignal-{service} serve"
-    migrate.__doc__ = f"Bring schema `{service}` to its newest version. Example: churnsignal-{service} migrate"
-    app.command(serve)
-    app.command(migrate)
+def migrate_or_give_up(url: str, migrations: Path, service: str) -> None:
+    """Bring the service's schema to its newest version; exits with a sentence when it cannot."""
+    try:
+        migrate_blocking(url, migrations, service)
+    except STORE_ERRORS as error:
+        give_up(f"cannot migrate: {type(error).__name__}; is Postgres up at DATABASE_URL?")
 
 
 def on_database(settings: ServiceSettings, service: str, work: Callable[[AsyncEngine], Awaitable[T]]) -> T:

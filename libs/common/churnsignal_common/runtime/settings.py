@@ -4,7 +4,7 @@ import os
 import socket
 import sys
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -155,7 +155,7 @@ def _values_from_files(kind: type[BaseSettings]) -> dict[str, Any]:
     return found
 
 
-def fail(message: str) -> None:
+def fail(message: str) -> NoReturn:
     """Say on stderr what to do, and exit 2."""
     print(message, file=sys.stderr)  # noqa: T201 the one way out before logging is set up
     raise SystemExit(2)
@@ -175,4 +175,3 @@ def read_settings(kind: type[S]) -> S:
             about = next((f.description for f in kind.model_fields.values() if f.alias == name), "")
             lines.append(f"{name}: {problem['msg']}. {about}")
         fail("\n".join(lines))
-        raise AssertionError from error

@@ -64,7 +64,7 @@ def watchdog(*, wait: float = 60.0, json: bool = False) -> None:
     """Send a synthetic alert and wait until it was delivered; exit 1 if it was not. Example: churnsignal-alerts watchdog --wait 30"""
     settings = judged("alerts", AlertsSettings)[0]
     # What it prints is for people or programs; what the service does is in the service's log.
-    set_up_logging("critical", settings.log_format, "alerts")
+    set_up_logging("critical", settings.log_format, "alerts", settings.secrets)
     raise SystemExit(_prove_delivery(settings, wait, as_json=json))
 
 

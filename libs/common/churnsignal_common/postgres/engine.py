@@ -27,6 +27,8 @@ async def open_engine(
     engine = create_async_engine(
         driver_url(url),
         pool_size=pool,
+        # Errors travel far; what they quote would be content of events.
+        hide_parameters=True,
         max_overflow=0,
         pool_timeout=2,
         pool_pre_ping=True,

@@ -29,7 +29,7 @@ def _upgrade(connection: Connection, scripts: Path, schema: str, revision: str) 
 
 async def migrate(url: str, scripts: Path, schema: str, revision: str = "head") -> None:
     """Run the migrations in `scripts` (an alembic folder whose env.py calls `run_env`) up to `revision`, all in one transaction."""
-    engine = create_async_engine(driver_url(url), connect_args={"timeout": 5})
+    engine = create_async_engine(driver_url(url), connect_args={"timeout": 5}, hide_parameters=True)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade, scripts, schema, revision)

@@ -13,7 +13,7 @@ from churnsignal_common.document import ConfigError
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.postgres.migrate import migrate_blocking
-from churnsignal_common.runtime.logging import set_up_logging
+from churnsignal_common.runtime.logging import note_loop_error, set_up_logging
 from churnsignal_common.runtime.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
@@ -28,9 +28,14 @@ def give_up(message: object) -> NoReturn:
 
 def serve_until_stopped(run: Callable[[S], Coroutine[Any, Any, int]], settings: S, service: str) -> NoReturn:
     """Run the service on its event loop and exit with its code."""
-    set_up_logging(settings.log_level, settings.log_format, service)
+    set_up_logging(settings.log_level, settings.log_format, service, settings.secrets)
+
+    async def watched() -> int:
+        asyncio.get_running_loop().set_exception_handler(note_loop_error)
+        return await run(settings)
+
     try:
-        raise SystemExit(uvloop.run(run(settings)))
+        raise SystemExit(uvloop.run(watched()))
     except ConfigError as error:
         give_up(error)
 

@@ -1,10 +1,12 @@
 """Door. What every service reads from the environment: once, at start, refusing nonsense with the variable's name and the fix."""
 
 import os
+import re
 import socket
 import sys
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from churnsignal_common.contracts.days import is_zone
 from churnsignal_common.runtime.variables import unknown
 
+_PASSWORD = re.compile(r"://[^:@/]*:([^@]+)@")
+_SHORTEST_MASKED = 12
 PORT_OFFSETS = {"ingest": 0, "scoring": 1, "alerts": 2, "console": 3}
 
 
@@ -88,8 +92,15 @@ class ServiceSettings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _is_postgres(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("postgresql://", "postgres://")):
+        scheme, _, rest = value.get_secret_value().partition("://")
+        if scheme not in ("postgresql", "postgres"):
             raise ValueError("must start with postgresql://")
+        who, _, where = rest.partition("?")[0].rpartition("@")
+        ports = [host.rpartition("]")[2].partition(":")[2] for host in where.partition("/")[0].split(",")]
+        if "@" in who or not all(port == "" or port.isdecimal() for port in ports):
+            raise ValueError(
+                "must be postgresql://user:password@host:port/name, with special characters of the password as %40 and the like"
+            )
         return value
 
     @field_validator("kafka")
@@ -106,6 +117,14 @@ class ServiceSettings(BaseSettings):
         if not is_zone(value):
             raise ValueError("must be an IANA zone such as Europe/Berlin")
         return value
+
+    @property
+    def secrets(self) -> set[str]:
+        """Return whatever of these settings nobody may read: each secret, and its parts. Short ones would be found in harmless words."""
+        whole = [value.get_secret_value() for _, value in self if isinstance(value, SecretStr)]
+        listed = [part.strip() for value in whole for part in value.split(",")]
+        passwords = [password for value in listed for password in _PASSWORD.findall(value)]
+        return {secret for secret in (*whole, *listed, *passwords, *map(unquote, passwords)) if len(secret) >= _SHORTEST_MASKED}
 
     @property
     def dev(self) -> bool:

@@ -113,7 +113,7 @@ def _as_checks(found: Recomputed) -> list[Check]:
 
 def _settings() -> ScoringSettings:
     settings = read_settings(ScoringSettings)
-    set_up_logging("WARNING", settings.log_format, "scoring")
+    set_up_logging("WARNING", settings.log_format, "scoring", settings.secrets)
     return settings
 
 

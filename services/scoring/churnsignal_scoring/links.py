@@ -78,9 +78,9 @@ _head = msgspec.json.Decoder(_Head)
 def ties(envelope: Envelope) -> Iterator[UserLinked | UserAliased]:
     """Yield what a call of an account says about users: who belongs to it, who left it, and which older id was theirs.
 
-    A public key may name an account for its calls, but only a link made by a server says whose user somebody is.
+    A call of a public key is no evidence, neither of whose user somebody is nor of whose device it was.
     """
-    if envelope.format is not Format.SEGMENT or envelope.account is None or (envelope.public and not _is_resolved(envelope)):
+    if envelope.format is not Format.SEGMENT or envelope.account is None or envelope.public:
         return
     head = _head.decode(envelope.call)
     if head.type not in ("group", "identify", "alias"):

@@ -9,7 +9,6 @@ import argparse
 import ast
 import importlib
 import os
-import random
 import resource
 import signal
 import sys
@@ -21,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
+from zlib import crc32
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -186,8 +186,8 @@ class Hunt:
     def __init__(self, modules: list[Module], sample: int | None, seed: int) -> None:
         self.chosen = [(module, one) for module in modules for one in module.mutants]
         self.modules, self.all = modules, len(self.chosen)
-        random.Random(seed).shuffle(self.chosen)
-        self.chosen = self.chosen[:sample]
+        # By a hash of the name: who is drawn stays drawn when others come and go.
+        self.chosen = sorted(self.chosen, key=lambda pair: crc32(f"{seed} {pair[1].name}".encode()))[:sample]
         self.survivors: list[Mutant] = []
         self.takes: dict[str, float] = {}
         self.reach: dict[str, int] = {}

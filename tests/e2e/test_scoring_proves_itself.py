@@ -7,6 +7,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,14 @@ from tests.support.plant import Hands, Plant, at, open_plant, track
 from tests.support.stack import Stack
 
 DAYS = 4
-CHECKPOINT_AFTER = DAY + 1
+# Before accounts merge on the second day, and before another scorecard and another mapping come into force on the third.
+CHECKPOINT_AFTER = DAY
+VERSIONS_AFTER = DAY + 1
+CARD = files("churnsignal_scoring.health.config").joinpath("scorecard.yaml").read_text()
+VERSIONS = {
+    "scorecard": CARD.replace("name: default", "name: strict").replace("green: {enter: 74, leave: 70}", "green: {enter: 99, leave: 98}"),
+    "mapping": "name: ours\nsignals:\n- signal: login\n  events: [Opened Report, Exported]\n",
+}
 
 
 @dataclass
@@ -34,23 +42,31 @@ class World:
     checkpoint: str
 
     async def run(self, *command: str) -> tuple[int, str]:
-        """Run one of scoring's commands; return its exit code and what it printed."""
-        process = await asyncio.create_subprocess_exec(
-            str(Path(sys.executable).parent / command[0]),
-            *command[1:],
-            env={"PATH": os.environ["PATH"], **self.told},
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        out, err = await asyncio.wait_for(process.communicate(), 90)
-        return process.returncode or 0, (out if not err else out + err).decode()
+        return await run(self.told, *command)
 
     async def verify(self, *options: str) -> dict[str, dict[str, Any]]:
-        """Return the checks that found something, by name."""
-        code, said = await self.run("churnsignal-verify", "--json", *options)
-        report = json.loads(said)
-        assert (code == 0) == report["ok"], said
-        return {check["name"]: check for check in report["checks"] if check["problems"]}
+        return await prove(self.told, *options)
+
+
+async def run(told: dict[str, str], *command: str) -> tuple[int, str]:
+    """Run one of scoring's commands; return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        str(Path(sys.executable).parent / command[0]),
+        *command[1:],
+        env={"PATH": os.environ["PATH"], **told},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 600)
+    return process.returncode or 0, (out if not err else out + err).decode()
+
+
+async def prove(told: dict[str, str], *options: str) -> dict[str, dict[str, Any]]:
+    """Return the checks of `churnsignal-verify` that found something, by name."""
+    code, said = await run(told, "churnsignal-verify", "--json", *options)
+    report = json.loads(said)
+    assert (code == 0) == report["ok"], said
+    return {check["name"]: check for check in report["checks"] if check["problems"]}
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -79,6 +95,11 @@ async def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
                         code, said = await made.run("churnsignal-scoring", "checkpoint")
                         assert code == 0, said
                         made.checkpoint = said.strip()
+                    if day == VERSIONS_AFTER:
+                        for kind, text in VERSIONS.items():
+                            (folder / f"{kind}.yaml").write_text(text)
+                            code, said = await made.run("churnsignal-scoring", kind, "publish", str(folder / f"{kind}.yaml"), "--activate")
+                            assert code == 0, said
                 await plant.put(calls_of(DAY + DAYS, chance))
                 await plant.drained(60)
             yield made
@@ -89,7 +110,9 @@ async def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
 
 
 @pytest.mark.asyncio(loop_scope="module")
-async def test_a_run_of_several_days_is_proved_from_a_checkpoint_and_from_the_beginning(world: World) -> None:
+async def test_days_with_a_merge_and_new_versions_are_proved_from_a_checkpoint_before_them_and_from_the_beginning(world: World) -> None:
+    versions = "SELECT count(DISTINCT record->>'scorecard'), count(DISTINCT record->>'mapping') FROM scoring.day_records WHERE day > $1"
+    assert tuple((await world.plant.rows(versions, CHECKPOINT_AFTER))[0]) == (2, 2)
     assert await world.verify() == {}
     assert await world.verify("--from", "beginning") == {}
 

@@ -9,7 +9,7 @@ SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance providers mutants bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance providers chaos mutants bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -58,6 +58,9 @@ screenshots: setup ## what readers see of an alert, into docs/screenshots/ (need
 
 conformance: setup ## the released SDKs on good days and bad ones; writes docs/conformance.md
 	@$(RUN) $(BIN)/python -m tests.conformance
+
+chaos: setup ## two replicas of scoring killed, frozen and failed over, then proved; KILLS=1000 is the full proof
+	@$(RUN) env CHURNSIGNAL_KILLS=$(or $(KILLS),24) $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py
 
 mutants: setup ## change the scoring core in small ways and see which changes no test notices; SAMPLE=800 tries so many, drawn at random; writes docs/mutants.md
 	@$(RUN) $(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))

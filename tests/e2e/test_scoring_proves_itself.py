@@ -156,6 +156,10 @@ FAULTS = {
         f"DELETE FROM scoring.risk_changes WHERE (account, sequence) = {LAST_CHANGE}",
         "accounts agree with their last change",
     ),
+    "a change told otherwise than it was decided": (
+        f"UPDATE scoring.risk_changes SET to_band = 'grey' WHERE (account, sequence) = {LAST_CHANGE}",
+        "changes are published as they were decided, without a gap",
+    ),
     "a record without an outcome": (
         f"UPDATE scoring.outcomes SET count = count - 1 WHERE {MOST_APPLIED}",
         "every record has one outcome",

@@ -37,8 +37,8 @@ FROM scoring.accounts a LEFT JOIN LATERAL (
 WHERE a.band <> coalesce(c.to_band, 'grey') ORDER BY 1"""
 
 POSITIONS = "SELECT topic, partition, next_offset FROM scoring.positions"
-LAST_CHANGES = """-- the newest change of each account that has left the outbox, if the outbox is empty
-SELECT account, max(sequence) AS sequence FROM scoring.risk_changes GROUP BY 1"""
+CHANGES = """-- what was decided, in the order in which it is told
+SELECT account, array_agg(to_band ORDER BY sequence) AS bands FROM scoring.risk_changes GROUP BY 1"""
 PENDING = "SELECT count(*) FROM scoring.outbox WHERE topic = 'risk.changes.v1'"
 
 
@@ -89,8 +89,8 @@ async def log_checks(pg: RawConnection, tail: Tail, partitions: int) -> list[Che
 
 async def _published(pg: RawConnection, tail: Tail, partitions: int) -> Check:
     pending = await pg.fetchval(PENDING)
-    last = {row["account"]: row["sequence"] for row in await pg.fetch(LAST_CHANGES)}
-    seen: dict[str, set[int]] = {}
+    decided = await _decided(pg)
+    seen: dict[str, dict[int, str]] = {}
     problems = []
     async for value in tail.published(partitions):
         try:
@@ -98,10 +98,23 @@ async def _published(pg: RawConnection, tail: Tail, partitions: int) -> Check:
         except msgspec.MsgspecError as error:
             problems.append(f"a record of risk.changes.v1 cannot be read: {error}")
             continue
-        seen.setdefault(change.account.account, set()).add(change.sequence)
-    for account, sequences in sorted(seen.items()):
-        ordered = sorted(sequences)
+        bands, band = seen.setdefault(change.account.account, {}), change.to_band.value
+        if bands.setdefault(change.sequence, band) != band:
+            problems.append(f"{change.account.account}: change {change.sequence} was published as {bands[change.sequence]} and as {band}")
+    # Asked again, because live scoring goes on: what is published was decided before, and what was decided is published later.
+    now = await _decided(pg)
+    for account, bands in sorted(seen.items()):
+        ordered, made, last = sorted(bands), now.get(account, []), len(decided.get(account, []))
         problems.extend(f"{account}: {one} was published, and then {other}" for one, other in pairwise(ordered) if other != one + 1)
-        if not pending and ordered[-1] < last.get(account, 0):
-            problems.append(f"{account}: change {last[account]} is stored, but {ordered[-1]} is the last one published")
-    return check("changes are published without a gap", problems)
+        problems.extend(
+            f"{account}: change {sequence} was published as {band}, but is not stored so"
+            for sequence, band in bands.items()
+            if made[sequence - 1 : sequence] != [band]
+        )
+        if not pending and ordered[-1] < last:
+            problems.append(f"{account}: change {last} is stored, but {ordered[-1]} is the last one published")
+    return check("changes are published as they were decided, without a gap", problems)
+
+
+async def _decided(pg: RawConnection) -> dict[str, list[str]]:
+    return {row["account"]: row["bands"] for row in await pg.fetch(CHANGES)}

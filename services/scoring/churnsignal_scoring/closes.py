@@ -238,31 +238,29 @@ class Closes:
         after = self._cursor[1] if self._cursor[0] == group else ""
         names = await self._load.unclosed(partitions, after, day, CHUNK_ACCOUNTS)
         missing = self._residents.missing(names)
-        for resident in await self._load.residents(missing) if missing else ():
-            self._residents.put(resident)
+        loaded = {one.state.account: one for one in (await self._load.residents(missing) if missing else ())}
+        # A close looks at every account, and must not push those out of memory that calls come for.
+        residents = [loaded[name] if name in loaded else self._residents.peek(name) for name in names]
         crash.point("scoring.close_before_chunk")
         effects = self._new_effects()
         effects.partitions.update(partitions)
-        for name in names:
-            self._conclude.close(self._residents.get(name), effects)
+        for resident in residents:
+            self._conclude.close(resident, effects)
         last = len(names) < CHUNK_ACCOUNTS and not await self._tidy.reject_expired(day, partitions, effects)
         if last:
             effects.closes.extend(CloseRow(day, partition, "done") for partition in partitions)
             self._tidy.at_close(day, partitions, effects)
         self._relay.publish(await self._store.save(effects))
         crash.point("scoring.close_after_chunk")
-        self._written(effects)
+        for row in effects.accounts.values():
+            row.state.clean()
+        self._residents.keep(residents)
+        self._memory.resolver.committed(effects)
+        count_effects(self._metrics, effects)
         self._cursor = (group, names[-1] if names else after)
         if last:
             self._finish(day, partitions)
         return True
-
-    def _written(self, effects: Effects) -> None:
-        for row in effects.accounts.values():
-            row.state.clean()
-        self._residents.touch(effects.accounts)
-        self._memory.resolver.committed(effects)
-        count_effects(self._metrics, effects)
 
     def _finish(self, day: int, partitions: list[int]) -> None:
         for partition in partitions:

@@ -46,6 +46,16 @@ from churnsignal_scoring.health.view import View
 from churnsignal_scoring.versions import Policy, fixed_policy
 
 
+class OfDay(NamedTuple):
+    """What counts for every account at the close of a day."""
+
+    record: DayRecord | None
+    card: Scorecard
+    norms: dict[str, Norms]
+    end: datetime
+    shadow: Scorecard | None
+
+
 class Preview(NamedTuple):
     """One account under the scorecard in force and under another one."""
 
@@ -54,6 +64,8 @@ class Preview(NamedTuple):
     after: Asked
 
 
+DAYS_AT_HAND = 8
+"""For so many days what counts at their close is kept at hand; accounts of a batch were closed last on one or two."""
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
 _NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -64,7 +76,6 @@ class AccountEngine:
     def __init__(self, mapper: Mapper, scorecard: Scorecard, zone: DayZone) -> None:
         self.zone = zone
         self.adopt(fixed_policy(mapper, scorecard))
-        self._read: list[tuple[DayRecord, dict[str, Norms]]] = []
 
     def adopt(self, policy: Policy) -> None:
         """Go by this policy from now on: calls by the mapping of their moment, days by the scorecard that their record names."""
@@ -72,6 +83,7 @@ class AccountEngine:
         self.mapper = policy.mappings[-1][1]
         self.scorecard = policy.scorecards[-1][1]
         self.usage = policy.reader().usage
+        self._days: dict[int, OfDay] = {}
 
     def apply(self, state: AccountState, envelope: Envelope, usage: Usage) -> None:
         """Add one distinct call that `usage` did not ignore."""
@@ -127,7 +139,7 @@ class AccountEngine:
         self._run_shadow(state, look, day)
         self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         memory.note(memory.score)
-        for family, row in self.card(record, day).reporting.items():
+        for family, row in self.of_day(record, day).card.reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
         state.segment = state.segment or look.segment
@@ -219,25 +231,23 @@ class AccountEngine:
         renewal = as_date(look.view.fact("renewal_on"))
         return Ranks(UNSCORED if score is None else score, at_risk(revenue(look.view), risk, renewal, to_date(today)))
 
-    def _norms(self, record: DayRecord | None) -> dict[str, Norms]:
-        if record is None:
-            return {}
-        for known, norms in self._read:
-            if known is record:
-                return norms
-        norms = read_norms(record)
-        self._read = [*self._read[-3:], (record, norms)]
-        return norms
-
-    def card(self, record: DayRecord | None, as_of: int) -> Scorecard:
-        """Return the scorecard of a day: the one that its record names."""
-        return self.policy.scorecard_at(self.zone.end_of(as_of)) if record is None else self.policy.cards[record.scorecard]
+    def of_day(self, record: DayRecord | None, as_of: int) -> OfDay:
+        """Return what counts at the close of a day: the scorecard is the one that its record names."""
+        found = self._days.get(as_of)
+        if found is None or found.record is not record:
+            end = self.zone.end_of(as_of)
+            card = self.policy.scorecard_at(end) if record is None else self.policy.cards[record.scorecard]
+            if len(self._days) >= DAYS_AT_HAND:
+                self._days.clear()
+            found = self._days[as_of] = OfDay(record, card, read_norms(record), end, self.policy.shadow_at(end))
+        return found
 
     def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool, scorecard: Scorecard | None = None) -> Look:
-        whole = scorecard or self.card(record, as_of)
+        of_day = self.of_day(record, as_of)
+        whole = scorecard or of_day.card
         view = View(state, as_of, None, live=live)
         name = segment(view, whole.segment_by)
-        view.norms = self._norms(record).get(name)
+        view.norms = of_day.norms.get(name)
         if whole.calendars is not None:
             view.calendar = whole.calendars.of(view.fact(whole.calendars.by))
         life = lifecycle(view)
@@ -245,7 +255,7 @@ class AccountEngine:
         found = evaluate(view, card)
         enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
         score, forced = found.score if enough else None, knocked_out(view, card.knockouts)
-        return Look(view, found, score, name, life, card, forced, overridden(view, self.zone), record)
+        return Look(view, found, score, name, life, card, forced, overridden(view, of_day.end), record)
 
     def _at_once(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         """Return the change between closes: to the worse where a fact forces it, and either way where a person has just set or ended an override."""
@@ -293,7 +303,7 @@ class AccountEngine:
         return look.score is not None and memory.told_score is not None and memory.told_score - look.score >= MARKEDLY
 
     def _run_shadow(self, state: AccountState, look: Look, day: int) -> None:
-        memory, card = state.memory, self.policy.shadow_at(self.zone.end_of(day))
+        memory, card = state.memory, self.of_day(look.record, day).shadow
         if card is None or state.merged_into:
             memory.shadow = None
             return

@@ -58,6 +58,17 @@ class Residents:
             found = self._accounts[account] = _unpack(packed)
         return found
 
+    def peek(self, account: str) -> Resident:
+        """Return one that is here without counting that as use; whoever changes it must `keep` it."""
+        found = self._accounts.get(account)
+        return _unpack(self._packed[account]) if found is None else found
+
+    def keep(self, residents: Iterable[Resident]) -> None:
+        """Keep what became of those that were peeked at, each where it is in the order of use; those that are not here stay away."""
+        for resident in residents:
+            if resident.state.account in self._packed:
+                self._packed[resident.state.account] = _pack(resident)
+
     def put(self, resident: Resident) -> None:
         self._accounts[resident.state.account] = resident
 

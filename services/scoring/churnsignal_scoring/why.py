@@ -80,7 +80,7 @@ class Reader:
         day = resident.closed_day
         record = (await self.load.records_after(day - 1)).get(day)
         why = self.engine.explain(resident.state, record, day)
-        return self.engine.card(record, day).variant(why.variant), why
+        return self.engine.of_day(record, day).card.variant(why.variant), why
 
     async def _then(self, account: str, at: datetime, days: list[Past]) -> tuple[Scorecard, Explanation]:
         body = await self.queries.change_by(account, at)

@@ -54,3 +54,17 @@ def test_what_was_forgotten_has_to_be_loaded_again() -> None:
     residents.forget()
 
     assert residents.missing(["a0", f"a{CAPACITY - 1}"]) == ["a0", f"a{CAPACITY - 1}"]
+
+
+def test_who_is_only_looked_at_keeps_its_place_and_what_became_of_it() -> None:
+    residents = full(CAPACITY)
+    quietest, busiest = residents.peek("a0"), residents.peek(f"a{CAPACITY - 1}")
+    for resident in (quietest, busiest):
+        resident.closed_day += 1
+    residents.keep([quietest, busiest, lived(CAPACITY)])
+
+    assert residents.peek("a0").closed_day == residents.peek(f"a{CAPACITY - 1}").closed_day == 10
+    assert residents.missing([f"a{CAPACITY}"]) == [f"a{CAPACITY}"]
+    residents.put(lived(CAPACITY + 1))
+    residents.touch([f"a{CAPACITY + 1}"])
+    assert residents.missing(["a0"]) == ["a0"]

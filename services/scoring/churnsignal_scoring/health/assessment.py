@@ -106,7 +106,10 @@ class Look(msgspec.Struct, frozen=True):
 
     def knockout(self, own: Band) -> Forced | None:
         """Return the first knock-out in force while the score's own band is `own`."""
-        return next((one for one in self.knockouts if one.only_from is None or own in one.only_from), None)
+        for one in self.knockouts:
+            if one.only_from is None or own in one.only_from:
+                return one
+        return None
 
     def shown(self, own: Band) -> Band:
         """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""

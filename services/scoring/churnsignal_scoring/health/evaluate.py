@@ -29,21 +29,22 @@ def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
     readings: list[Reading | Missing] = []
     points: list[int | None] = []
     present = evident = applicable = 0
-    for place, row in enumerate(scorecard.measures):
+    bit = 1
+    for row in scorecard.measures:
         reading = row.measure.read(view, row.options)
         readings.append(reading)
-        bit = 1 << place
         value: int | None = None
         if isinstance(reading, Reading):
             value = row.curve(view).points(reading.measured)
             evident |= bit
             applicable |= bit
+            present |= bit
         elif reading is not _NOT_APPLICABLE:
             value = row.missing.points
             applicable |= bit
+            present |= 0 if value is None else bit
         points.append(value)
-        if value is not None:
-            present |= bit
+        bit <<= 1
     shares = scorecard.shares(present)
     score, contributions = add_up(points, shares)
     return Evaluation(score, _coverage(scorecard, evident, applicable), tuple(readings), tuple(points), shares, contributions)

@@ -6,7 +6,7 @@ from typing import assert_never
 
 from churnsignal_common.contracts.risk import Band, Finding
 
-from churnsignal_scoring.health.days import DayZone, to_date
+from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.measures.measure import Reading
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.scorecard import BandIs, Condition, FactHolds, Flag, MeasureHolds
@@ -91,12 +91,12 @@ def _measure_holds(view: View, rule: MeasureHolds) -> bool:
     return (low is None or reading.measured >= low) and (high is None or reading.measured <= high)
 
 
-def overridden(view: View, zone: DayZone) -> Forced | None:
-    """Return the override in force at the end of the view's day; an expired one is as if it never was."""
+def overridden(view: View, end: datetime) -> Forced | None:
+    """Return the override in force at the `end` of the view's day; an expired one is as if it never was."""
     fact = view.version("override")
     if fact is None or not isinstance(fact.value, dict):
         return None
     expires = datetime.fromisoformat(str(fact.value["expires_at"]))
-    if expires <= zone.end_of(view.as_of):
+    if expires <= end:
         return None
     return Forced("override", Band(fact.value["band"]), fact)

@@ -1,5 +1,6 @@
 """Pure. What an account's band remembers between evaluations; it moves at day closes, and between them only to the worse."""
 
+import sys
 from array import array
 
 import msgspec
@@ -79,4 +80,6 @@ class BandMemory(msgspec.Struct, omit_defaults=True):
 
     def note(self, score: int | None) -> None:
         """Add the score of one more close."""
-        self.trend = self.trend[-_SCORE_BYTES * (TREND_CLOSES - 1) :] + array("h", [-1 if score is None else score]).tobytes()
+        self.trend = self.trend[-_SCORE_BYTES * (TREND_CLOSES - 1) :] + (-1 if score is None else score).to_bytes(
+            _SCORE_BYTES, sys.byteorder, signed=True
+        )

@@ -117,6 +117,8 @@ def feeding(view: View, record: DayRecord) -> tuple[str, ...]:
 def freeze(state: AccountState, record: DayRecord, day: int) -> bool:
     """Freeze the account, thaw it or leave it as the record of `day` says; return whether that is news."""
     memory = state.memory
+    if not (memory.fed or memory.silent or memory.outages):
+        return False
     verdicts = {source: record.sources[source] for source in memory.fed if source in record.sources}
     silent = tuple(SilentSource(source, v.silent_since or record.made_at) for source, v in verdicts.items() if v.silent)
     news = silent != memory.silent

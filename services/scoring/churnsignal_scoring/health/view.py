@@ -62,13 +62,13 @@ class View:
         self.outages = outages.until(state.memory.outages, as_of) if state.memory.outages else ()
         if self.outages:
             self._cut_out()
-        self.last = self._last_active()
+        self.last = last = self._last_active()
         first = state.first_day
-        self.first = self._place_of(first) if first is not None and first <= self.end else None
-        self.age = 0 if self.first is None else max(1, as_of - self.first + 1)
-        since = self.first if self.last is None else self.last
-        self.silent_days = 0 if since is None else max(0, as_of - since)
-        self.lived = as_of if self.last is None else self.last
+        self.first = first = self._place_of(first) if first is not None and first <= self.end else None
+        self.age = 0 if first is None else as_of - first + 1 if first < as_of else 1
+        since = first if last is None else last
+        self.silent_days = as_of - since if since is not None and since < as_of else 0
+        self.lived = as_of if last is None else last
         self.calendar: Calendar = EVERY_DAY
         self._users: dict[int, int] = {}
 
@@ -84,11 +84,11 @@ class View:
         self.active, self.origin = outages.lived(self.outages, self.active, self.origin)
 
     def _place_of(self, day: int) -> int:
-        return outages.place_of(self.outages, day)
+        return outages.place_of(self.outages, day) if self.outages else day
 
     def day_at(self, place: int) -> int:
         """Return the day on the calendar."""
-        return outages.day_at(self.outages, place)
+        return outages.day_at(self.outages, place) if self.outages else place
 
     def days_off(self, first: int, last: int) -> set[int]:
         """Return which days of the calendar from `first` to `last` cannot be held against the account: days off and outages."""
@@ -145,19 +145,23 @@ class View:
 
     def count(self, signal: str, first: int, last: int) -> int:
         """Return how often `signal` came from day `first` to day `last`."""
-        last, top = min(last, self.end), self.last
-        if top is None or not first <= top <= last:
-            return self.remembered((signal, last - first), lambda: self._sum(signal, first, last, None), first)
+        last, top, days = min(last, self.end), self.last, self.days
         # The day that grows with every call apart from those that stand still.
-        before = self.remembered((signal, last - first), lambda: self._sum(signal, first, last, top), first)
-        bucket = self.days.get(top)
-        return before if bucket is None else before + bucket.get(signal, 0)
-
-    def _sum(self, signal: str, first: int, last: int, but: int | None) -> int:
-        days = self.days
-        if last - first < len(days):
-            return sum([bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != but])
-        return sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
+        grows = top is not None and first <= top <= last
+        # As `remembered`, in one piece: nothing is asked more often.
+        name, key = (signal, last - first), (top, first)
+        found = self.state.memo.get(name)
+        if found is None or found[0] != key:
+            but = top if grows else None
+            if last - first < len(days):
+                before = sum([bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != but])
+            else:
+                before = sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
+            found = self.state.memo[name] = (key, before)
+        count: int = found[1]
+        if top is None or not grows or (today := days.get(top)) is None:
+            return count
+        return count + today.get(signal, 0)
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""

@@ -28,9 +28,11 @@ json_text = msgspec.json.Encoder().encode
 # What every write key looks like, wherever in a call an SDK has put it.
 WRITE_KEY = re.compile(rb"cs[bsi]_[0-9a-f]{48}")
 _SECRET = 8
-# 512 keys take more bytes than this, and so does an event that is too large.
+# 512 keys take more bytes than this, and so does an event that is too large: others need no look at their shape.
 _SMALL = 2048
 _WRITE_KEY_FIELD = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
+# How a `Rejected` begins and ends; between its id and these stands what calls of one reason share.
+_BEFORE_ID, _AFTER_AROUND = b'{"v":1,"id":', b'false,"body":""}'
 # An id with fewer characters fits its limit of bytes, whatever they are.
 _PLAIN_ID = 64
 
@@ -120,13 +122,17 @@ class Judge:
         for index, raw in enumerate(raws):
             here, call = arrival, None
             try:
+                # Before it is decoded, which costs several times as much.
+                if len(raw) > _SMALL:
+                    check_shape(bytes(raw), limits)
                 try:
                     if plain:
                         call = decode_call(raw)
                 except BROKEN:
                     call = None
                 if call is None:
-                    check_shape(bytes(raw), limits)
+                    if len(raw) <= _SMALL:
+                        check_shape(bytes(raw), limits)
                     call, raw = parse(bytes(raw))  # noqa: PLW2901 the spelling that goes on is what is judged from here
                 kind = call.type
                 if kind != "track" or not call.event or here.barred or call.historical:
@@ -167,9 +173,6 @@ class Judge:
                     b"" if anonymous is None else anonymous.as_anonymous,
                     b',"occurred_at":', occurred, b',"stamped_at":', stamped, b',"call":', raw, b"}",
                 ))  # fmt: skip
-                # The envelope is longer than the call in it, so that a short one needs no closer look.
-                if len(value) > _SMALL:
-                    check_shape(bytes(raw), limits)
                 if account is None:
                     records.append((USAGE_UNRESOLVED, owner.partition, owner.key, value))
                 else:
@@ -180,7 +183,8 @@ class Judge:
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
         """Add a refused call to `judged`; if it is about somebody on the list, only count it."""
-        if arrival.suppressed and arrival.suppressed.named_in(raw, arrival.batch_group_id):
+        listed = arrival.suppressed
+        if (listed.users or listed.accounts) and listed.named_in(raw, arrival.batch_group_id):
             judged.suppressed += 1
             return
         given = call.message_id if call is not None and isinstance(call.message_id, str) else None
@@ -191,13 +195,19 @@ class Judge:
         """Make records of the refused calls, for operators: their bytes without any write key, so many as a record can hold."""
         partition, key = partition_of(source, self._partitions), source.encode()
         limit = self.limits.kept_bytes
+        # What all calls of one reason share is spelled once: thousands may come together.
+        shared: dict[Reason, bytes] = {}
         for each, raw in zip(judged.refused, judged.raws, strict=True):
             body = _without_keys(raw, write_key)
-            record = Rejected(
-                id=each.message_id or self._new_id(), source=source, stage="ingest", reason=each.reason.value, message=REASONS[each.reason].cause,
-                rejected_at=received_at, around=around, cut=len(body) > limit, body=body[:limit],
-            )  # fmt: skip
-            judged.records.append((USAGE_REJECTED, partition, key, encoder.encode(record)))
+            middle = shared.get(each.reason)
+            if middle is None:
+                record = Rejected(
+                    id="", source=source, stage="ingest", reason=each.reason.value, message=REASONS[each.reason].cause, rejected_at=received_at, around=around, body=b"",
+                )  # fmt: skip
+                middle = shared[each.reason] = encoder.encode(record)[len(_BEFORE_ID) + 2 : -len(_AFTER_AROUND)]
+            cut, kept = (b"true", body[:limit]) if len(body) > limit else (b"false", body)
+            value = b"".join((_BEFORE_ID, json_text(each.message_id or self._new_id()), middle, cut, b',"body":', json_text(kept), b"}"))
+            judged.records.append((USAGE_REJECTED, partition, key, value))
         judged.raws.clear()
 
 
@@ -205,7 +215,9 @@ def _without_keys(raw: bytes, given: str | None) -> bytes:
     """Return the call less the request's key and all that looks like one: browsers put it on each call too, or only there."""
     # Shorter words are no secrets, and may stand anywhere in a call.
     body = raw.replace(given.encode(), b"") if given and len(given) >= _SECRET else raw
-    return WRITE_KEY.sub(b"", _WRITE_KEY_FIELD.sub(rb"\1", body) if b"writeKey" in body else body)
+    if b"writeKey" in body:
+        body = _WRITE_KEY_FIELD.sub(rb"\1", body)
+    return WRITE_KEY.sub(b"", body) if b"cs" in body else body
 
 
 def _admit(call: Call, arrival: Arrival, id_bytes: int) -> Arrival:

@@ -63,6 +63,8 @@ def _measure(raw: bytes, limits: Limits) -> None:
     if marks.count(b":") > limits.keys:
         raise Refusal(Reason.TOO_MANY_KEYS)
     left, room = marks.replace(b":", b""), limits.depth
+    if b"[" * (room + 1) in left:
+        raise Refusal(Reason.TOO_DEEP)
     # Runs of brackets tell the depth. What holds nothing goes first, while that leaves far fewer of them to step through.
     while left.count(b"][") > _RUNS_AT_ONCE and room > limits.depth - 3:
         left, room = left.replace(b"[]", b""), room - 1

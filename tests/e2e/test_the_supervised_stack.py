@@ -40,9 +40,59 @@ def _track(addresses: dict[str, str], event_id: str) -> int:
         return int(getattr(error, "code", 0))
 
 
+PERSON = "canary.person@customer.example"
+SERVICES = ("ingest", "scoring", "alerts")
+# What a stranger, a client and an operator may ask, and get wrong. In each body a person, in some of them a key where it should not be.
+QUESTIONS: tuple[tuple[str, str, str, str | None], ...] = (
+    *((service, "GET", path, None) for service in SERVICES for path in ("/readyz", "/metrics", "/openapi.json", f"/nowhere?who={PERSON}")),
+    ("ingest", "POST", "/v1/track", '{"userId": "' + PERSON),
+    ("ingest", "POST", "/v1/track", json.dumps({"userId": {PERSON: 1}, "event": PERSON, "properties": {"key": "KEY", "writeKey": "KEY"}})),
+    ("ingest", "POST", "/v1/batch", json.dumps({"batch": PERSON})),
+    (
+        "ingest",
+        "POST",
+        "/v1/batch?writeKey=KEY",
+        json.dumps({"writeKey": "KEY", "batch": [{"type": PERSON, "writeKey": "KEY"}, {"type": "track"}]}),
+    ),
+    ("ingest", "POST", "/v1/track", json.dumps({"writeKey": "KEYx", "userId": PERSON, "event": "x"})),
+    ("ingest", "POST", "/admin/v1/rejected/replay", json.dumps({"id": PERSON, "scope": PERSON})),
+    ("scoring", "GET", f"/v1/accounts?cursor={PERSON}&owner={PERSON}", None),
+    ("scoring", "PATCH", "/v1/accounts/acme/profile", json.dumps({"arr": PERSON, "plan": {"x": PERSON}})),
+    ("alerts", "PUT", "/v1/csms/kei", json.dumps({"name": "Kei", "email": "no address of " + PERSON, "hours": PERSON})),
+    ("alerts", "POST", "/slack/interactions", "payload=" + PERSON),
+    ("alerts", "GET", "/v1/deliveries", None),
+)
+
+
+def _settings(pid: int) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in Path(f"/proc/{pid}/environ").read_text().split("\0") if "=" in pair)
+
+
+def _secrets(settings: dict[str, str]) -> set[str]:
+    """All that the process was told and nobody may read, and the passwords in it."""
+    named = [value for name, value in settings.items() if name.endswith(("_URL", "_KEYS", "_TOKEN", "_SECRET", "_SECRETS", "_PASSWORD"))]
+    passwords = [value.rpartition("@")[0].rpartition(":")[2] for value in named if "@" in value]
+    secret = [value for value in named if not value.startswith("http") and ("://" not in value or "@" in value)]
+    return {value for value in (*secret, *passwords) if len(value) > 8}
+
+
+def _answer(url: str, method: str, body: str | None, headers: dict[str, str]) -> str:
+    asked = urllib.request.Request(url, body.encode() if body is not None else None, headers, method=method)
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            return f"{answer.status} {answer.headers}\n{answer.read().decode()}"
+    except urllib.error.HTTPError as error:
+        return f"{error.code} {error.headers}\n{error.read().decode()}"
+
+
 @pytest.mark.timeout(300)
-def test_every_killed_process_comes_back_and_the_same_key_is_accepted_again(devstack: Devstack) -> None:
-    devstack.up("ingest,scoring,alerts")
+def test_every_killed_process_comes_back_and_no_secret_is_seen_meanwhile(devstack: Devstack) -> None:
+    devstack.env |= {
+        "SMTP_URL": "smtp://mailer:canary-of-the-mail-relay@127.0.0.1:9",
+        "SLACK_SIGNING_SECRET": "canary-of-slacks-signatures",
+        "CHURNSIGNAL_WEBHOOK_SECRETS": "whsec_Y2FuYXJ5LW9mLXdlYmhvb2tzLWNhbmFyeQ==",
+    }
+    devstack.up(",".join(SERVICES))
     addresses = _addresses(devstack.where.parent / "env")
     assert _track(addresses, "before") == 200
 
@@ -51,9 +101,32 @@ def test_every_killed_process_comes_back_and_the_same_key_is_accepted_again(devs
     for number in numbers.values():
         os.kill(number, signal.SIGKILL)
 
-    assert set(numbers) == {"postgres", "kafka", "inbox", "ingest", "scoring", "alerts"}
+    assert set(numbers) == {"postgres", "kafka", "inbox", *SERVICES}
     until(lambda: all(row["restarts"] >= 1 and row["ready"] for row in devstack.status()["processes"]))
     until(lambda: _track(addresses, "after") == 200)
+
+    key, token = addresses["CHURNSIGNAL_WRITE_KEY"], addresses["CHURNSIGNAL_ADMIN_TOKEN"]
+    secrets = {key, token} | {secret for name in SERVICES for secret in _secrets(_settings(devstack.pid(name)))}
+    basic = {"Authorization": "Basic " + base64.b64encode(f"{key}:".encode()).decode()}
+    bearer = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    wrong = {"Authorization": f"Bearer {token}x", "Content-Type": "application/json"}
+    answers = [
+        _answer(
+            addresses[f"CHURNSIGNAL_{service.upper()}_URL"] + path.replace("KEY", key), method, body and body.replace("KEY", key), headers
+        )
+        for service, method, path, body in QUESTIONS
+        for headers in (basic, bearer, wrong, {})
+    ]
+    # Operators may read what was refused, less the key of whoever sent it.
+    refused = _answer(f"{addresses['CHURNSIGNAL_INGEST_URL']}/admin/v1/rejected", "GET", None, bearer)
+    logs = {path: path.read_text(errors="replace") for path in devstack.where.rglob("*.log")}
+    of_services = [text for path, text in logs.items() if path.stem in SERVICES]
+
+    assert len(secrets) >= 7
+    assert len(of_services) == len(SERVICES)
+    assert PERSON in refused
+    assert [secret for secret in secrets for text in (*answers, *logs.values(), refused) if secret in text] == []
+    assert [text for text in (*answers, *of_services) if PERSON in text] == []
 
 
 @pytest.mark.timeout(300)

@@ -78,6 +78,8 @@ def build_app(service: str, about: str, readiness: Readiness, registry: Collecto
         redirect_slashes=False,
         docs_url="/docs",
         redoc_url=None,
+        # Where OpenTelemetry is set up, the framework would log what people sent that failed validation.
+        telemetry={"logs": False},
     )
 
     @app.get("/healthz", tags=["probes"], summary="The process is alive")

@@ -26,7 +26,10 @@ class PathsInForce:
     revision: int = 0
 
     def at(self, moment: datetime) -> AccountPaths:
-        return next((paths for since, paths in self.newest_first if moment >= since), self.newest_first[-1][1])
+        for since, paths in self.newest_first:
+            if moment >= since:
+                return paths
+        return self.newest_first[-1][1]
 
 
 def always(paths: AccountPaths) -> PathsInForce:

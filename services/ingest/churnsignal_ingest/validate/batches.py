@@ -11,8 +11,8 @@ from churnsignal_common.contracts.envelope import NULL, Around, Format, holds_nu
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from msgspec import Raw
 
-from churnsignal_ingest.validate.calls import BROKEN, parse_call, parse_single
-from churnsignal_ingest.validate.judge import Arrival, Judge, Judged, Parse, Scope
+from churnsignal_ingest.validate.calls import BROKEN, Call, decode_call, parse_call, parse_single
+from churnsignal_ingest.validate.judge import SMALL, Arrival, Judge, Judged, Parse, Scope
 from churnsignal_ingest.validate.limits import Limits, check_shape, decode_any
 from churnsignal_ingest.validate.reasons import Problem, Refusal, RequestProblem
 from churnsignal_ingest.validate.suppressed import Suppressed
@@ -35,7 +35,7 @@ class Sender:
 class Parcel(msgspec.Struct, frozen=True):
     """An opened body: the calls as original bytes, how to parse one, and what stands around them.
 
-    `plain`: they are Segment's calls, and no text in them can hold U+0000, so that most are decoded as they stand.
+    `plain`: they are Segment's calls, and no text in them can hold U+0000, so that most are decoded as they stand. `call`: the only one, decoded.
     """
 
     items: Sequence[bytes | Raw]
@@ -45,6 +45,7 @@ class Parcel(msgspec.Struct, frozen=True):
     historical: bool = False
     context: bytes | None = None
     plain: bool = False
+    call: Call | None = None
     form: Format = Format.SEGMENT
     kind: str | None = None
 
@@ -91,12 +92,25 @@ def _key_of_first(calls: list[Raw]) -> str | None:
 
 def open_single(body: bytes, kind: str) -> Parcel:
     """Return a call that came alone to the path of its `kind`, or raise RequestProblem."""
+    call = _decode_plain(body)
+    if call is not None and call.type == kind:
+        return Parcel([body], parse_call, None, call.sent_at, call.historical is True, kind=kind, plain=True, call=call)
     try:
         single = _decode_single(body)
     except BROKEN:
         raise RequestProblem(Problem.MALFORMED_JSON) from None
     parse = partial(parse_single, kind=kind)
     return Parcel([body], parse, _text(single.write_key), single.sent_at, single.historical is True, kind=kind)
+
+
+def _decode_plain(body: bytes) -> Call | None:
+    """Return a small call without a key of its own, as most that come alone are; None leaves it to those who look closer."""
+    if len(body) > SMALL or holds_nul(body):
+        return None
+    try:
+        return decode_call(body)
+    except BROKEN:
+        return None
 
 
 def _text(value: Any) -> str | None:
@@ -108,7 +122,7 @@ def judge_all(parcel: Parcel, sender: Sender, received_at: datetime, judge: Judg
     _check_batch(parcel, judge.limits)
     arrival = _arrive(parcel, sender, received_at, judge.limits, suppressed, importing)
     judged = Judged()
-    judge.judge_calls(parcel.items, parcel.parse, arrival, judged, plain=parcel.plain)
+    judge.judge_calls(parcel.items, parcel.parse, arrival, judged, plain=parcel.plain, only=parcel.call)
     if judged.refused:
         judge.keep(judged, sender.source, received_at, _around(parcel, sender, arrival, importing), parcel.write_key)
     return judged

@@ -29,7 +29,7 @@ json_text = msgspec.json.Encoder().encode
 WRITE_KEY = re.compile(rb"cs[bsi]_[0-9a-f]{48}")
 _SECRET = 8
 # 512 keys take more bytes than this, and so does an event that is too large: others need no look at their shape.
-_SMALL = 2048
+SMALL = 2048
 _WRITE_KEY_FIELD = re.compile(rb'("writeKey"\s*:\s*")[^"]*')
 # How a `Rejected` begins and ends; between its id and these stands what calls of one reason share.
 _BEFORE_ID, _AFTER_AROUND = b'{"v":1,"id":', b'false,"body":""}'
@@ -110,28 +110,28 @@ class Judge:
         self._subjects = Subjects(partitions, limits.id_bytes)
 
     def judge_calls(  # noqa: C901, PLR0912, PLR0915 the innermost loop: each call and tuple taken out of it costs ingest a tenth of its speed
-        self, raws: Sequence[bytes | msgspec.Raw], parse: Parse, arrival: Arrival, judged: Judged, *, plain: bool
+        self, raws: Sequence[bytes | msgspec.Raw], parse: Parse, arrival: Arrival, judged: Judged, *, plain: bool, only: Call | None = None
     ) -> None:
         """Add each call to `judged`, as an envelope or as refused. Each is done with before the next, while its parts are in the cache.
 
-        `parse` takes calls that the typed pass cannot; all of them unless `plain`.
+        `parse` takes calls that the typed pass cannot; all of them unless `plain`. `only`: the one call, decoded already.
         """
         limits, where, records = self.limits, self._where(arrival.received_at), judged.records
         known, learn, received_at = self._subjects.known, self._subjects.learn, arrival.received_at
         listed = arrival.suppressed or None
         for index, raw in enumerate(raws):
-            here, call = arrival, None
+            here, call = arrival, only
             try:
                 # Before it is decoded, which costs several times as much.
-                if len(raw) > _SMALL:
+                if len(raw) > SMALL:
                     check_shape(bytes(raw), limits)
                 try:
-                    if plain:
+                    if plain and call is None:
                         call = decode_call(raw)
                 except BROKEN:
                     call = None
                 if call is None:
-                    if len(raw) <= _SMALL:
+                    if len(raw) <= SMALL:
                         check_shape(bytes(raw), limits)
                     call, raw = parse(bytes(raw))  # noqa: PLW2901 the spelling that goes on is what is judged from here
                 kind = call.type

@@ -82,6 +82,7 @@ async def run(settings: IngestSettings) -> int:
         judge = Judge(Limits(), directory.paths_at, settings.partitions, partial(secrets.token_hex, 16))
         gate = Gate(settings.inflight_bytes, kafka, monotonic)
         metrics.inflight.set_function(lambda: gate.in_hand)
+        metrics.inflight_share.set_function(lambda: gate.in_hand / gate.ceiling_bytes)
         coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
 
         rest = build_app("ingest", ABOUT, readiness, metrics.registry)

@@ -33,6 +33,9 @@ class Metrics:
             buckets=(0, 1, 2, 5, 10, 50),
         )
         self.inflight = Gauge("churnsignal_ingest_inflight_bytes", "Bytes between clients and Kafka's ack.", registry=registry)
+        self.inflight_share = Gauge(
+            "churnsignal_ingest_inflight_share", "The same as a share of its ceiling: at 1 new requests are turned away.", registry=registry
+        )
         self._event_counters: dict[tuple[str, str, str], Counter] = {}
         self._request_timers: dict[tuple[str, int], Histogram] = {}
 

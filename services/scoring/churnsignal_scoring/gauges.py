@@ -47,13 +47,16 @@ class Gauges:
             self._metrics.accounts.labels(band.value).set(bands.get(band.value, 0))
         self._metrics.unaccounted.set(float(missing))
         parked: dict[str, Filled] = {}
+        shares: dict[str, float] = {}
         for (_, source), filled in self._resolver.parked.items():
             parked[source] = parked.get(source, Filled()).plus(*filled)
-        self._metrics.parked_events.clear()
-        self._metrics.parked_bytes.clear()
+            shares[source] = max(shares.get(source, 0.0), self._resolver.parking.fullness(filled))
+        for gauge in (self._metrics.parked_events, self._metrics.parked_bytes, self._metrics.parked_share):
+            gauge.clear()
         for source, filled in parked.items():
             self._metrics.parked_events.labels(source).set(filled.calls)
             self._metrics.parked_bytes.labels(source).set(filled.size)
+            self._metrics.parked_share.labels(source).set(shares[source])
         newest = max(self._ledger.records, default=None)
         if newest is not None:
             self._metrics.silent.clear()

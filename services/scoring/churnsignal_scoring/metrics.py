@@ -39,6 +39,12 @@ class Metrics:
         self.parked_events = Gauge(
             "scoring_parked_events", "Calls that wait for their user's account, on this replica's partitions.", ["source"], **own
         )
+        self.parked_share = Gauge(
+            "scoring_parked_share",
+            "How full the fullest partition's parking of a source is: at 1 further calls are rejected.",
+            ["source"],
+            **own,
+        )
         self.parked_bytes = Gauge("scoring_parked_bytes", "Bytes of the calls that wait for their user's account.", ["source"], **own)
         self.retries = Counter("scoring_transactions_retried", "Transactions that failed and were done again.", **own)
         self.residents = Gauge("scoring_resident_accounts", "Accounts whose state is in memory.", **own)

@@ -66,6 +66,11 @@ class Parking:
     def has_room(self, wanted: Filled) -> bool:
         return wanted.calls <= _share(self.per_source, self.partitions) and wanted.size <= _share(self.bytes_per_source, self.partitions)
 
+    def fullness(self, held: Filled) -> float:
+        """Return the part of a partition's share that `held` takes: of the calls or the bytes, whichever is nearer to its limit."""
+        calls, size = _share(self.per_source, self.partitions), _share(self.bytes_per_source, self.partitions)
+        return max(held.calls / max(1, calls), held.size / max(1, size))
+
 
 def _share(whole: int, partitions: int) -> int:
     return max(1, whole // partitions) if whole else 0

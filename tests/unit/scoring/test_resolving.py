@@ -23,7 +23,7 @@ from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.links import NOBODY, TIES_KEPT, Alias, Known, Tie, aliased, aliases, tied, ties
 from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.resolve import Links, Move, Park, moved, route, told
-from churnsignal_scoring.unresolved import Parking, Unresolved, Waiting, requests
+from churnsignal_scoring.unresolved import Filled, Parking, Unresolved, Waiting, requests
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -338,3 +338,11 @@ def test_every_record_ends_as_exactly_one_outcome() -> None:
 
     assert effects.tally.total(PLACE) == len(calls)
     assert {Outcome(outcome) for outcome, _ in counted(effects)} == {Outcome.MOVED, Outcome.APPLIED, Outcome.IGNORED, Outcome.PARKED}
+
+
+@pytest.mark.parametrize(("calls", "size", "part"), [(0, 0, 0.0), (2, 0, 0.5), (4, 10, 1.0), (1, 90, 0.9)])
+def test_a_source_is_as_full_as_the_nearer_of_its_two_limits(calls: int, size: int, part: float) -> None:
+    parking = Parking(per_source=32, bytes_per_source=800, partitions=8)
+
+    assert parking.fullness(Filled(calls, size)) == part
+    assert parking.has_room(Filled(calls, size))

@@ -59,7 +59,10 @@ async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_a
     assert text["ja"]["why"][0] == "22日間ご利用がありません(普段の間隔は1日)。"
     assert text["en"]["better"][0].endswith("would make it yellow.")
     assert text["ja"]["better"][0].endswith("注意に戻ります。")
-    assert text["en"]["better"][1] == "That has to hold for 14 days in a row, with use on 3 days in the last 14 days."
+    assert (
+        text["en"]["better"][1]
+        == "That has to hold for 14 days in a row, with use on 3 days in the last 14 days (or in its usual pause, if longer)."
+    )
     assert (third["band"], third["why"]["ja"] != "") == ("green", True)
     assert [(day["on"], day["band"], day["score"]) for day in answer["days"]] == [(row["on"], row["band"], row["score"]) for row in closed][
         :31

@@ -4,7 +4,7 @@ import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Missing, Reading
-from churnsignal_scoring.health.measures.silence import is_quiet, usual_gap, usual_pause
+from churnsignal_scoring.health.measures.silence import is_quiet, is_sustained, usual_gap, usual_pause
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
@@ -98,6 +98,16 @@ def test_quiet_is_beyond_the_pauses_the_account_came_back_from(percent: int, unk
     state = apply(ENGINE, AccountState("acme"), using([*range(98), 99]))  # its second longest pause is one day
 
     assert is_quiet(View(state, DAY_ONE + day - 1, None, live=False), percent, unknown) is quiet
+
+
+@pytest.mark.parametrize(
+    ("before", "sustained"), [(range(98), False), (range(0, 98, 14), True)], ids=["used daily before", "used every two weeks before"]
+)
+def test_use_is_back_at_the_account_s_own_pace(before: range, sustained: bool) -> None:
+    state = apply(ENGINE, AccountState("acme"), using([*before, 200, 206, 213]))
+
+    assert is_sustained(View(state, DAY_ONE + 213, None, live=False), 3, 13) is sustained
+    assert is_sustained(View(state, DAY_ONE + 213, None, live=False), 3, 14)
 
 
 @pytest.mark.parametrize(

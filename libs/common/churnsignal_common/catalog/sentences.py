@@ -233,8 +233,8 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     "explain.dwell": Both("That has to hold for {closes} in a row.", "その状態が{closes}続く必要があります。"),
     "explain.dwell.red": Both(
-        "That has to hold for {closes} in a row, with use on {used} in {window}.",
-        "その状態が{closes}続き、{window}に{used}の利用が必要です。",
+        "That has to hold for {closes} in a row, with use on {used} in {window} (or in its usual pause, if longer).",
+        "その状態が{closes}続き、{window}(普段の利用間隔のほうが長ければその間)に{used}の利用が必要です。",
     ),
     "explain.override": Both(
         "{by} set it to {band} until {until}: {reason}. Without that it would be {computed}.",

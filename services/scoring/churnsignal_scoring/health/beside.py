@@ -6,7 +6,7 @@ from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health.assessment import Look
 from churnsignal_scoring.health.bands import Standing, step, wanted
-from churnsignal_scoring.health.measures.silence import is_quiet
+from churnsignal_scoring.health.measures.silence import is_quiet, is_sustained
 from churnsignal_scoring.health.memory import BandMemory, Shadow, Side
 
 
@@ -17,17 +17,18 @@ class Asked(NamedTuple):
     score: int | None
 
 
-def shape(look: Look) -> tuple[bool, bool]:
+def shape(look: Look, own: Band) -> tuple[bool, bool]:
     """Return whether the silence has outlasted the account's own pauses, and whether its use is sustained enough to leave red."""
     policy = look.card.bands
+    if own is Band.RED:
+        return False, is_sustained(look.view, policy.recovery_active_days, policy.recovery_window)
     low = look.score is not None and look.score < policy.red_enter
-    quiet = low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days)
-    return quiet, look.view.active_days(policy.recovery_window) >= policy.recovery_active_days
+    return low and is_quiet(look.view, policy.pause_percent, policy.unknown_pause_days), False
 
 
 def moved(look: Look, standing: Standing) -> Standing:
     """Return where the score's own band stands after one more close."""
-    quiet, recovered = shape(look)
+    quiet, recovered = shape(look, standing.band)
     return step(look.card.bands, standing, look.score, quiet=quiet, recovered=recovered)
 
 
@@ -39,7 +40,7 @@ def asked(memory: BandMemory, look: Look) -> Asked:
 
 
 def _settled(memory: BandMemory, look: Look) -> Band:
-    quiet, recovered = shape(look)
+    quiet, recovered = shape(look, memory.own)
     own = wanted(look.card.bands, memory.own, look.score, quiet=quiet)
     return memory.own if memory.own is Band.RED and own is not Band.GREY and not recovered else own
 

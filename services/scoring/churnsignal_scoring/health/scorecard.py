@@ -153,7 +153,8 @@ class BandPolicy:
 
     A band worsens after `worse_closes` closes in a row that ask for it, and improves after `better_closes`. Red asks for more than a low
     score: a silence beyond `pause_percent` of the pauses the account came back from (`unknown_pause_days` before it has shown any; 0 per cent:
-    the score alone decides). Red is left only by sustained use: `recovery_active_days` within `recovery_window` days.
+    the score alone decides). Red is left only by sustained use: `recovery_active_days` within `recovery_window` days, or
+    within the account's own pause if that is longer.
     """
 
     red_enter: int

@@ -41,13 +41,25 @@ def usual_pause(active: int, least: int) -> int | None:
     return sorted(len(zeros) for zeros in f"{mask:b}".strip("0").split("1")[1:-1])[-2] + 1
 
 
+def _pause(view: View) -> int | None:
+    return view.remembered("pause", lambda: usual_pause(view.active, LEAST_GAPS))
+
+
 def is_quiet(view: View, pause_percent: int, unknown_pause_days: int) -> bool:
     """Return whether the silence has outlasted the pauses that the account came back from."""
     if pause_percent == 0:
         return True
-    usual = view.remembered("pause", lambda: usual_pause(view.active, LEAST_GAPS))
+    usual = _pause(view)
     # Plain days on both sides: the pauses of the past were not weighed by what peers did either.
     return view.silent_days * 100 > pause_percent * (unknown_pause_days if usual is None else usual)
+
+
+def is_sustained(view: View, active_days: int, window_days: int) -> bool:
+    """Return whether use has come back for good: on so many days of the window, or of the account's own usual pause if that is longer."""
+    if view.active_days(window_days) >= active_days:
+        return True
+    # Who works in monthly rhythm cannot show three days of use in two weeks.
+    return view.active_days(max(window_days, _pause(view) or 0)) >= active_days
 
 
 def _usual(view: View, options: Options) -> int | None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from churnsignal_scoring.backtest import shares
 from churnsignal_scoring.backtest.files import FileError, read_ends, read_events
+from churnsignal_scoring.backtest.shares import Policies, replay
 from polars.testing import assert_frame_equal
 
 from tests.unit.scoring.accounts import UTC_DAYS
@@ -156,6 +158,20 @@ def test_the_order_of_rows_does_not_matter(backtest: Run, tmp_path: Path) -> Non
     backtest(events().sample(fraction=1.0, shuffle=True, seed=3))
 
     assert_frame_equal(scores(tmp_path), expected)
+
+
+def test_several_processes_say_what_one_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    events().write_parquet(tmp_path / "events.parquet")
+    read = read_events(tmp_path / "events.parquet", UTC_DAYS)
+    questions = grid().with_columns(day=pl.col("as_of").to_physical())
+    one = replay(Policies(None, None, "UTC"), read, questions, {}, lambda _: None)
+    monkeypatch.setattr(shares, "EVENTS_A_SHARE", 100)
+    monkeypatch.setattr(shares.os, "cpu_count", lambda: 2)
+
+    two = replay(Policies(None, None, "UTC"), read, questions, {}, lambda _: None)
+
+    assert (sorted(two.answers), sorted(two.transitions)) == (sorted(one.answers), sorted(one.transitions))
+    assert (two.accounts, two.calls, len(two.answers)) == (2, events().height, grid().height)
 
 
 def test_an_account_is_not_watched_after_it_ended(backtest: Run, tmp_path: Path) -> None:

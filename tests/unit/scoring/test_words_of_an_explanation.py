@@ -45,7 +45,7 @@ def as_it_is(why: Explanation) -> Explanation:
         (60, ["failed"], as_it_is, "red", "better", "It stays red while this holds: A payment failed", "次の状態が続く間は危険のままです: "),
         (72, [], as_it_is, "yellow", "better", "That has to hold for 14 days in a row.", "その状態が14日続く必要があります。"),
         (95, [], without_one_that_suffices, "red", "better", "No single change is enough", "1つの改善だけでは足りません"),
-        (95, [], as_it_is, "red", "better", "with use on 3 days in the last 14 days.", "直近14日に3日の利用が必要です。"),
+        (95, [], as_it_is, "red", "better", "with use on 3 days in the last 14 days (or in its usual pause, if longer).", "直近14日(普段の利用間隔のほうが長ければその間)に3日の利用が必要です。"),
         (95, ["hand"], as_it_is, "green", "notes", "eve set it to green until Fri, May 1, 2026, 00:00 UTC: 新しい担当者. Without that it would be red.", "eve が"),
         (60, ["churned"], as_it_is, "green", "notes", "The account has churned, so it holds still.", "解約済みのため"),
         (60, [], as_it_is, "green", "notes", "Without a value: ", "値がない指標: "),

@@ -8,14 +8,11 @@ from pathlib import Path
 
 import polars as pl
 from churnsignal_common.document import ConfigError
-from churnsignal_common.mapping.mapper import Mapper
 
-from churnsignal_scoring.backtest.calls import Caller
 from churnsignal_scoring.backtest.files import FileError, read_ends, read_events, read_questions, write
-from churnsignal_scoring.backtest.replay import Answer, Replay, run
-from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.backtest.replay import Answer, Transition
+from churnsignal_scoring.backtest.shares import Policies, replay
 from churnsignal_scoring.health.days import open_zone, to_date
-from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 _EXAMPLE = """example:
   churnsignal-backtest run --events events.parquet --outcomes outcomes.csv --as-of grid.parquet \\
@@ -68,23 +65,22 @@ def main() -> None:
 def _run(arguments: argparse.Namespace) -> dict[str, object]:
     started = time.monotonic()
     zone = open_zone(arguments.day_zone)
-    engine = AccountEngine(Mapper(load_mapping(arguments.mapping)), load_scorecard(arguments.scorecard), zone)
+    policies = Policies(arguments.mapping, arguments.scorecard, arguments.day_zone)
+    engine = policies.engine()
     events, questions = read_events(arguments.events, zone), read_questions(arguments.as_of)
     ends = {} if arguments.outcomes is None else read_ends(arguments.outcomes, zone, events.names)
-    asked = dict(questions.group_by("day").agg("account_id").iter_rows())
-    replay, caller = Replay(engine, ends), Caller(engine.mapper, events.names)
-    answers = run(replay, ((day, caller.calls(rows)) for day, rows in events.by_day()), asked, _progress)
-    write(arguments.out, _scores(answers))
+    found = replay(policies, events, questions, ends, _progress)
+    write(arguments.out, _scores(found.answers))
     if arguments.transitions is not None:
-        write(arguments.transitions, _transitions(replay))
+        write(arguments.transitions, _transitions(found.transitions))
     return {
         "scorecard": engine.scorecard.version,
         "mapping": engine.mapper.version,
-        "accounts": len(replay.states),
-        "events": replay.calls,
-        "questions": len(answers),
-        "scored": sum(answer.score is not None for answer in answers),
-        "transitions": len(replay.transitions),
+        "accounts": found.accounts,
+        "events": found.calls,
+        "questions": len(found.answers),
+        "scored": sum(answer.score is not None for answer in found.answers),
+        "transitions": len(found.transitions),
         "seconds": round(time.monotonic() - started, 1),
     }
 
@@ -105,12 +101,12 @@ def _scores(answers: list[Answer]) -> pl.DataFrame:
     )
 
 
-def _transitions(replay: Replay) -> pl.DataFrame:
+def _transitions(changes: list[Transition]) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "account_id": [change.account for change in replay.transitions],
-            "at": pl.Series([change.at for change in replay.transitions], dtype=pl.Datetime("us", "UTC")),
-            "to_band": [change.band.value for change in replay.transitions],
+            "account_id": [change.account for change in changes],
+            "at": pl.Series([change.at for change in changes], dtype=pl.Datetime("us", "UTC")),
+            "to_band": [change.band.value for change in changes],
         }
     )
 

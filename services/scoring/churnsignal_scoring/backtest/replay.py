@@ -1,6 +1,6 @@
 """Pure. Replay events through the engine in event time, closing each day as live scoring does."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
 from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.norms import Partial
 from churnsignal_scoring.health.sources import HABIT_WEEKS, HOURS
 from churnsignal_scoring.health.state import AccountState
 
@@ -35,18 +36,46 @@ class Transition(NamedTuple):
     band: Band
 
 
+class Part(NamedTuple):
+    """What one share of the accounts contributes to a day record: its sums, and its calls by hour of the day."""
+
+    sums: Partial
+    hours: list[int]
+
+
+Agree = Callable[[int, Part], DayRecord]
+"""Answers the part of a day with the day's record."""
+
+
+@dataclass(slots=True)
+class Register:
+    """The day records, made of the parts of all shares."""
+
+    engine: AccountEngine
+    records: dict[int, DayRecord] = field(default_factory=dict)
+
+    def record(self, day: int, parts: Sequence[Part]) -> DayRecord:
+        hours = [sum(counts) for counts in zip(*(part.hours for part in parts), strict=True)]
+        end = self.engine.zone.end_of(day)
+        record = self.engine.merge(day, [part.sums for part in parts], {SOURCE: hours}, self.records, end)
+        self.records[day] = record
+        self.records.pop(day - RECORDS_KEPT - 1, None)
+        return record
+
+
 @dataclass(slots=True)
 class Replay:
-    """Accounts moving through event time. An account is closed from its first call until the day it ends (`ends`): it is `living`."""
+    """A share of the accounts moving through event time. An account is closed from its first call until the day it ends (`ends`): it is `living`."""
 
     engine: AccountEngine
     ends: Mapping[str, int]
+    agree: Agree
     states: dict[str, AccountState] = field(default_factory=dict)
-    records: dict[int, DayRecord] = field(default_factory=dict)
     living: list[AccountState] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     calls: int = 0
     hours: list[int] = field(default_factory=list)
+    record: DayRecord | None = None
 
     def day(self, day: int, calls: Iterable[Call]) -> None:
         """Apply the day's calls and close it."""
@@ -55,7 +84,7 @@ class Replay:
             if self.ends.get(call.account, day) >= day:
                 self._apply(call, day)
         self.living = [state for state in self.living if self.ends.get(state.account, day) >= day]
-        record = self._record(day)
+        self.record = record = self.agree(day, Part(self.engine.partial(self.living, day), self.hours))
         for state in self.living:
             self._note(state.account, self.engine.close(state, day, record, Cause.CLOSE).change)
             state.clean()
@@ -86,37 +115,23 @@ class Replay:
             self.hours[call.at.hour] += 1
             # Between closes only facts can move a band; live scoring settles after every batch, which comes to the same.
             if usage.facts or not state.segment:
-                self._note(call.account, self.engine.settle(state, call.at, self.records.get(day - 1), day - 1, history=False).change)
-
-    def _record(self, day: int) -> DayRecord:
-        end = self.engine.zone.end_of(day)
-        record = self.engine.merge(day, [self.engine.partial(self.living, day)], {SOURCE: self.hours}, self.records, end)
-        self.records[day] = record
-        self.records.pop(day - RECORDS_KEPT - 1, None)
-        return record
+                self._note(call.account, self.engine.settle(state, call.at, self.record, day - 1, history=False).change)
 
     def _note(self, account: str, change: RiskChanged | None) -> None:
         if change is not None and change.from_band is not change.to_band:
             self.transitions.append(Transition(account, change.as_of, change.to_band))
 
 
-def run(
-    replay: Replay, days: Iterator[tuple[int, Iterable[Call]]], asked: Mapping[int, list[str]], tick: Callable[[int], None]
-) -> list[Answer]:
-    """Replay all days, the empty ones too, up to the last event or question; return an answer to each question, in order of days."""
+def run(replay: Replay, span: range, days: Iterable[tuple[int, Iterable[Call]]], asked: Mapping[int, list[str]]) -> list[Answer]:
+    """Replay all days of `span`, those without calls too; return an answer to each question, in order of days."""
     answers: list[Answer] = []
-    today: int | None = None
-
-    def close(day: int, calls: Iterable[Call]) -> None:
-        replay.day(day, calls)
-        answers.extend(replay.answer(account, day) for account in asked.get(day, ()))
-        tick(day)
-
-    for day, calls in days:
-        for empty in range(min([day, *asked]) if today is None else today + 1, day):
-            close(empty, ())
-        close(day, calls)
-        today = day
-    for empty in range(min(asked, default=0) if today is None else today + 1, max(asked, default=0) + 1):
-        close(empty, ())
+    coming = iter(days)
+    day, calls = next(coming, (span.stop, ()))
+    for today in span:
+        if day == today:
+            replay.day(today, calls)
+            day, calls = next(coming, (span.stop, ()))
+        else:
+            replay.day(today, ())
+        answers.extend(replay.answer(account, today) for account in asked.get(today, ()))
     return answers

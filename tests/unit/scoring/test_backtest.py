@@ -166,7 +166,7 @@ def test_several_processes_say_what_one_says(monkeypatch: pytest.MonkeyPatch, tm
     questions = grid().with_columns(day=pl.col("as_of").to_physical())
     one = replay(Policies(None, None, "UTC"), read, questions, {}, lambda _: None)
     monkeypatch.setattr(shares, "EVENTS_A_SHARE", 100)
-    monkeypatch.setattr(shares.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
 
     two = replay(Policies(None, None, "UTC"), read, questions, {}, lambda _: None)
 

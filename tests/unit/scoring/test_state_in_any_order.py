@@ -57,6 +57,19 @@ def test_any_order_of_distinct_calls_gives_an_equal_state(sent: list[Envelope], 
     assert digest(after(sent)) == digest(after(shuffled))
 
 
+@given(calls(), st.integers(0, 60))
+@settings(max_examples=100, deadline=None)
+def test_a_close_sees_nothing_of_what_comes_after_its_day(sent: list[Envelope], day: int) -> None:
+    end = ENGINE.zone.end_of(DAY_ONE + day)
+    states = after(sent), after([call for call in sent if call.occurred_at < end])
+
+    closes = [ENGINE.close(state, DAY_ONE + day, record(ENGINE, DAY_ONE + day, [state]), Cause.CLOSE) for state in states]
+
+    assert closes[0].assessment == closes[1].assessment
+    assert closes[0].closed and closes[1].closed
+    assert closes[0].closed.band is closes[1].closed.band
+
+
 def test_a_day_whose_first_call_came_too_late_for_the_habit_still_counts_when_an_earlier_one_follows() -> None:
     in_time = envelope("a", 0, received_day=HABIT_DAYS - 1)
     too_late = envelope("b", 0, received_day=HABIT_DAYS)

@@ -70,7 +70,7 @@ async def _costs(connection: AsyncConnection, world: World) -> dict[str, float]:
     """Return milliseconds of what is asked again and again, the best of five."""
     asked: dict[str, tuple[TextClause, dict[str, Any]]] = {
         "timers_ms": (EPISODES_DUE, {"now": world.now, "most": 200}),
-        "sender_ms": (MESSAGES_DUE, {"now": world.now, "channels": ["slack", "email"], "most": 32}),
+        "sender_ms": (MESSAGES_DUE, {"now": world.now, "channels": ["slack", "email"], "rooms": [8, 8]}),
         "silence_ms": (COVERED, Matcher(account="t0-7").likes()),
         "gauges_ms": (COUNTS, {}),
     }

@@ -349,6 +349,7 @@ class Life:
             self.now,
             unknown=False,
             possible_duplicate=False,
+            key="",
         )
         return Message(delivery, rows)
 

@@ -61,7 +61,7 @@ def compose(delivery: Delivery, contents: list[Content], place: Place, policy: P
     told = [(content.kind, content.episode) for content in contents]
     hook = webhook_body(told, shown.headline, reader.locale, now) if delivery.channel is Channel.WEBHOOK else None
     return Outgoing(
-        f"{contents[0].episode.id if contents else 'note'}.{delivery.id}",
+        delivery.key,
         delivery.address,
         delivery.name,
         shown.episodes,

@@ -1,7 +1,9 @@
 """Flow. From queued notices to messages that a provider has accepted: claim, compose, send, record. Recorded after the accept."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from time import monotonic
@@ -33,9 +35,12 @@ from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
 
-crash.declare("alerts.deliver.claimed", "alerts.deliver.composed", "alerts.deliver.accepted", "alerts.deliver.recorded")
+crash.declare(
+    "alerts.deliver.claimed", "alerts.deliver.composed", "alerts.deliver.marked", "alerts.deliver.accepted", "alerts.deliver.recorded"
+)
 
-_IN_FLIGHT = 32
+# Of each channel, so that one that hangs does not hold the others up.
+_IN_FLIGHT = 8
 _LOOK_S = 0.25
 _PAUSE_S = 1.0
 
@@ -56,7 +61,9 @@ class Deliverer:
     def __init__(self, engine: AsyncEngine, people: People, out: Out, clock: Clock, wake: Wake) -> None:
         self._engine, self._people, self._out, self._clock, self._wake = engine, people, out, clock, wake
         self._stop = Stop()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], Channel] = {}
+        # From the mark to the record: what is in here when we die may come twice.
+        self._windows = {channel: asyncio.Semaphore(sender.at_once) for channel, sender in out.senders.items()}
         self.channels = {channel: Dependency(channel.value) for channel in out.senders}
 
     async def run(self, stop: Stop) -> None:
@@ -75,34 +82,40 @@ class Deliverer:
             await asyncio.wait(self._tasks)
 
     async def _turn(self) -> bool:
-        if not self._out.senders:
-            return False
-        free = _IN_FLIGHT - len(self._tasks)
-        if free == 0:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-            return True
-        setup = await self._people.setup()
+        busy = Counter(self._tasks.values())
         # No more than can start now: a lease must not run out in our own queue.
-        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, free, self._out.per_s)
-        claimed = await queue.claim(self._engine, self._clock.now(), list(self._out.senders), terms)
+        rooms = {channel: _IN_FLIGHT - busy[channel] for channel in self._out.senders if busy[channel] < _IN_FLIGHT}
+        if not rooms:
+            return False
+        setup = await self._people.setup()
+        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, rooms, self._out.per_s)
+        claimed = await queue.claim(self._engine, self._clock.now(), terms)
         if claimed:
             crash.point("alerts.deliver.claimed")
         for delivery in claimed:
             task = asyncio.create_task(self._deliver(delivery), name=f"deliver-{delivery.id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks[task] = delivery.channel
+            task.add_done_callback(self._done)
         return bool(claimed)
 
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        # There is room, and whatever waited for this message, or goes the other way now, may leave at once.
+        self._wake.set()
+
     async def _deliver(self, delivery: Delivery) -> None:
-        error = await attempt(self._attempt(delivery))
-        if isinstance(error, (SQLAlchemyError, OSError, TimeoutError)):
+        async with AsyncExitStack() as window:
+            error = await attempt(self._attempt(delivery, window))
+        if isinstance(error, queue.LeaseLost):
+            log.warning("delivery_lease_lost", delivery=delivery.id)
+        elif isinstance(error, (SQLAlchemyError, OSError, TimeoutError)):
             # Nothing was recorded: the lease runs out and the message is looked up before it is sent again.
             log.warning("delivery_unrecorded", delivery=delivery.id, reason=type(error).__name__)
         elif error is not None:
             log.error("delivery_broken", delivery=delivery.id, reason=type(error).__name__, exc_info=error)
             await attempt(self._record(delivery, settle_broken(delivery, type(error).__name__, BACKOFF), []))
 
-    async def _attempt(self, delivery: Delivery) -> None:
+    async def _attempt(self, delivery: Delivery, window: AsyncExitStack) -> None:
         async with self._engine.connect() as connection:
             rows = await queue.content(connection, delivery.id)
             rows, place = await self._place(connection, delivery, rows)
@@ -114,7 +127,7 @@ class Deliverer:
             await self._record(delivery, Record("cancelled", "cancelled", "nothing left to tell", 0, dropped=dropped), rows)
             return
         started = monotonic()
-        outcome, message = await self._send(delivery, keep, place)
+        outcome, message = await self._send(delivery, keep, place, window)
         crash.point("alerts.deliver.accepted")
         took_ms = int((monotonic() - started) * 1000)
         if place.edit:
@@ -136,7 +149,12 @@ class Deliverer:
             return rows, Place(thread=await queue.thread(connection, delivery, rows[0]["id"]))
         return rows, Place()
 
-    async def _send(self, delivery: Delivery, contents: list[Content], place: Place) -> tuple[Outcome, Outgoing]:
+    async def _send(self, delivery: Delivery, contents: list[Content], place: Place, window: AsyncExitStack) -> tuple[Outcome, Outgoing]:
+        async def mark() -> None:
+            await window.enter_async_context(self._windows[delivery.channel])
+            await queue.mark(self._engine, delivery, self._out.lease_s)
+            crash.point("alerts.deliver.marked")
+
         sender, setup, now = self._out.senders[delivery.channel], await self._people.setup(), self._clock.now()
         place = replace(place, duplicate=delivery.possible_duplicate)
         message = compose(delivery, contents, place, setup.policy, self._out.links, now)
@@ -152,7 +170,7 @@ class Deliverer:
         bounced = await trouble.spared(self._engine, delivery)
         if bounced:
             return Refused(f"spared: {bounced}", bounced=True), message
-        outcome = await sender.send(message)
+        outcome = await sender.send(message, mark)
         self._note(delivery.channel, outcome)
         return outcome, message
 
@@ -177,8 +195,6 @@ class Deliverer:
         )
         if result.state == "sent":
             _observe(rows)
-        # Whatever waited for this message, or goes the other way now, may leave at once.
-        self._wake.set()
 
     async def _insist(self, delivery: Delivery, result: Record) -> bool:
         """Record the result even if Postgres is away for a while: what we know now nobody can find out later."""

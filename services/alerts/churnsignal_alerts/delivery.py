@@ -29,7 +29,10 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message under our lease. `unknown`: an earlier attempt may have reached the provider. `note`: what it says to the operator."""
+    """One message under our lease. `unknown`: an earlier attempt may have reached the provider. `note`: what it says to the operator.
+
+    `key` is what the provider knows it by, the same at every attempt, whatever of its content is void by then.
+    """
 
     id: int
     fence: int
@@ -43,12 +46,16 @@ class Delivery:
     first_try: datetime
     unknown: bool
     possible_duplicate: bool
+    key: str
     note: Trouble | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of an attempt. `state` is the delivery's next state; `wait` only for retry; `reroute` moves its notices to another way."""
+    """What became of an attempt. `state` is the delivery's next state; `wait` only for retry; `reroute` moves its notices to another way.
+
+    `unknown` None: whether the provider has it is as the mark says.
+    """
 
     state: str
     outcome: str
@@ -56,7 +63,7 @@ class Record:
     took_ms: int
     ref: str | None = None
     wait: timedelta | None = None
-    unknown: bool = False
+    unknown: bool | None = False
     possible_duplicate: bool = False
     pause_s: float | None = None
     reroute: Way | None = None

@@ -1,6 +1,6 @@
 """Pure. What became of handing a message over, and the port that every channel implements."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Protocol
@@ -90,9 +90,18 @@ class Outgoing:
     webhook: bytes | None = None
 
 
-class Sender(Protocol):
-    """A channel. Neither method raises for anything that the provider or the network does."""
+# Called right before the provider may take the message: writes that down, or raises, and then nothing may be handed over.
+Mark = Callable[[], Awaitable[None]]
 
-    async def send(self, message: Outgoing) -> Outcome: ...
+
+class Sender(Protocol):
+    """A channel. Neither method raises for anything that the provider or the network does.
+
+    `at_once`: how many messages may be with the provider and not yet in our log; as many may come twice if we die.
+    """
+
+    at_once: int
+
+    async def send(self, message: Outgoing, mark: Mark) -> Outcome: ...
 
     async def look_up(self, message: Outgoing) -> Sighting: ...

@@ -1,6 +1,7 @@
 """Door. The queue in Postgres: who may send what next, under a lease with a fencing token, and what became of it."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -22,13 +23,20 @@ BURST_S = 2
 
 # A claim or a result that a crash of Postgres could forget would send twice, whatever the server's default is.
 DURABLE = text("SET LOCAL synchronous_commit = on")
-# A message whose wait is over, or whose sender died with it: nobody knows whether that one was sent.
+# A message whose wait is over, or whose sender died with it: if that one had marked it, nobody knows whether it was sent.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
-  attempts = d.attempts + 1, unknown = d.unknown OR d.state = 'sending'
-WHERE d.id IN (SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
-               AND channel = ANY(:channels) ORDER BY coalesce(lease_until, not_before) LIMIT :most FOR UPDATE SKIP LOCKED)
+  attempts = d.attempts + 1
+WHERE d.id IN (
+  SELECT due.id FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
+    SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
+      AND channel = r.channel ORDER BY coalesce(lease_until, not_before) LIMIT r.room FOR UPDATE SKIP LOCKED) due)
 RETURNING d.*
+""")
+# Written before the provider may take a message: from here to the result its fate is unknown, and the lease begins anew.
+MARK = text("""
+UPDATE alerts.deliveries SET unknown = true, lease_until = clock_timestamp() + make_interval(secs => :lease_s)
+WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 """)
 # News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference.
 # And a place that failed again and again is not knocked at by every new notice: they wait, and go with the message that waits already.
@@ -37,7 +45,9 @@ _FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channel
   SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')
   AND NOT EXISTS (SELECT 1 FROM alerts.deliveries b WHERE b.channel = n.channel AND b.address = n.address AND b.state = 'retry' AND b.attempts >= {HELD_FROM})"""  # noqa: S608 constants of this module
 DUE = text(f"""
-SELECT n.channel, n.address FROM alerts.notices n WHERE {_FREE} GROUP BY n.channel, n.address ORDER BY min(n.id) LIMIT :most
+SELECT due.address FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
+  SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND n.channel = r.channel
+  GROUP BY n.address ORDER BY min(n.id) LIMIT r.room) due ORDER BY due.first
 """)  # noqa: S608 as above
 # One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
 PACE = text(f"""
@@ -82,7 +92,8 @@ WHERE (n.delivery IN (SELECT id FROM emptied) AND n.state = 'sending') OR n.id I
 """)
 EMPTIED = text("SELECT id FROM alerts.deliveries WHERE id = ANY(:claimed) AND state = 'cancelled'")
 EPISODES = text(
-    "UPDATE alerts.deliveries SET episodes = ARRAY(SELECT DISTINCT unnest(episodes || CAST(:more AS text[]))) WHERE id = :delivery"
+    "UPDATE alerts.deliveries SET episodes = episodes || ARRAY(SELECT unnest(CAST(:more AS text[])) EXCEPT SELECT unnest(episodes)) "
+    "WHERE id = :delivery"
 )
 TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
 CONTENT = text("""
@@ -100,7 +111,7 @@ ORDER BY d.id LIMIT 1
 FINISH = text("""
 UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
   not_before = CASE WHEN :wait_s >= 0 THEN clock_timestamp() + make_interval(secs => :wait_s) END,
-  possible_duplicate = :possible_duplicate, unknown = :unknown
+  possible_duplicate = :possible_duplicate, unknown = coalesce(CAST(:unknown AS boolean), unknown)
 WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 """)
 CLOSE_NOTICES = text("UPDATE alerts.notices SET state = :state, sent_at = :sent_at WHERE delivery = :delivery AND state = 'sending'")
@@ -125,35 +136,49 @@ _trouble = msgspec.json.Decoder(Trouble)
 def _delivery(row: Any) -> Delivery:
     return Delivery(
         row.id, row.fence, row.recipient, row.name, Channel(row.channel), row.address, row.locale, row.zone, row.attempts, row.first_try, row.unknown,
-        row.possible_duplicate, _trouble.decode(row.note) if row.note else None,
+        row.possible_duplicate, f"{row.episodes[0] if row.episodes else 'note'}.{row.id}", _trouble.decode(row.note) if row.note else None,
     )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to claim: merge from so many waiting notices on, lease for so long, at most so many messages now and a second."""
+    """How to claim: merge from so many waiting notices on, lease for so long, at most so many messages of each channel now, and a second."""
 
     merge_from: int
     lease_s: float
-    most: int
+    rooms: Mapping[Channel, int]
     per_s: float
 
 
-async def claim(engine: AsyncEngine, now: datetime, channels: Sequence[Channel], terms: Terms) -> list[Delivery]:
+async def claim(engine: AsyncEngine, now: datetime, terms: Terms) -> list[Delivery]:
     """Lease what may be sent now: overdue messages first, then new ones, at most one to each place."""
-    usable = [channel.value for channel in channels]
     async with engine.begin() as connection:
-        claimed = [
-            _delivery(row) for row in await connection.execute(RECLAIM, {"channels": usable, "lease_s": terms.lease_s, "most": terms.most})
-        ]
-        claimed = await _folded(connection, claimed, now)
-        where = {"now": now, "channels": usable}
-        due = (await connection.execute(DUE, {**where, "most": max(0, terms.most - len(claimed))})).all()
+        reclaimed = await connection.execute(RECLAIM, {**_rooms(terms.rooms), "lease_s": terms.lease_s})
+        claimed = await _folded(connection, [_delivery(row) for row in reclaimed], now)
+        taken = Counter(delivery.channel for delivery in claimed)
+        where = {"now": now, **_rooms({channel: room - taken[channel] for channel, room in terms.rooms.items()})}
+        due = (await connection.execute(DUE, where)).all()
         if due:
             claimed += await _new(connection, where, await _paced(connection, due, terms.per_s), terms)
         if claimed:
             await connection.execute(DURABLE)
     return claimed
+
+
+def _rooms(rooms: Mapping[Channel, int]) -> dict[str, Any]:
+    return {"channels": list(rooms), "rooms": list(rooms.values())}
+
+
+class LeaseLost(Exception):
+    """Somebody else has the message now."""
+
+
+async def mark(engine: AsyncEngine, delivery: Delivery, lease_s: float) -> None:
+    """Write down that the message is handed over now, under a fresh lease; raises `LeaseLost`."""
+    async with engine.begin() as connection:
+        await connection.execute(DURABLE)
+        if (await connection.execute(MARK, {"id": delivery.id, "fence": delivery.fence, "lease_s": lease_s})).first() is None:
+            raise LeaseLost
 
 
 async def _folded(connection: AsyncConnection, claimed: list[Delivery], now: datetime) -> list[Delivery]:

@@ -73,9 +73,7 @@ def settle_broken(delivery: Delivery, reason: str, backoff: Backoff) -> Record:
     attempt = Attempt(0, timedelta(0), None, way_works=False, possible_duplicate=delivery.possible_duplicate, episodes=())
     if delivery.attempts >= _BROKEN_TRIES:
         return _record("failed", "failed", f"broken: {reason}", attempt)
-    return replace(
-        _record("retry", "retry", f"broken: {reason}", attempt), wait=backoff.wait(delivery.attempts, None), unknown=delivery.unknown
-    )
+    return replace(_record("retry", "retry", f"broken: {reason}", attempt), wait=backoff.wait(delivery.attempts, None), unknown=None)
 
 
 def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Backoff) -> Record:

@@ -15,7 +15,7 @@ from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, 
 from tests.support.alerts import BOTH, HANAKO, NOON, POLICY
 
 WAY = Way("hanako", "Hanako", Channel.EMAIL, "hanako@example.com")
-DELIVERY = Delivery(1, 1, "hanako", "Hanako", Channel.SLACK, "U0HANAKO", "ja", "Asia/Tokyo", 1, NOON, False, False)
+DELIVERY = Delivery(1, 1, "hanako", "Hanako", Channel.SLACK, "U0HANAKO", "ja", "Asia/Tokyo", 1, NOON, False, False, "ep_1.1")
 FRESH = Attempt(12, timedelta(0), WAY, True, False, ("ep_1",))
 OLD = replace(FRESH, tried_for=timedelta(minutes=6))
 LAST = replace(OLD, way=None)

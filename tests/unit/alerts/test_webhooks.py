@@ -159,7 +159,11 @@ async def receiving(**how: object) -> AsyncIterator[Receiver]:
 
 async def sent(url: str, names: AbstractResolver, allowed: Allowed, timeout_s: float = 5) -> Outcome:
     sender = WebhookSender(KEYS, allowed, names, RealClock(), timeout_s)
-    return await sender.send(Outgoing("ep_1.7", url, "Self-serve", ("ep_1",), webhook=b"{}"))
+
+    async def marked() -> None:
+        """Nobody else has the message."""
+
+    return await sender.send(Outgoing("ep_1.7", url, "Self-serve", ("ep_1",), webhook=b"{}"), marked)
 
 
 ANSWERS = [

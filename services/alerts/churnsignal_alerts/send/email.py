@@ -13,7 +13,7 @@ import structlog
 from churnsignal_common.clock import Clock
 
 from churnsignal_alerts.inert import clean
-from churnsignal_alerts.outcome import CannotSay, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.outcome import CannotSay, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
 from churnsignal_alerts.render.mail import PICTURE
 
 log = structlog.get_logger()
@@ -49,10 +49,13 @@ def mailer_of(url: str, sender: str) -> Mailer:
 class EmailSender:
     """One relay. A new connection for each message: alerts are few, and no half-dead connection is ever reused."""
 
+    # Mail cannot be asked for, so a kill may repeat no more than one.
+    at_once = 1
+
     def __init__(self, mailer: Mailer, clock: Clock, timeout_s: float) -> None:
         self._mailer, self._clock, self._timeout_s = mailer, clock, timeout_s
 
-    async def send(self, message: Outgoing) -> Outcome:
+    async def send(self, message: Outgoing, mark: Mark) -> Outcome:
         """Send; everything before the content has been handed over is a safe retry, silence after it is unknown."""
         try:
             built = letter(message, self._mailer.sender, self._clock.now())
@@ -63,8 +66,11 @@ class EmailSender:
             use_tls=self._mailer.tls, start_tls=None if self._mailer.tls else self._mailer.start_tls, timeout=self._timeout_s,
         )  # fmt: skip
         try:
-            ready = await self._introduce(client, message.address)
-            return ready or await self._hand_over(client, built)
+            refused = await self._introduce(client, message.address)
+            if refused is not None:
+                return refused
+            await mark()
+            return await self._hand_over(client, built)
         finally:
             client.close()
 
@@ -85,7 +91,9 @@ class EmailSender:
 
     async def _hand_over(self, client: aiosmtplib.SMTP, built: EmailMessage) -> Outcome:
         try:
-            await client.data(built.as_bytes())
+            # All of it within one timeout: the lease counts on that.
+            async with asyncio.timeout(self._timeout_s):
+                await client.data(built.as_bytes())
         except aiosmtplib.SMTPResponseException as error:
             return _answered(error)
         except (aiosmtplib.SMTPException, OSError, TimeoutError, asyncio.IncompleteReadError) as error:

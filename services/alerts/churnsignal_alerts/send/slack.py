@@ -8,7 +8,7 @@ import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from churnsignal_alerts.outcome import Absent, CannotSay, Found, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
+from churnsignal_alerts.outcome import Absent, CannotSay, Found, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
 
 log = structlog.get_logger()
 
@@ -23,17 +23,20 @@ _MOST_USERS = 5_000
 class SlackSender:
     """One workspace. Retries, pauses and fallbacks are the caller's: the SDK's own handlers are off."""
 
+    at_once = 8
+
     def __init__(self, token: str, base_url: str, session: aiohttp.ClientSession, timeout_s: int) -> None:
         self._client = AsyncWebClient(token=token, base_url=base_url, timeout=timeout_s, session=session, retry_handlers=[])
         self._channels: dict[str, str] = {}
         self._emails: dict[str, str] = {}
 
-    async def send(self, message: Outgoing) -> Outcome:
+    async def send(self, message: Outgoing, mark: Mark) -> Outcome:
         """Post, reply or edit; one request unless a direct message has to be opened first."""
         assert message.slack is not None
         opened = await self._call(self._channel(message))
         if not isinstance(opened, str):
             return opened if not isinstance(opened, Unknown) else Retry(opened.reason)
+        await mark()
         answer = await self._call(self._deliver(message, opened))
         if not isinstance(answer, str):
             return answer

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from churnsignal_common.clock import Clock
 from yarl import URL
 
-from churnsignal_alerts.outcome import CannotSay, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
+from churnsignal_alerts.outcome import CannotSay, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
 from churnsignal_alerts.places import Allowed, is_allowed_host, refusal_of, refusal_of_url
 
 
@@ -66,11 +66,13 @@ def signature(keys: Sequence[bytes], ident: str, timestamp: int, body: bytes) ->
 class WebhookSender:
     """Posts to any receiver. Whatever is not a 2xx is tried again; a receiver knows a repetition by its `webhook-id`."""
 
+    at_once = 8
+
     def __init__(self, keys: Sequence[bytes], allowed: Allowed, resolver: AbstractResolver, clock: Clock, timeout_s: float) -> None:
         self._keys, self._allowed, self._clock, self._resolver = keys, allowed, clock, resolver
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
 
-    async def send(self, message: Outgoing) -> Outcome:
+    async def send(self, message: Outgoing, mark: Mark) -> Outcome:
         """Post once."""
         assert message.webhook is not None
         try:
@@ -80,6 +82,7 @@ class WebhookSender:
         refusal = refusal_of_url(url, self._allowed)
         if refusal:
             return Refused(refusal)
+        await mark()
         timestamp = int(self._clock.now().timestamp())
         headers = {
             "Content-Type": "application/json", "User-Agent": "Churnsignal", "webhook-id": message.key, "webhook-timestamp": str(timestamp),

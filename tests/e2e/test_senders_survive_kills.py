@@ -37,12 +37,12 @@ STEPS = sorted(point for point in crash.POINTS if point.startswith("alerts.deliv
 KILLS = int(os.environ.get("KILLS", "16"))
 PEOPLE = [
     Csm(f"kill{n}", f"Kill {n}", f"kill{n}@example.com", f"U0KILL{n}", Locale.EN, "Europe/London", "GB", hours=ALWAYS, channels=(Channel.SLACK, Channel.EMAIL))
-    for n in range(40)
+    for n in range(100)
 ]  # fmt: skip
 # How many notices wait or are under way while senders die.
-BUSY = 40
+BUSY = 200
 # Whoever has not come to its point by then is killed wherever it is.
-LONGEST_LIFE_S = 10.0
+LONGEST_LIFE_S = 30.0
 MARK = "may have received this message already"
 OPEN = text("SELECT count(*) FROM alerts.notices WHERE state IN ('queued', 'sending')")
 TOLD = text("SELECT account, channel, count(*) FROM alerts.v_notices GROUP BY account, channel")
@@ -128,9 +128,9 @@ class Massacre:
     async def _news(self) -> None:
         while True:
             if await self._open() < BUSY:
-                await self._turn_red(10)
+                await self._turn_red(20)
             self.tally.take()
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.2)
 
     async def _open(self) -> int:
         async with self.engine.connect() as connection:

@@ -44,6 +44,8 @@ log = structlog.get_logger()
 
 _HOUSEKEEPING_S = 1.0
 _GAP_EVERY_S = 5
+# Turns of the gauges between two counts of all episodes.
+_COUNT_EVERY = 12
 
 
 def signing_keys(settings: AlertsSettings) -> list[str]:
@@ -73,7 +75,7 @@ async def keep_house(
     desk: Desk,
     work: Alerting,
     watchdog: Watchdog,
-    gauges: Callable[[], Awaitable[None]],
+    gauges: Callable[[int], Awaitable[None]],
     postgres: Dependency,
     settings: AlertsSettings,
 ) -> None:
@@ -89,18 +91,20 @@ async def keep_house(
                 await desk.move_away()
                 await desk.prune(timedelta(days=settings.keep_days))
                 await work.release_overdue(settings.gap_patience_s)
-                await gauges()
+                await gauges(turn // _GAP_EVERY_S)
                 await watchdog.turn()
         except (SQLAlchemyError, OSError, TimeoutError) as error:
             postgres.down(type(error).__name__)
             log.warning("housekeeping_paused", dependency="postgres", reason=type(error).__name__)
 
 
-async def refresh(reader: Reader, now: datetime) -> None:
-    """Set the gauges from Postgres."""
-    counts, oldest, held = await reader.gauges(now)
-    for state in State:
-        EPISODES.labels(state).set(counts.get(state, 0))
+async def refresh(reader: Reader, now: datetime, turn: int) -> None:
+    """Set the gauges from Postgres; episodes are many, and counted less often."""
+    if turn % _COUNT_EVERY == 1:
+        counts = await reader.counts()
+        for state in State:
+            EPISODES.labels(state).set(counts.get(state, 0))
+    oldest, held = await reader.gauges(now)
     QUEUE_AGE.set(max(0.0, (now - oldest).total_seconds()) if oldest else 0)
     HELD.set(held)
 
@@ -141,7 +145,9 @@ async def run(settings: AlertsSettings) -> int:
             {
                 "consume": lambda: consume.run(stop),
                 "deliver": lambda: deliverer.run(stop),
-                "house": lambda: keep_house(stop, desk, work, watchdog, lambda: refresh(reader, clock.now()), postgres, settings),
+                "house": lambda: keep_house(
+                    stop, desk, work, watchdog, lambda turn: refresh(reader, clock.now(), turn), postgres, settings
+                ),
                 "watchdog": lambda: consume.watch(stop),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },

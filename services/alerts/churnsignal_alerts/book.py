@@ -88,4 +88,4 @@ async def write(connection: AsyncConnection, plan: Plan, scene: Scene, spent: Da
         plan = ration(plan, counted, spent[day], scene)
         if counted in plan.notices:
             spent[day] = replace(spent[day], waiting=spent[day].waiting + 1)
-    await store.save_plan(connection, plan, scene.now, recorded_ms)
+    await store.save_plans(connection, [plan], scene.now, recorded_ms)

@@ -48,7 +48,7 @@ class Desk:
                 command = replace(command, until=_tomorrow(default_snooze(command, setup.policy, now)))
             plan, answer = plan_command(episode, command, setup, now)
             if plan is not None:
-                await store.save_plan(connection, plan, now)
+                await store.save_plans(connection, [plan], now)
         COMMANDS.labels(command.act, way, answer.name.lower()).inc()
         if plan is None:
             return answer, episode
@@ -67,7 +67,7 @@ class Desk:
             for ident in await store.save_contact(connection, contact, now):
                 episode = await store.lock_episode(connection, ident)
                 if episode and episode.active:
-                    await store.save_plan(connection, plan_contact(episode, contact, setup, now), now)
+                    await store.save_plans(connection, [plan_contact(episode, contact, setup, now)], now)
         log.info("contact", way=contact.way)
 
     async def take_due(self) -> bool:
@@ -121,12 +121,12 @@ class Desk:
         now = self._clock.now()
         made = await self._people.put_silence(wanted)
         ids, covered = await store.covered(self._engine, made.matcher, _SHOWN)
-        for ident in ids:
+        for at in range(0, len(ids), _AT_ONCE):
             async with self._engine.begin() as connection:
-                episode = await store.lock_episode(connection, ident)
-                plan = plan_silenced(episode, made, now) if episode else None
-                if plan is not None:
-                    await store.save_plan(connection, plan, now)
+                found = await store.lock_episodes(connection, ids[at : at + _AT_ONCE])
+                plans = [plan for episode in found if (plan := plan_silenced(episode, made, now))]
+                if plans:
+                    await store.save_plans(connection, plans, now)
         log.info("silenced", silence=made.id, episodes=len(ids))
         return made, len(ids), covered
 

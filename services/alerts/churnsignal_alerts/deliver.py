@@ -119,6 +119,7 @@ class Deliverer:
         async with self._engine.connect() as connection:
             rows = await queue.content(connection, delivery.id)
             rows, place = await self._place(connection, delivery, rows)
+            bounced = await trouble.spared(connection, delivery)
         now = self._clock.now()
         contents = [Content(row["notice"], NoticeKind(row["notice_kind"]), episode_of(row)) for row in rows]
         keep = [content for content in contents if place.edit or wanted(content, now)]
@@ -127,7 +128,7 @@ class Deliverer:
             await self._record(delivery, Record("cancelled", "cancelled", "nothing left to tell", 0, dropped=dropped), rows)
             return
         started = monotonic()
-        outcome, message = await self._send(delivery, keep, place, window)
+        outcome, message = await self._send(delivery, keep, place, window, bounced)
         crash.point("alerts.deliver.accepted")
         took_ms = int((monotonic() - started) * 1000)
         if place.edit:
@@ -149,7 +150,9 @@ class Deliverer:
             return rows, Place(thread=await queue.thread(connection, delivery, rows[0]["id"]))
         return rows, Place()
 
-    async def _send(self, delivery: Delivery, contents: list[Content], place: Place, window: AsyncExitStack) -> tuple[Outcome, Outgoing]:
+    async def _send(
+        self, delivery: Delivery, contents: list[Content], place: Place, window: AsyncExitStack, bounced: str | None
+    ) -> tuple[Outcome, Outgoing]:
         async def mark() -> None:
             await window.enter_async_context(self._windows[delivery.channel])
             await queue.mark(self._engine, delivery, self._out.lease_s)
@@ -167,7 +170,6 @@ class Deliverer:
             # Surely absent is no repetition, whatever could not be said at an earlier attempt.
             place = replace(place, duplicate=isinstance(sighting, CannotSay))
             message = compose(delivery, contents, place, setup.policy, self._out.links, now)
-        bounced = await trouble.spared(self._engine, delivery)
         if bounced:
             return Refused(f"spared: {bounced}", bounced=True), message
         outcome = await sender.send(message, mark)

@@ -15,14 +15,12 @@ from churnsignal_alerts.delivery import Delivery, Record, Trouble
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Entry, NoticeKind
 from churnsignal_alerts.gather import MOST, Waiting, gather
-from churnsignal_alerts.tables import attempts, deliveries, timeline
+from churnsignal_alerts.tables import deliveries, timeline
 from churnsignal_alerts.trouble import Operator
 
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
 
-# A claim or a result that a crash of Postgres could forget would send twice, whatever the server's default is.
-DURABLE = text("SET LOCAL synchronous_commit = on")
 # A message whose wait is over, or whose sender died with it: if that one had marked it, nobody knows whether it was sent.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
@@ -71,9 +69,12 @@ SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
 ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
 """)  # noqa: S608 as above
 CREATE = text("""
-INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown, episodes)
-VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + make_interval(secs => :lease_s), false, false, :episodes)
-RETURNING *
+WITH made AS (
+  INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, lease_until, possible_duplicate, unknown, episodes)
+  VALUES (:recipient, :name, :channel, :address, :locale, :zone, 'sending', 1, 1, clock_timestamp() + make_interval(secs => :lease_s), false, false, :episodes)
+  RETURNING *),
+  taken AS (UPDATE alerts.notices SET state = 'sending', delivery = (SELECT id FROM made) WHERE id = ANY(:ids))
+SELECT * FROM made
 """)
 # What failed before at the same place, and has come due since: after an outage each person gets one message.
 # Never into or out of one that may have arrived: it is looked up by what it was.
@@ -95,7 +96,6 @@ EPISODES = text(
     "UPDATE alerts.deliveries SET episodes = episodes || ARRAY(SELECT unnest(CAST(:more AS text[])) EXCEPT SELECT unnest(episodes)) "
     "WHERE id = :delivery"
 )
-TAKE = text("UPDATE alerts.notices SET state = 'sending', delivery = :delivery WHERE id = ANY(:ids)")
 CONTENT = text("""
 SELECT n.id AS notice, n.kind AS notice_kind, n.target, n.recorded_ms, n.created_at AS queued_at, n.due_at, n.delivery, e.*,
   EXISTS (SELECT 1 FROM alerts.notices o WHERE o.episode = e.id AND o.state = 'sent') AS told,
@@ -109,10 +109,13 @@ WHERE n.episode = :episode AND d.channel = :channel AND d.address = :address AND
 ORDER BY d.id LIMIT 1
 """)
 FINISH = text("""
-UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
+WITH done AS (
+  UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
   not_before = CASE WHEN :wait_s >= 0 THEN clock_timestamp() + make_interval(secs => :wait_s) END,
   possible_duplicate = :possible_duplicate, unknown = coalesce(CAST(:unknown AS boolean), unknown)
-WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
+  WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id)
+INSERT INTO alerts.attempts (delivery, at, channel, outcome, detail, took_ms)
+SELECT id, :now, :channel, :outcome, :detail, :took_ms FROM done RETURNING delivery
 """)
 CLOSE_NOTICES = text("UPDATE alerts.notices SET state = :state, sent_at = :sent_at WHERE delivery = :delivery AND state = 'sending'")
 DROP = text("UPDATE alerts.notices SET state = 'cancelled', delivery = NULL WHERE id = ANY(:ids)")
@@ -160,8 +163,6 @@ async def claim(engine: AsyncEngine, now: datetime, terms: Terms) -> list[Delive
         due = (await connection.execute(DUE, where)).all()
         if due:
             claimed += await _new(connection, where, await _paced(connection, due, terms.per_s), terms)
-        if claimed:
-            await connection.execute(DURABLE)
     return claimed
 
 
@@ -176,7 +177,6 @@ class LeaseLost(Exception):
 async def mark(engine: AsyncEngine, delivery: Delivery, lease_s: float) -> None:
     """Write down that the message is handed over now, under a fresh lease; raises `LeaseLost`."""
     async with engine.begin() as connection:
-        await connection.execute(DURABLE)
         if (await connection.execute(MARK, {"id": delivery.id, "fence": delivery.fence, "lease_s": lease_s})).first() is None:
             raise LeaseLost
 
@@ -226,9 +226,7 @@ async def _new(connection: AsyncConnection, where: dict[str, Any], addresses: li
         values["lease_s"] = terms.lease_s
         taken = set(ids)
         values["episodes"] = sorted({row["episode"] for row in waiting if row["id"] in taken})
-        delivery = _delivery((await connection.execute(CREATE, values)).one())
-        await connection.execute(TAKE, {"delivery": delivery.id, "ids": ids})
-        found.append(delivery)
+        found.append(_delivery((await connection.execute(CREATE, {**values, "ids": ids})).one()))
     return found
 
 
@@ -259,13 +257,11 @@ async def record(engine: AsyncEngine, delivery: Delivery, result: Record, operat
     values = {
         "id": delivery.id, "fence": delivery.fence, "state": result.state, "ref": result.ref, "accepted_at": now if result.state == "sent" else None,
         "wait_s": result.wait.total_seconds() if result.wait is not None else -1.0, "possible_duplicate": result.possible_duplicate,
-        "unknown": result.unknown,
+        "unknown": result.unknown, "now": now, "channel": delivery.channel, "outcome": result.outcome, "detail": result.detail, "took_ms": result.took_ms,
     }  # fmt: skip
     async with engine.begin() as connection:
         if (await connection.execute(FINISH, values)).first() is None:
             return False
-        line = {"delivery": delivery.id, "at": now, "channel": delivery.channel, "outcome": result.outcome, "detail": result.detail}
-        await connection.execute(insert(attempts).values(**line, took_ms=result.took_ms))
         if result.pause_s:
             await connection.execute(PAUSE, {"address": delivery.address, "after_s": result.pause_s})
         if result.dropped:
@@ -278,7 +274,6 @@ async def record(engine: AsyncEngine, delivery: Delivery, result: Record, operat
             sent_at = now if result.state == "sent" else None
             await connection.execute(CLOSE_NOTICES, {"delivery": delivery.id, "state": _NOTICE_STATES[result.state], "sent_at": sent_at})
         await trouble.note(connection, delivery, result, operator)
-        await connection.execute(DURABLE)
         entries = [_entry(episode, delivery, result, now) for episode in result.episodes]
         if entries:
             await connection.execute(insert(timeline), entries)

@@ -6,7 +6,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 SEEN = text("SELECT account, sequence FROM alerts.sequences WHERE account = ANY(:accounts) ORDER BY account FOR UPDATE")
+# What no longer waits is let go.
 ADVANCE = text("""
+WITH released AS (DELETE FROM alerts.held WHERE account = :account AND sequence <= :sequence)
 INSERT INTO alerts.sequences (account, sequence) VALUES (:account, :sequence)
 ON CONFLICT (account) DO UPDATE SET sequence = greatest(alerts.sequences.sequence, excluded.sequence)
 """)
@@ -14,7 +16,6 @@ HOLD = text("""
 INSERT INTO alerts.held (account, sequence, record, recorded_ms) VALUES (:account, :sequence, :record, :recorded_ms) ON CONFLICT DO NOTHING
 """)
 HELD = text("SELECT account, sequence, record, recorded_ms FROM alerts.held WHERE account = ANY(:accounts) ORDER BY account, sequence")
-RELEASE = text("DELETE FROM alerts.held WHERE account = :account AND sequence <= :sequence")
 # Accounts whose gap has been open too long, by the database's clock: waiting for machines is real time.
 OVERDUE = text("SELECT DISTINCT account FROM alerts.held WHERE held_at < now() - make_interval(secs => :after_s) LIMIT 100")
 
@@ -54,7 +55,6 @@ async def advance(connection: AsyncConnection, last: dict[str, int]) -> None:
     if last:
         rows = [{"account": account, "sequence": sequence} for account, sequence in sorted(last.items())]
         await connection.execute(ADVANCE, rows)
-        await connection.execute(RELEASE, rows)
 
 
 async def overdue(connection: AsyncConnection, after_s: float) -> list[str]:

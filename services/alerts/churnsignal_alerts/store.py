@@ -47,7 +47,8 @@ NEWEST = text(
     f"SELECT DISTINCT ON (e.account, e.kind) e.*, {_TOLD} FROM alerts.episodes e "  # noqa: S608 a constant of this module
     "WHERE e.account = ANY(:accounts) ORDER BY e.account, e.kind, e.opened_at DESC, e.id DESC"
 )
-ONE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = :id FOR NO KEY UPDATE OF e")  # noqa: S608 as above
+LOCK_THESE = text("SELECT account FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
+THESE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = ANY(:ids) ORDER BY e.id")  # noqa: S608 as above
 CANCEL = text("UPDATE alerts.notices SET state = 'cancelled' WHERE episode = ANY(:ids) AND state = 'queued'")
 # The newest message per place that shows the episode is edited to show its new state: once for each entry of the timeline, not for each
 # moment, as two may share one.
@@ -155,14 +156,18 @@ async def due_episodes(connection: AsyncConnection, now: datetime, most: int) ->
     return [row.id for row in await connection.execute(DUE, {"now": now, "most": most})]
 
 
+async def lock_episodes(connection: AsyncConnection, ids: Sequence[str]) -> list[Episode]:
+    """Return episodes by their ids, locked with their accounts' queued notices."""
+    accounts = sorted({row.account for row in await connection.execute(LOCK_THESE, {"ids": ids})})
+    if not accounts:
+        return []
+    await connection.execute(LOCK_NOTICES, {"accounts": accounts})
+    return [episode_of(row) for row in (await connection.execute(THESE, {"ids": ids})).mappings()]
+
+
 async def lock_episode(connection: AsyncConnection, ident: str) -> Episode | None:
     """Return one episode, locked with its account's queued notices."""
-    row = (await connection.execute(ONE, {"id": ident})).mappings().first()
-    if row is None:
-        return None
-    await connection.execute(LOCK_NOTICES, {"accounts": [row["account"]]})
-    row = (await connection.execute(ONE, {"id": ident})).mappings().one()
-    return episode_of(row)
+    return next(iter(await lock_episodes(connection, [ident])), None)
 
 
 def episode_of(row: RowMapping | Mapping[str, Any]) -> Episode:
@@ -213,32 +218,38 @@ async def spent(connection: AsyncConnection, counted: Notice, begin: datetime, e
     return Spent(row.messages, row.waiting)
 
 
-_ONCE = ["episode", "kind", "round", "recipient", "channel"]
+# Built once: to build them costs more than to run them.
+_episode = upsert(episodes)
+_kept = {"id", "account", "kind", "opened_at", "version"}
+SAVE = _episode.on_conflict_do_update(
+    index_elements=["id"],
+    set_={column.name: _episode.excluded[column.name] for column in episodes.columns if column.name not in _kept}
+    | {"version": episodes.c.version + 1},
+)
+_notice = upsert(notices)
+# Told once; but what was void before anybody heard it may be wanted again, such as when an account is handed over and back.
+QUEUE = _notice.on_conflict_do_update(
+    index_elements=["episode", "kind", "round", "recipient", "channel"],
+    set_={name: _notice.excluded[name] for name in ("state", "due_at", "address", "name", "priority", "verdict", "route")}
+    | {"delivery": None},
+    where=notices.c.state == "cancelled",
+)
 
 
-async def save_plan(connection: AsyncConnection, plan: Plan, now: datetime, recorded_ms: int | None = None) -> None:
-    """Write one plan: the episode, its timeline, what is void, what is told and what is edited. Told twice in a round is refused by a key."""
-    row = _episode_row(plan.episode)
-    statement = upsert(episodes).values(row)
-    changed = {name: statement.excluded[name] for name in row if name not in ("id", "account", "kind", "opened_at", "version")}
-    await connection.execute(
-        statement.on_conflict_do_update(index_elements=["id"], set_={**changed, "version": episodes.c.version + 1}),
-    )
-    if plan.episode.kind is Kind.RISK and not plan.episode.active:
-        await unmute(connection, by_parent(plan.episode.account), now)
-    if plan.entries:
-        await connection.execute(insert(timeline), [_entry_row(entry) for entry in plan.entries])
-    if plan.cancel:
-        await connection.execute(CANCEL, {"ids": [plan.episode.id]})
-    if plan.notices:
-        rows = [_notice_row(notice, now, row["priority"], recorded_ms) for notice in plan.notices]
-        again = upsert(notices)
-        back = {name: again.excluded[name] for name in ("state", "due_at", "address", "name", "priority", "verdict", "route")}
-        # Told once; but what was void before anybody heard it may be wanted again, such as when an account is handed over and back.
-        void = notices.c.state == "cancelled"
-        await connection.execute(again.on_conflict_do_update(index_elements=_ONCE, set_={**back, "delivery": None}, where=void), rows)
-    if plan.edit:
-        await connection.execute(EDIT, {"ids": [plan.episode.id], "now": now})
+async def save_plans(connection: AsyncConnection, plans: Sequence[Plan], now: datetime, recorded_ms: int | None = None) -> None:
+    """Write plans, one for each episode: it, its timeline, what is void, told and edited. Told twice in a round is refused by a key."""
+    rows = {plan.episode.id: _episode_row(plan.episode) for plan in plans}
+    await connection.execute(SAVE, list(rows.values()))
+    for over in (plan.episode for plan in plans if plan.episode.kind is Kind.RISK and not plan.episode.active):
+        await unmute(connection, by_parent(over.account), now)
+    if entries := [_entry_row(entry) for plan in plans for entry in plan.entries]:
+        await connection.execute(insert(timeline), entries)
+    if void := [plan.episode.id for plan in plans if plan.cancel]:
+        await connection.execute(CANCEL, {"ids": void})
+    if queued := [_notice_row(one, now, rows[plan.episode.id]["priority"], recorded_ms) for plan in plans for one in plan.notices]:
+        await connection.execute(QUEUE, queued)
+    if edited := [plan.episode.id for plan in plans if plan.edit]:
+        await connection.execute(EDIT, {"ids": edited, "now": now})
 
 
 def _entry_row(entry: Entry) -> dict[str, Any]:

@@ -65,10 +65,9 @@ class Operator:
         return next((way for way in ways if way != (trouble.channel, trouble.address)), None)
 
 
-async def spared(engine: AsyncEngine, delivery: Delivery) -> str | None:
+async def spared(connection: AsyncConnection, delivery: Delivery) -> str | None:
     """Return why an address is not to be written to, None when it may."""
-    async with engine.connect() as connection:
-        found: str | None = await connection.scalar(SPARED, {"channel": delivery.channel, "address": delivery.address})
+    found: str | None = await connection.scalar(SPARED, {"channel": delivery.channel, "address": delivery.address})
     return found
 
 

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
 
 from asyncpg import Connection as AsyncpgConnection
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 # A string, because asyncpg's class takes no parameter at run time.
@@ -31,7 +33,6 @@ async def open_engine(
         hide_parameters=True,
         max_overflow=0,
         pool_timeout=2,
-        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={
             "timeout": 3,
@@ -44,13 +45,23 @@ async def open_engine(
                 "idle_in_transaction_session_timeout": "30000",
                 "timezone": "UTC",
                 "jit": "off",
+                # Others outside have heard of what we commit, whatever the server's default is.
+                "synchronous_commit": "on",
             },
         },
     )
+    # What a ping at every use would find, without asking: most statements are short, and a ping is three more of them.
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
     try:
         yield engine
     finally:
         await engine.dispose()
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool replace a connection that the server has closed."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 async def raw(connection: AsyncConnection) -> "AsyncpgConnection[Any]":

@@ -38,7 +38,7 @@ CREATE TABLE alerts.episodes (
 CREATE INDEX episodes_to_silence ON alerts.episodes (segment_key, owner_key, account_key, kind, id) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE UNIQUE INDEX one_active_episode ON alerts.episodes (account, kind) WHERE state IN ('open', 'acknowledged', 'snoozed');
 CREATE INDEX episodes_by_account ON alerts.episodes (account, kind, opened_at DESC);
-CREATE INDEX episodes_by_state ON alerts.episodes (state, opened_at DESC, id DESC);
+CREATE INDEX episodes_by_state ON alerts.episodes (state, opened_at DESC, id DESC) INCLUDE (account);
 CREATE INDEX episodes_by_csm ON alerts.episodes (csm, opened_at DESC, id DESC);
 CREATE INDEX episodes_due ON alerts.episodes (next_at) WHERE next_at IS NOT NULL;
 CREATE INDEX episodes_muted ON alerts.episodes (muted) WHERE muted <> '';

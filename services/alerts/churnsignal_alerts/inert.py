@@ -8,6 +8,8 @@ _FIRST_STRONG, _POP = "\u2068", "\u2069"
 
 def clean(text: str, limit: int = 120) -> str:
     """Return one line of visible text of at most `limit` characters; text that runs right to left is kept to itself."""
+    if text.isascii() and text.isprintable() and len(text) <= limit:
+        return " ".join(text.split())
     kept = "".join(
         " " if unicodedata.category(c) in ("Cc", "Zl", "Zp", "Cs") else c for c in text if unicodedata.category(c) != "Cf" or c == "\u200d"
     )

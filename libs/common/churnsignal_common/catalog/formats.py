@@ -40,6 +40,11 @@ def day(locale: Locale, when: date) -> str:
     return format_date(when, "y年M月d日(E)" if locale is Locale.JA else "EEE, MMM d, y", locale=locale)
 
 
+def plain_day(locale: Locale, when: date) -> str:
+    """Return `Nov 22, 2026` or `2026年11月22日`."""
+    return format_date(when, "y年M月d日" if locale is Locale.JA else "MMM d, y", locale=locale)
+
+
 def short_day(locale: Locale, when: date) -> str:
     """Return `Nov 22` or `11月22日`."""
     return format_date(when, "M月d日" if locale is Locale.JA else "MMM d", locale=locale)

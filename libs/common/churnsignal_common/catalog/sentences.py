@@ -44,6 +44,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "headline.over": Both("{account}: over", "{account} 様のアラート(終了)"),
     # The facts.
     "label.worth": Both("At stake", "契約額"),
+    "label.contract": Both("Contract", "契約額"),
     "label.renewal": Both("Renewal", "契約更新日"),
     "label.score": Both("Health score", "ヘルススコア"),
     "label.since": Both("Since", "いつから"),
@@ -124,7 +125,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     "digest.headline": Both("Digest of {span}: {accounts}", "{span}のまとめ: {accounts}"),
     "digest.span": Both("{begin} to {end}", "{begin}〜{end}"),
-    "digest.why": Both("What could wait for your digest.", "急ぎではないため、まとめてお知らせしています。"),
+    "digest.why": Both(
+        "What could wait for your digest, and what was more than a day’s messages.",
+        "急ぎでないものと、1日のお知らせの上限を超えたものをまとめてお知らせしています。",
+    ),
     "summary.headline.mixed": Both("News on {accounts}", "{accounts}の動き"),
     "summary.more": Both("… and {accounts} more: see the list of episodes.", "…ほか{accounts}。一覧でご確認ください。"),
     "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),

@@ -189,7 +189,7 @@ def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple
     locale, account = reader.locale, change.account
     today = change.as_of.astimezone(reader.zone).date()
     found = [
-        (say(locale, "label.worth"), _worth(change, locale)),
+        (say(locale, "label.worth" if episode.kind.trouble else "label.contract"), _worth(change, locale)),
         (say(locale, "label.renewal"), _renewal(account.renewal_on, account.notice_days, today, locale)),
         (say(locale, "label.score"), _score(change, locale)),
         (say(locale, "label.since"), _since(change, episode, reader)),

@@ -80,7 +80,7 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
     after = formats.score(change.score_after)
     facts = [formats.per_year(locale, account.arr, account.currency) if account.arr is not None else ""]
     if account.renewal_on:
-        facts.append(say(locale, "summary.line.renewal", day=formats.day(locale, account.renewal_on)))
+        facts.append(say(locale, "summary.line.renewal", day=formats.plain_day(locale, account.renewal_on)))
     if kind is NoticeKind.HANDED:
         reason = say(locale, "summary.line.handed", to=(episode.csm or "").removeprefix("pool:"))
     elif episode.active and not episode.kind.trouble:

@@ -46,7 +46,7 @@ SHOTS = [
         for language in READERS
     ),
     *((f"slack.phone.digest.{language}", f"slack.digest.{language}", (390, 1000), False) for language in READERS),
-    *((f"mail.phone.overflow.{language}", f"mail.overflow.{language}", (390, 2700), False) for language in READERS),
+    *((f"mail.phone.overflow.{language}", f"mail.overflow.{language}", (390, 3000), False) for language in READERS),
 ]
 FOUND = {
     Kind.OPPORTUNITY: [("seats_full", 95.0, "percent"), ("usage_growing", 42.0, "percent")],
@@ -103,13 +103,13 @@ def digest(reader: Reader, left: int) -> Card:
         opened(Kind.RISK, reader, profile_account=f"a{n}", profile_name=NAMES[reader.locale].format(n), profile_arr=CUSTOMERS[reader.locale].get("arr", 1_200_000.0) / n)
         for n in range(1, left + 1)
     ]  # fmt: skip
-    quiet = [found(kind, reader, profile_account=kind, profile_name=NAMES[reader.locale].format(kind[:1].upper())) for kind in KINDS]
+    quiet = [found(kind, reader, profile_account=kind, profile_name=NAMES[reader.locale].format("ABC"[n])) for n, kind in enumerate(KINDS)]
     return summary([(NoticeKind.LINE, replace(episode, id=f"ep_{n}")) for n, episode in enumerate([*over, *quiet])], reader)
 
 
 def mail(shown: Card, reader: Reader) -> str:
     """Return the letter with its picture inside."""
-    links = {(act, shown.episodes[0]): f"https://alerts.example.com/a/{act}" for act in shown.acts}
+    links = {(act, episode): f"https://alerts.example.com/a/{act}" for act in shown.acts for episode in shown.episodes}
     body = mail_body(shown, reader.locale, "csm@example.com", links)
     return body.html.replace(f"cid:{PICTURE}", "data:image/png;base64," + base64.b64encode(body.picture or b"").decode())
 

@@ -78,6 +78,7 @@ CARDS = {
         [
             (NoticeKind.LINE, of("late", as_of=NOON + timedelta(days=2))),
             (NoticeKind.LINE, finding(Kind.OPPORTUNITY, ("seats_full", 95.0, "percent"))),
+            (NoticeKind.LINE, finding(Kind.RENEWAL, ("renewal_in_90_days", 58.0, "days"), ("renewal_in_60_days", 58.0, "days"))),
             (NoticeKind.DIGEST, replace(recovered(), id="ep_gone", told=False)),
         ],
         reader,

@@ -85,7 +85,7 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
         reason = say(locale, "summary.line.handed", to=(episode.csm or "").removeprefix("pool:"))
     elif episode.active and not episode.kind.trouble:
         facts.append(say(locale, f"kind.{episode.kind}"))
-        reason = _SEPARATOR.join(explain.finding_sentence(locale, one) for one in TRIGGERS[episode.kind].found(change))
+        reason = _SEPARATOR.join(dict.fromkeys(explain.finding_sentence(locale, one) for one in TRIGGERS[episode.kind].found(change)))
     elif episode.active:
         facts.append(say(locale, "summary.line.risk", after=after))
         strongest = explain.strongest(change.drivers, 1)

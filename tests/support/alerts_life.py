@@ -112,7 +112,7 @@ def healthy(_channel: Channel, _now: datetime) -> str:
 
 @dataclass(slots=True)
 class Life:
-    """One deployment. `fault` says what a provider does: ok, busy, refuse, lost (accepted, no answer) or crash (accepted, then we die)."""
+    """One deployment. `fault` says what a provider does: ok, busy, refuse, die (we, before it), lost (accepted, no answer) or crash (accepted, then we die)."""
 
     setup: Setup
     now: datetime
@@ -301,10 +301,7 @@ class Life:
     def _deliver(self) -> None:
         for message in self.messages:
             if message.not_before is not None and message.not_before <= self.now:
-                died = message.state == "sending"
-                message.delivery = replace(
-                    message.delivery, attempts=message.delivery.attempts + 1, unknown=message.delivery.unknown or died
-                )
+                message.delivery = replace(message.delivery, attempts=message.delivery.attempts + 1)
                 message.state, message.not_before = "sending", None
                 self._attempt(message)
         self.messages = [message for message in self.messages if message.state in ("sending", "retry")]
@@ -384,6 +381,9 @@ class Life:
             return Retry("busy", 30.0)
         if does == "refuse":
             return Refused("gone")
+        if does == "die":
+            self.crashes += 1
+            return None
         told = tuple((r.notice.episode, r.notice.kind, r.notice.round) for r in rows)
         late = [r.notice.episode for r in rows if r.notice.kind in CALLS and not self.episodes[r.notice.episode].active]
         if late:
@@ -391,11 +391,12 @@ class Life:
         self.heard.append(Heard(self.now, delivery.recipient, delivery.channel, delivery.address, delivery.id, told, again))
         if does == "crash":
             self.crashes += 1
+            message.delivery = replace(delivery, unknown=True)
             return None
         return Unknown("no answer") if does == "lost" else Sent("ref")
 
     def _record(self, message: Message, record: Record) -> None:
-        message.state, message.delivery = record.state, replace(message.delivery, unknown=record.unknown)
+        message.state, message.delivery = record.state, replace(message.delivery, unknown=bool(record.unknown))
         message.not_before = self.now + record.wait if record.wait is not None else None
         self._at(message.not_before)
         for row in [row for row in message.rows if row.state == "sending"]:

@@ -15,7 +15,7 @@ CHANGES = Counter(
     "churnsignal_alerts_changes_total", "Records read from Kafka, by what became of them.", ["topic", "outcome"], registry=registry
 )
 VERDICTS = Counter("churnsignal_alerts_verdicts_total", "Decisions about risk changes, by reason.", ["verdict"], registry=registry)
-EPISODES = Gauge("churnsignal_alerts_episodes", "Episodes by state.", ["state"], registry=registry)
+EPISODES = Gauge("churnsignal_alerts_episodes", "Episodes by state, counted once a minute.", ["state"], registry=registry)
 QUEUE_AGE = Gauge(
     "churnsignal_alerts_queue_age_seconds", "How long, in product time, the oldest due notice has been waiting.", registry=registry
 )

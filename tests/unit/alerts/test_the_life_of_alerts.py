@@ -37,7 +37,7 @@ FINDINGS = ("seats_full", "renewal_in_90_days", "renewal_in_60_days", "onboardin
 KINDS = {"seats_full": FindingKind.OPPORTUNITY, "onboarding_stuck": FindingKind.ONBOARDING}
 
 hours_ahead = st.integers(1, 24 * 12).map(lambda hours: timedelta(hours=hours))
-faults = st.sampled_from(["ok", "ok", "busy", "refuse", "lost", "crash"])
+faults = st.sampled_from(["ok", "ok", "busy", "refuse", "die", "lost", "crash"])
 
 
 def people() -> dict[str, Csm]:
@@ -68,9 +68,9 @@ class Story(RuleBasedStateMachine):
         return Setup(setup(self.people.values()).directory, policy, BOTH)
 
     def _fate(self, channel: Channel, _now: object) -> str:
-        # A crash or a lost answer happens once; the others last.
+        # A death or a lost answer happens once; the others last.
         fate = self.fates.get(channel, "ok")
-        if fate in ("lost", "crash"):
+        if fate in ("die", "lost", "crash"):
             self.fates[channel] = "ok"
         return fate
 

@@ -33,7 +33,7 @@ OTHERS = ("test_backtest", "test_dedup", "test_resolving", "test_credited_exactl
 EXPLAINED = ROOT / "tools" / "mutants.toml"
 REPORT = ROOT / "docs" / "mutants.md"
 BAR = 85
-TESTS_S = 5.0
+TESTS_S = 3.0
 """A mutant is looked for during so many seconds of tests; one that is not found by then counts as a survivor."""
 HANGS_S = 30
 EXAMPLES = 15

@@ -92,7 +92,8 @@ def test_an_account_of_which_only_a_profile_is_known_says_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("percent", "unknown", "day", "quiet"), [(250, 4, 102, False), (250, 4, 103, True), (0, 4, 99, True), (250, 400, 103, True)]
+    ("percent", "unknown", "day", "quiet"),
+    [(250, 4, 102, False), (250, 4, 103, True), (0, 4, 99, True), (250, 400, 103, True), (200, 4, 102, False)],
 )
 def test_quiet_is_beyond_the_pauses_the_account_came_back_from(percent: int, unknown: int, day: int, quiet: bool) -> None:
     state = apply(ENGINE, AccountState("acme"), using([*range(98), 99]))  # its second longest pause is one day

@@ -101,6 +101,12 @@ def test_weeks_that_fall_in_a_row_are_counted() -> None:
     assert value("falling_weeks", FALLING, 62) == 700
     assert value("falling_weeks", weeks(1, 9, 9, 9, 9, 12, 8, 7, 6), 62) == 300
     assert value("falling_weeks", STEADY, 100) == 700
+    # A week ends with the day of the last use, so the calls of the eighth day before it belong to the week before.
+    assert value("falling_weeks", [*FALLING, *using([49], each=30)], 62) == 100
+    assert value("falling_weeks", [*FALLING, *using([50], each=30)], 62) == 100
+    assert read("falling_weeks", weeks(1, 8, 8), 20) is Missing.NO_DATA
+    assert read("falling_weeks", weeks(1, *([1] * 8)), 62) is Missing.NO_DATA
+    assert read("falling_weeks", [profile(1, plan="pro")], 62) is Missing.NO_DATA
 
 
 TEAM = [*using(range(28), users=1), *using(range(14, 28), users=3)]

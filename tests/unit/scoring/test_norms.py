@@ -78,6 +78,11 @@ def test_before_a_segment_is_known_each_day_is_a_whole_day() -> None:
 
 def test_few_accounts_are_no_norm() -> None:
     assert read_norms(chain([10] * 40 + [0] * 5, PEERS - 1))["free"].worth(10) == 10 * FULL_DAY
+    assert read_norms(chain([10] * 40 + [0] * 5, PEERS))["free"].worth(10) < 10 * FULL_DAY
+
+
+def test_what_is_typical_is_the_mean_while_a_segment_is_young() -> None:
+    assert [chain(shares).norms["free"].typical for shares in ([50], [50, 30], [50, 30, 10])] == [500_000, 400_000, 300_000]
 
 
 @given(st.lists(st.integers(0, 100), min_size=30, max_size=60), st.integers(0, 400))

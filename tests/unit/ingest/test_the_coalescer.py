@@ -191,6 +191,42 @@ async def test_a_producer_that_never_says_what_became_of_a_flush_does_not_hold_i
 
 
 @pytest.mark.asyncio
+async def test_a_flush_forgotten_before_it_was_sent_is_neither_joined_nor_waited_for() -> None:
+    bench = Bench(FakeProducer(), Pace(linger_s=0.001, forgotten_s=0.2))
+    forgotten = bench.coalescer.put([RECORD])
+    await bench.coalescer.broken.wait()
+
+    later = bench.coalescer.put([RECORD])
+    pump = asyncio.create_task(bench.coalescer.run())
+
+    assert await asyncio.wait_for(later, 2)
+    assert not await forgotten
+    assert await bench.coalescer.drain(1.0)
+    assert (len(bench.producer.sent), bench.gate.in_hand) == (1, 0)
+    pump.cancel()
+    await asyncio.gather(pump, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_a_flush_that_was_cut_off_before_its_ack_is_not_called_acked() -> None:
+    class Stuck(FakeProducer):
+        async def send_batch(self, batch: FakeBatch, topic: str, *, partition: int) -> "asyncio.Future[object]":
+            self.handed_over.set()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    bench = Bench(Stuck(), Pace(linger_s=0.001))
+    pump = asyncio.create_task(bench.coalescer.run())
+    acked = bench.coalescer.put([RECORD])
+    await bench.producer.handed_over.wait()
+
+    pump.cancel()
+    await asyncio.gather(pump, return_exceptions=True)
+
+    assert await acked is False
+
+
+@pytest.mark.asyncio
 async def test_a_cancelled_request_takes_nobody_along() -> None:
     producer = FakeProducer()
     producer.ack_at_once = False

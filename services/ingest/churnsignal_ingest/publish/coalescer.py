@@ -155,6 +155,9 @@ class Coalescer:
                     await self._hand_over(flush, producer)
         except (KafkaError, TimeoutError) as error:
             flush.problem = type(error).__name__
+        except asyncio.CancelledError:
+            flush.problem = "we end"
+            raise
         finally:
             self._settle(flush)
 
@@ -172,6 +175,8 @@ class Coalescer:
         self._settle(flush)
 
     def _forget(self, flush: Flush) -> None:
+        if self._open is flush:
+            self._open = None  # whoever comes later must not join what is settled
         flush.problem = "its producer never said"
         flush.pending = 1
         self._settle(flush)

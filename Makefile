@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
 # Tests run on two workers; see tests/support/spread.py.
-SPREAD := -n 2 --dist loadgroup --no-loadscope-reorder
+SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help

@@ -19,6 +19,13 @@ def stack() -> Iterator[Stack]:
         yield replace(opened, servers=None)
 
 
+@pytest.fixture(scope="session")
+def victims() -> Iterator[Stack]:
+    """Another pair, for the modules that import `stack_to_hurt`."""
+    with open_stack({}) as opened:
+        yield opened
+
+
 @pytest.fixture
 def database_url(stack: Stack) -> Iterator[str]:
     """A fresh, empty database."""

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 from churnsignal_alerts import consume, deliver
 from churnsignal_common.runtime import crash
-from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.alerts_world import World, open_world
-from tests.support.stack import Stack
+from tests.support.stack import Service, Stack
 
 # Every step on its first pass; test_senders_survive_kills strikes in the middle of bursts.
 STEPS = sorted(point for point in crash.POINTS if point.startswith("alerts."))
@@ -35,7 +34,7 @@ def owner_of(account: str) -> str:
 
 async def killed_at(world: World, point: str, home: Path, number: int) -> None:
     """Run alerts until it dies at `point`, with news to tell; it also picks up what the one before left."""
-    process = ServiceProcess("alerts", world.told | {"CHURNSIGNAL_CRASH_AT": point}, home / f"killed-{number}.log")
+    process = Service("alerts", world.told | {"CHURNSIGNAL_CRASH_AT": point}, home / f"killed-{number}.log")
     process.launch()
     assert process.child is not None
     await world.publish(*(world.change(account, owner_of(account)) for account in accounts_of(number)))
@@ -85,7 +84,7 @@ async def test_kills_at_every_step_lose_nothing(stack: Stack, tmp_path: Path) ->
 @pytest.mark.timeout(180)
 async def test_two_replicas_send_nothing_twice_and_one_is_enough(stack: Stack, tmp_path: Path) -> None:
     async with open_world(stack, f"t{uuid.uuid4().hex[:8]}.", tmp_path, CHURNSIGNAL_SESSION_TIMEOUT_S="2") as world:
-        second = ServiceProcess(
+        second = Service(
             "alerts", world.told | {"CHURNSIGNAL_PORT_BASE": str(int(world.told["CHURNSIGNAL_PORT_BASE"]) + 20)}, tmp_path / "second.log"
         )
         second.start()

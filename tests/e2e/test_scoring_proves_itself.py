@@ -4,11 +4,9 @@ import asyncio
 import json
 import os
 import random
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from importlib.resources import files
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ from churnsignal_scoring.rebuild.copies import checkpoints, drop
 from churnsignal_scoring.rebuild.daily import Daily
 
 from tests.e2e.test_scoring_survives_kills import DAY, SEED, Lives, calls_of, history
+from tests.support.nursery import nursery
 from tests.support.plant import Hands, Plant, at, open_plant, track
 from tests.support.stack import Stack
 
@@ -41,29 +40,22 @@ class World:
     lives: Lives
     checkpoint: str
 
-    async def run(self, *command: str) -> tuple[int, str]:
-        return await run(self.told, *command)
+    async def run(self, name: str, *arguments: str) -> tuple[int, str]:
+        return await run(self.told, name, *arguments)
 
     async def verify(self, *options: str) -> dict[str, dict[str, Any]]:
         return await prove(self.told, *options)
 
 
-async def run(told: dict[str, str], *command: str) -> tuple[int, str]:
+async def run(told: dict[str, str], name: str, *arguments: str) -> tuple[int, str]:
     """Run one of scoring's commands; return its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        str(Path(sys.executable).parent / command[0]),
-        *command[1:],
-        env={"PATH": os.environ["PATH"], **told},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 600)
-    return process.returncode or 0, (out if not err else out + err).decode()
+    code, said, complaint = await asyncio.to_thread(nursery().run, name, arguments, told, 600)
+    return code, said + complaint
 
 
 async def prove(told: dict[str, str], *options: str) -> dict[str, dict[str, Any]]:
     """Return the checks of `churnsignal-verify` that found something, by name."""
-    code, said = await run(told, "churnsignal-verify", "--json", *options)
+    code, said = await run(told, "scoring.rebuild.command_cli:verify_main", "--json", *options)
     report = json.loads(said)
     assert (code == 0) == report["ok"], said
     return {check["name"]: check for check in report["checks"] if check["problems"]}
@@ -92,13 +84,13 @@ async def world(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Async
                     hands.set(day + 1, 2.2)
                     await plant.closed(day, 60)
                     if day == CHECKPOINT_AFTER:
-                        code, said = await made.run("churnsignal-scoring", "checkpoint")
+                        code, said = await made.run("scoring", "checkpoint")
                         assert code == 0, said
                         made.checkpoint = said.strip()
                     if day == VERSIONS_AFTER:
                         for kind, text in VERSIONS.items():
                             (folder / f"{kind}.yaml").write_text(text)
-                            code, said = await made.run("churnsignal-scoring", kind, "publish", str(folder / f"{kind}.yaml"), "--activate")
+                            code, said = await made.run("scoring", kind, "publish", str(folder / f"{kind}.yaml"), "--activate")
                             assert code == 0, said
                 await plant.put(calls_of(DAY + DAYS, chance))
                 await plant.drained(60)
@@ -119,7 +111,7 @@ async def test_days_with_a_merge_and_new_versions_are_proved_from_a_checkpoint_b
 
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_checkpoint_that_is_not_there_is_refused_with_those_that_are(world: World) -> None:
-    code, said = await world.run("churnsignal-scoring", "rebuild", "--from", "scoring_checkpoint_1999")
+    code, said = await world.run("scoring", "rebuild", "--from", "scoring_checkpoint_1999")
 
     assert code == 1
     assert world.checkpoint in said
@@ -199,11 +191,11 @@ async def test_a_rebuild_beside_live_scoring_mends_what_was_damaged_and_sends_no
     damaged = await database.fetchval("SELECT account FROM scoring.accounts ORDER BY account LIMIT 1")
     await database.execute("UPDATE scoring.accounts SET events_total = 0, habit = '' WHERE account = $1", damaged)
     await database.execute("DELETE FROM scoring.day_counts WHERE account = $1", damaged)
-    world.lives.begin()
-    code, said = await world.run("churnsignal-scoring", "rebuild", "--from", "beginning", "--swap", "--json")
+    owner = world.lives.begin()
+    code, said = await world.run("scoring", "rebuild", "--from", "beginning", "--swap", "--json")
     assert code == 0, said
     await world.plant.put([track(damaged, "Signed In", at(DAY + DAYS, 11), "after the swap")])
-    fenced = await world.lives.ended(60)
+    fenced = await world.lives.ended(owner)
     async with world.lives.healthy():
         await world.plant.drained(60)
 

@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import itertools
 import os
 import random
@@ -19,8 +18,9 @@ from churnsignal_devstack.services import free_port_base
 
 from tests.e2e.test_scoring_proves_itself import prove
 from tests.e2e.test_scoring_survives_kills import BATCH_POINTS, CLOSE_POINTS, DAY, DIED, SEED, Lives, calls_of, history
+from tests.support.nursery import Child
 from tests.support.plant import Hands, Plant, open_plant
-from tests.support.stack import Stack, stack_to_hurt  # noqa: F401 takes the place of `stack`
+from tests.support.stack import Stack, open_stack
 from tests.support.standby import Pair
 
 KILLS = int(os.environ.get("CHURNSIGNAL_KILLS", "24"))
@@ -32,6 +32,13 @@ PATIENCE_S = 600
 KILLED = (DIED, -signal.SIGKILL)
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    """A pair of its own: its Postgres is left for a standby."""
+    with open_stack({}) as opened:
+        yield opened
+
+
 class Replica:
     """One replica, begun again whenever it ends, as a supervisor would. Each life asks `plan` at which crash point to end; none: \"\"."""
 
@@ -41,7 +48,7 @@ class Replica:
         self.died_at: Counter[str] = Counter()
         self.away = asyncio.Event()
         self.away.set()
-        self._child: int | None = None
+        self._child: Child | None = None
         self._said = 0
         self._lives = Lives(told, log)
         self._keeper = asyncio.create_task(self._keep(plan))
@@ -51,7 +58,7 @@ class Replica:
             await self.away.wait()
             planned, self._said = plan(), self.log.stat().st_size if self.log.exists() else 0
             self._child = await asyncio.to_thread(self._lives.begin, planned)
-            code = await self._lives.ended(3600)
+            code = await self._lives.ended(self._child, 3600)
             self._child = None
             self.ends[code] += 1
             if code == DIED:
@@ -68,9 +75,8 @@ class Replica:
 
     def send(self, number: signal.Signals) -> None:
         # Between two lives there is nobody to hit.
-        with contextlib.suppress(ProcessLookupError):
-            if self._child is not None:
-                os.kill(self._child, number)
+        if self._child is not None:
+            self._child.send_signal(number)
 
     async def freeze(self) -> None:
         """Stop it where it stands until the other replica has its partitions; then let it go on."""

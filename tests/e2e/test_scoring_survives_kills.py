@@ -6,12 +6,9 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import os
 import random
-import signal
 import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +19,9 @@ import pytest
 from churnsignal_common.contracts.envelope import AccountMerged, Envelope
 from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from churnsignal_common.runtime import crash
-from churnsignal_devstack.children import dies_with_us
 from churnsignal_scoring.api import command_envelope
 
+from tests.support.nursery import Child, Nursery
 from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, track
 from tests.support.stack import Stack
 
@@ -114,46 +111,30 @@ class Lives:
     def __init__(self, told: dict[str, str], log: Path, outer: dict[str, str] | None = None) -> None:
         self._told = told
         self._log = log
+        self._nursery = Nursery(outer)
         self.ends: list[int] = []
-        self._nursery = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.lives"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PATH": os.environ["PATH"], "PYTHONPATH": ":".join(sys.path)} | (outer or {}),
-            preexec_fn=dies_with_us(),  # noqa: PLW1509 one system call, no locks: safe even with threads
-        )
 
-    def begin(self, plan: str = "") -> int:
-        assert self._nursery.stdin is not None
-        assert self._nursery.stdout is not None
-        told = self._told | {"CHURNSIGNAL_CRASH_AT": plan}
-        self._nursery.stdin.write(json.dumps({"environment": told, "log": str(self._log)}) + "\n")
-        self._nursery.stdin.flush()
-        return int(self._nursery.stdout.readline())
+    def begin(self, plan: str = "") -> Child:
+        return self._nursery.begin("scoring", ["serve"], self._told | {"CHURNSIGNAL_CRASH_AT": plan}, self._log)
 
-    async def ended(self, patience_s: float = 60.0) -> int:
-        """Return how the life at hand ended."""
-        assert self._nursery.stdout is not None
-        line = await asyncio.wait_for(asyncio.to_thread(self._nursery.stdout.readline), patience_s)
-        self.ends.append(int(line))
+    async def ended(self, life: Child, patience_s: float = 60.0) -> int:
+        """Return how a life ended."""
+        self.ends.append(await asyncio.to_thread(life.wait, patience_s))
         return self.ends[-1]
 
     @contextlib.asynccontextmanager
     async def healthy(self) -> AsyncIterator[None]:
         """A life that nobody plans to end; at last it is killed where it stands."""
-        child = self.begin()
+        life = self.begin()
         try:
             yield
         finally:
-            os.kill(child, signal.SIGKILL)
-            await self.ended()
-            self.ends.pop()
+            life.kill()
+            await asyncio.to_thread(life.wait)
 
     def close(self) -> None:
         # A life that is left dies with its nursery.
-        self._nursery.kill()
-        self._nursery.wait()
+        self._nursery.close()
 
 
 @dataclass(slots=True)
@@ -204,11 +185,11 @@ async def live_through(told: dict[str, str], hands: Hands, lives: Lives, *, kill
 
 
 async def die(lives: Lives, plan: str) -> None:
-    child = lives.begin(plan)
+    life = lives.begin(plan)
     try:
-        code = await lives.ended(60)
-    except TimeoutError:
-        os.kill(child, signal.SIGKILL)
+        code = await lives.ended(life)
+    except subprocess.TimeoutExpired:
+        life.kill()
         raise AssertionError(f"never came to {plan}") from None
     assert code == DIED, f"{plan}: ended with {code}"
 

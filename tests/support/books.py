@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from time import monotonic
 
 import asyncpg
 from aiokafka import TopicPartition
@@ -40,18 +39,21 @@ async def outcomes(database: asyncpg.Connection) -> Counter[str]:
 async def until_scored(told: dict[str, str], patience_s: float = 60.0) -> None:
     """Return when scoring has consumed all usage topics and published its outbox, seen twice in a row."""
     database = await asyncpg.connect(told["DATABASE_URL"])
-    deadline, seen = monotonic() + patience_s, None
+    seen, found = None, "nothing read"
     try:
-        while True:
-            pending = await database.fetchval("SELECT sum(pending) FROM scoring.v_outbox")
-            ends = {key: end for key, end in (await end_offsets(told, *USAGE)).items() if end}
-            rows = await database.fetch("SELECT topic, partition, next_offset FROM scoring.v_positions")
-            positions = {(r["topic"], r["partition"]): r["next_offset"] for r in rows}
-            if not pending and all(positions.get(key, 0) >= end for key, end in ends.items()):
-                if ends == seen:
+        async with asyncio.timeout(patience_s):
+            while True:
+                pending = await database.fetchval("SELECT sum(pending) FROM scoring.v_outbox")
+                ends = {key: end for key, end in (await end_offsets(told, *USAGE)).items() if end}
+                rows = await database.fetch("SELECT topic, partition, next_offset FROM scoring.v_positions")
+                positions = {(r["topic"], r["partition"]): r["next_offset"] for r in rows}
+                found = f"pending {pending}, ends {ends}, positions {positions}"
+                done = not pending and all(positions.get(key, 0) >= end for key, end in ends.items())
+                if done and ends == seen:
                     return
-                seen = ends
-            assert monotonic() < deadline, f"not scored after {patience_s:.0f} s: pending {pending}, ends {ends}, positions {positions}"
-            await asyncio.sleep(0.05)  # looking again at a pipeline that moves
+                seen = ends if done else seen
+                await asyncio.sleep(0.05)  # looking again at a pipeline that moves
+    except TimeoutError:
+        raise AssertionError(f"not scored after {patience_s:.0f} s: {found}") from None
     finally:
         await database.close()

@@ -4,13 +4,13 @@ import asyncio
 import base64
 import itertools
 import json
-import subprocess
-import sys
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
 import httpx2
+
+from tests.support.stack import run
 
 _RETRY = (408, 429, 500, 502, 503, 504)
 
@@ -48,19 +48,28 @@ class Backend:
     batch: int = 10
     every_s: float = 0.05
     accounts: int = 50
+    patience_s: float = 90.0
     books: Books = field(default_factory=Books)
     _numbers: Any = field(default_factory=itertools.count)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def run(self) -> Books:
-        """Send until `stop()`, then until every call is accepted; return the books."""
+        """Send until `stop()`, then until every call is accepted, which may take `patience_s`; return the books."""
         token = base64.b64encode(f"{self.write_key}:".encode()).decode()
         limits = httpx2.Limits(max_connections=100)
         http = httpx2.AsyncClient(base_url=self.url, timeout=20, limits=limits, headers={"Authorization": f"Basic {token}"})
-        async with http, asyncio.TaskGroup() as group:
-            while not self._stop.is_set():
-                group.create_task(self._deliver(http, [self._call() for _ in range(self.batch)]))
-                await _wait(self._stop, self.every_s)
+        try:
+            async with asyncio.timeout(None) as patience, http, asyncio.TaskGroup() as group:
+                while not self._stop.is_set():
+                    group.create_task(self._deliver(http, [self._call() for _ in range(self.batch)]))
+                    await _wait(self._stop, self.every_s)
+                patience.reschedule(asyncio.get_running_loop().time() + self.patience_s)
+        except TimeoutError:
+            books, last = self.books, self.books.answers[-3:]
+            open_ = f"{len(set(books.sent) - books.accepted)} of {len(books.sent)} calls"
+            raise AssertionError(
+                f"{open_} not accepted {self.patience_s:.0f} s after the last: cut {books.cut}, last answers {last}"
+            ) from None
         return self.books
 
     def stop(self) -> None:
@@ -101,6 +110,5 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
 
 def create_key(told: dict[str, str], *arguments: str, source: str = "test") -> str:
     """Return a new write key of `source`, made by the service's own command."""
-    argv = [sys.executable, "-m", "churnsignal_ingest", "keys", "create", "--source", source, *arguments, "--json"]
-    made = json.loads(subprocess.run(argv, env=told, capture_output=True, text=True, check=True).stdout)
+    made = json.loads(run("ingest", ["keys", "create", "--source", source, *arguments, "--json"], told))
     return str(made.get("write_key") or made["key"])

@@ -1,6 +1,7 @@
-"""Root. A pytest plugin: how a run is spread over workers (`-n 2 --dist loadgroup --no-loadscope-reorder`).
+"""Root. A pytest plugin: how a run is spread over workers (`-n 2 --dist loadscope --no-loadscope-reorder`).
 
-Each test goes to the worker that is free. What takes longest begins first, so that no worker is left alone with it at the end.
+A module stays on one worker, so that its servers are started once; the next goes to the worker that is free. What takes longest begins first, so
+that no worker is left alone with it at the end.
 """
 
 from collections.abc import Iterator

@@ -5,7 +5,7 @@ import contextlib
 import itertools
 import os
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,10 @@ import pytest
 from churnsignal_common.kafka.client import Brokers, new_admin
 from churnsignal_devstack.backing import passing
 from churnsignal_devstack.postgres import Durability, psql
-from churnsignal_devstack.services import ServiceProcess, command, free_port_base, run_once
+from churnsignal_devstack.problems import StackProblem
+from churnsignal_devstack.services import ServiceProcess, free_port_base
+
+from tests.support.nursery import nursery
 
 
 class Server(Protocol):
@@ -87,7 +90,7 @@ class Stack:
 
     def apply_topics(self, told: dict[str, str]) -> None:
         """Create the table of topics under the prefix in `told`."""
-        run_once([*command("common.kafka.topics_cli"), "apply"], told)
+        run("common.kafka.topics_cli", ["apply"], told)
 
     def drop_topics(self, prefix: str) -> None:
         """Remove the topics under `prefix`: hundreds of idle partitions would slow the broker down for the tests to come."""
@@ -106,7 +109,7 @@ class Stack:
             name = f"template_{os.getpid()}_{next(self._numbers)}"
             psql(self.database_url, f"CREATE DATABASE {name} TEMPLATE template0")
             for service in services:
-                run_once(command(service, "migrate"), self.env(self._url_of(name), ""))
+                run(service, ["migrate"], self.env(self._url_of(name), ""))
             self._templates[services] = name
         return self._templates[services]
 
@@ -143,16 +146,30 @@ def open_stack(environment: Mapping[str, str]) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="module", name="stack")
-def stack_to_hurt() -> Iterator[Stack]:
-    """A Postgres and a Kafka of one module alone, to be killed and frozen; it takes the place of the session's where it is imported."""
-    with open_stack({}) as opened:
-        yield opened
+def stack_to_hurt(victims: Stack) -> Stack:
+    """A Postgres and a Kafka to be killed and frozen, and to be healed again; they take the place of the others where this is imported."""
+    return victims
+
+
+def run(name: str, arguments: Sequence[str], told: Mapping[str, str]) -> str:
+    """Run a service's command to its end and return what it printed; its failure is ours."""
+    code, said, complaint = nursery().run(name, arguments, told)
+    if code != 0:
+        raise StackProblem(f"`{name} {' '.join(arguments)}` failed (code {code}):\n{(complaint or said).strip()[-2000:]}")
+    return said
+
+
+class Service(ServiceProcess):
+    """A process of one service, started in the time of a fork."""
+
+    def launch(self) -> None:
+        self.child = nursery().begin(self.name, self.arguments, self.told, self.log)
 
 
 @contextlib.contextmanager
 def service(name: str, told: dict[str, str], directory: Path) -> Iterator[ServiceProcess]:
     """Yield a ready process of one service; whatever the test did to it, it is gone afterwards."""
-    process = ServiceProcess(name, told, directory / f"{name}-{uuid.uuid4().hex[:6]}.log")
+    process = Service(name, told, directory / f"{name}-{uuid.uuid4().hex[:6]}.log")
     process.start()
     try:
         yield process

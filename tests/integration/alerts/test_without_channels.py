@@ -7,9 +7,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.alerts_world import World
+from tests.support.stack import Service
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -27,7 +27,7 @@ def asked(url: str) -> tuple[int, str]:
 async def test_without_slack_and_mail_it_is_not_ready_and_says_why(world: World, tmp_path: Path) -> None:
     told = {name: value for name, value in world.told.items() if name not in ("SLACK_BOT_TOKEN", "SMTP_URL")}
     told |= {"CHURNSIGNAL_PORT_BASE": str(int(told["CHURNSIGNAL_PORT_BASE"]) + 30), "CHURNSIGNAL_TOPIC_PREFIX": "nobody-reads."}
-    process = ServiceProcess("alerts", told, tmp_path / "mute.log")
+    process = Service("alerts", told, tmp_path / "mute.log")
     process.launch()
     try:
 

@@ -1,4 +1,4 @@
-"""Root. `churnsignal-devstack` from outside, without the services: up, status, death of a child, death of the supervisor, down."""
+"""Root. `churnsignal-devstack` from outside, without the services: up, status, death of the supervisor, down."""
 
 import os
 import signal
@@ -46,16 +46,6 @@ def test_a_detached_stack_says_where_it_listens_and_is_gone_after_down(devstack:
 
     assert devstack.run("status").returncode == 1
     assert not any(psutil.pid_exists(row["pid"]) for row in processes)
-
-
-def test_a_killed_child_is_started_again_and_counted(devstack: Devstack) -> None:
-    devstack.up("")
-    before = devstack.pid("postgres")
-
-    os.kill(before, signal.SIGKILL)
-
-    until(lambda: devstack.row("postgres")["restarts"] == 1 and devstack.row("postgres")["ready"])
-    assert devstack.pid("postgres") != before
 
 
 def test_the_children_of_a_killed_supervisor_die_and_the_next_start_goes_on_with_the_data(devstack: Devstack) -> None:

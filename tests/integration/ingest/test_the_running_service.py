@@ -20,6 +20,7 @@ from churnsignal_devstack.services import ServiceProcess
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
 from churnsignal_ingest.validate.judge import Scope
 
+from tests.support.devstack import until
 from tests.support.ingest import OPERATOR, READER, arm, ask
 from tests.support.load import create_key
 from tests.support.records import read_records
@@ -114,46 +115,6 @@ def ids_on_topic(told: dict[str, str]) -> list[str]:
     return [envelope_decoder.decode(r.value).id for r in asyncio.run(read_records(told, USAGE_EVENTS, USAGE_UNRESOLVED))]
 
 
-def rss_kb(process: ServiceProcess) -> int:
-    assert process.child is not None
-    return int(Path(f"/proc/{process.child.pid}/status").read_text().split("VmRSS:")[1].split()[0])
-
-
-def test_a_dead_broker_is_answered_for_in_time_and_nothing_accepted_is_missing(
-    stack: Stack, told: dict[str, str], ingest: ServiceProcess
-) -> None:
-    threads = senders(ingest.port, create_key(told))
-    time.sleep(1)
-    before = rss_kb(ingest)
-
-    stack.kafka.kill()
-    time.sleep(8)
-    degraded = ask(ingest.port, "/readyz", method="GET")
-    began = time.monotonic()
-    shed = ask(ingest.port, "/v1/track", track(1), key=threads[0].key)
-    shed_s = time.monotonic() - began
-    grown = rss_kb(ingest) - before
-    stack.kafka.launch()
-    stack.kafka.wait_ready()
-    time.sleep(3)
-    late = len(threads[0].accepted)
-    time.sleep(1)
-    accepted = stop(threads)
-
-    assert (degraded[0], degraded[2]["status"]) == (200, "degraded: kafka")
-    assert shed[0] in (429, 503)
-    assert shed_s < 0.5
-    refusals = {(status, int(wait or 0) >= 1) for thread in threads for status, wait in thread.refused}
-    assert refusals
-    assert refusals <= {(429, True), (503, True)}
-    assert max(thread.slowest_s for thread in threads) < 6
-    assert sum(thread.cut for thread in threads) == 0
-    assert grown < 40_000
-    assert len(threads[0].accepted) > late
-    on_topic = ids_on_topic(told)
-    assert set(accepted) - set(on_topic) == set()
-
-
 def test_it_starts_while_kafka_and_postgres_are_away_and_says_so(told: dict[str, str], tmp_path: Path) -> None:
     nowhere = {"KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:9", "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/x"}
     with service("ingest", told | nowhere, tmp_path) as process:
@@ -235,8 +196,7 @@ def test_operators_manage_sources_and_keys_over_http(ingest: ServiceProcess) -> 
     assert [each["revoked_at"] is None for each in listed] == [False, True]
     assert all("write_key" not in each for each in listed)
     assert (rotated["scope"], sources["items"][0]["name"], sources["items"][0]["disabled_at"] is None) == ("browser", "app", False)
-    time.sleep(3.5)
-    assert [ask(port, "/v1/track", track(1), key=each["write_key"])[0] for each in (key, rotated)] == [401, 401]
+    until(lambda: [ask(port, "/v1/track", track(1), key=each["write_key"])[0] for each in (key, rotated)] == [401, 401])
     assert ask(port, "/admin/v1/sources/999/keys", token=READER, method="GET")[0] == 404
     assert ask(port, "/admin/v1/sources?cursor=x", token=READER, method="GET")[0] == 400
 

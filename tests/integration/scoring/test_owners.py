@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 from churnsignal_common.contracts.envelope import AccountMerged
-from churnsignal_devstack.services import ServiceProcess
 from churnsignal_scoring.api import command_envelope
 
 from tests.support.plant import Plant, at, group, open_plant, readiness, ticks, track
-from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
+from tests.support.stack import Service, Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 DAY = 20_000
 
@@ -115,7 +114,7 @@ async def test_a_second_replica_takes_half_and_gives_it_back(told: dict[str, str
 @pytest.mark.asyncio
 async def test_a_missing_topic_is_said_and_not_waited_for_in_silence(stack: Stack, tmp_path: Path) -> None:
     url = stack.create_database("scoring")
-    process = ServiceProcess("scoring", stack.env(url, "nowhere."), tmp_path / "s.log")
+    process = Service("scoring", stack.env(url, "nowhere."), tmp_path / "s.log")
     process.launch()
     try:
         status, said = 0, ""
@@ -138,7 +137,7 @@ async def test_a_missing_topic_is_said_and_not_waited_for_in_silence(stack: Stac
 async def test_other_settings_than_the_data_was_begun_with_are_refused(told: dict[str, str], tmp_path: Path) -> None:
     with service("scoring", told, tmp_path):
         pass
-    process = ServiceProcess("scoring", told | {"CHURNSIGNAL_DAY_ZONE": "Asia/Tokyo"}, tmp_path / "zone.log")
+    process = Service("scoring", told | {"CHURNSIGNAL_DAY_ZONE": "Asia/Tokyo"}, tmp_path / "zone.log")
     process.launch()
     async for _ in ticks(60, "the process has ended"):
         if process.child is not None and process.child.poll() is not None:

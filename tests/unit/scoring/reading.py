@@ -16,12 +16,24 @@ ENGINE = engine()
 TEAMS = Norms(100, (0,), (0,) * 30, {"users": 50})
 
 
+def lived(calls: list[Envelope]) -> AccountState:
+    """The account after the calls."""
+    return apply(ENGINE, AccountState("acme"), calls)
+
+
 def read(
     name: str, calls: list[Envelope], day: int, norms: Norms | None = None, *, calendar: Calendar = EVERY_DAY, **options: Any
 ) -> Reading | Missing:
     """What the measure reads as of the end of `day` (days after Monday)."""
+    return read_of(lived(calls), name, day, norms, calendar=calendar, **options)
+
+
+def read_of(
+    state: AccountState, name: str, day: int, norms: Norms | None = None, *, calendar: Calendar = EVERY_DAY, **options: Any
+) -> Reading | Missing:
+    """The same of a state that is there."""
     measure = MEASURES[name]
-    view = View(apply(ENGINE, AccountState("acme"), calls), DAY_ONE + day, norms, live=False)
+    view = View(state, DAY_ONE + day, norms, live=False)
     view.calendar = calendar
     return measure.read(view, {**measure.options, **options})
 

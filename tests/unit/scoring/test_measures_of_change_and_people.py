@@ -10,7 +10,7 @@ from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Missing, Reading
 
 from tests.unit.scoring.accounts import MONDAY, envelope, using
-from tests.unit.scoring.reading import TEAMS, profile, read, value
+from tests.unit.scoring.reading import TEAMS, lived, profile, read, read_of, value
 
 DAILY = using(range(100))
 OFFICE = using(day for day in range(100) if day % 7 < 5)
@@ -166,13 +166,13 @@ def test_tickets_count_where_anybody_reports_them_and_do_not_fade_while_the_acco
 
 
 def test_silence_never_heals_a_measure_of_use() -> None:
-    calls = [*TEAM, *ASKED, *SHIPPED, *weeks(*range(20, 6, -1)), profile(0, champion="u2", seats=9)]
+    state = lived([*TEAM, *ASKED, *SHIPPED, *weeks(*range(20, 6, -1)), profile(0, champion="u2", seats=9)])
     better = {name: measure.more_is_better for name, measure in MEASURES.items()} | {"change": True, "count": True}
     of_use = ["silence", "recency", "active_days", "volume", "change", "slope", "falling_weeks", "standing", "seats_used", "users", "active_users",
               "users_change", "user_share", "top_user_share", "champion_silence", "error_share", "count", "tickets", "adoption"]  # fmt: skip
 
     options: dict[str, dict[str, Any]] = {"adoption": {"features": ("Exports",)}}
     for name in of_use:
-        found = [read(name, calls, day, TEAMS, **options.get(name, {})) for day in range(110, 210)]
+        found = [read_of(state, name, day, TEAMS, **options.get(name, {})) for day in range(110, 210)]
         numbers = [one.measured if better[name] else -one.measured for one in found if isinstance(one, Reading)]
         assert numbers == sorted(numbers, reverse=True), name

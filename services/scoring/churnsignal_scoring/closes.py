@@ -189,9 +189,9 @@ class Closes:
     async def _sum(self, day: int, partition: int, cause: Cause) -> CloseRow:
         partials: list[Partial] = []
         after = ""
-        while states := await self._load.account_rows(partition, after, SUM_ACCOUNTS):
-            partials.append(self._engine.partial(states, day))
-            after = states[-1].account
+        while accounts := await self._load.counted(partition, after, SUM_ACCOUNTS):
+            partials.append(self._engine.partial(accounts, day))
+            after = accounts[-1].account
         hours = hours_of(self._engine.zone, day)
         sums = PartitionSums(partials, by_hour(await self._load.source_calls(partition, hours), hours))
         positions = {topic: self._positions[Place(topic, partition)] for topic in USAGE_TOPICS}

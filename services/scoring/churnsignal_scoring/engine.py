@@ -38,6 +38,7 @@ from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
+from churnsignal_scoring.health.rows import Counted
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.sources import feeding, freeze, judge_sources
 from churnsignal_scoring.health.state import AccountState
@@ -177,12 +178,12 @@ class AccountEngine:
         now, then = self._look(state, record, as_of, live=False), self._look(state, record, as_of, live=False, scorecard=card)
         return Preview(read_profile(now.view, now.segment, now.life), asked(state.memory, now), asked(state.memory, then))
 
-    def partial(self, states: Iterable[AccountState], day: int) -> Partial:
-        """Return the sums over one partition's accounts as of the end of `day`. Needs the account rows only (no days, users or facts)."""
+    def partial(self, accounts: Iterable[AccountState | Counted], day: int) -> Partial:
+        """Return the sums over one partition's accounts as of the end of `day`."""
         sums = Partial(day, {})
-        for state in states:
-            if state.segment and not state.held:
-                add(sums, state)
+        for account in accounts:
+            if account.segment and not account.held:
+                add(sums, account)
         return sums
 
     def merge(

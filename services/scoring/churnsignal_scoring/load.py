@@ -13,8 +13,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
 from churnsignal_scoring.effects import OutboxRow
-from churnsignal_scoring.health.rows import DayRow, FactRow, StateRow, UserRow
-from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.health.rows import Counted, DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.health.state import AccountState, counted
 from churnsignal_scoring.links import NOBODY, Known
 from churnsignal_scoring.residents import Resident
 from churnsignal_scoring.unresolved import Filled, Waiting
@@ -31,8 +31,8 @@ FACTS = "SELECT account, name, versions::text FROM facts WHERE account = ANY($1:
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
 SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
 NAMES = "SELECT account FROM accounts WHERE account > $1 ORDER BY account LIMIT $2"
-ROWS_OF_PARTITION = f"""-- the own rows of a partition's accounts, after a name
-SELECT {_COLUMNS} FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""  # noqa: S608 constant columns
+COUNTED = """-- what the norms ask of a partition's accounts, after a name
+SELECT account, first_day, origin, habit, segment, rest FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""
 SOURCES = "SELECT source, hour, calls FROM source_hours WHERE partition = $1 AND hour >= $2 AND hour < $3"
 
 DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
@@ -117,10 +117,10 @@ class Load:
         async with self._connection() as pg:
             return [row["account"] for row in await pg.fetch(UNCLOSED, partitions, after, day, limit)]
 
-    async def account_rows(self, partition: int, after: str, limit: int) -> list[AccountState]:
-        """Return states without days, users and facts: all that the partial sums need."""
+    async def counted(self, partition: int, after: str, limit: int) -> list[Counted]:
+        """Return what the partial sums need of a partition's next accounts by name."""
         async with self._connection() as pg:
-            return [AccountState.from_rows(StateRow(*row[:9])) for row in await pg.fetch(ROWS_OF_PARTITION, partition, after, limit)]
+            return [counted(*row) for row in await pg.fetch(COUNTED, partition, after, limit)]
 
     async def source_calls(self, partition: int, hours: range) -> list[tuple[str, int, int]]:
         """Return source, hour and calls of the hours."""

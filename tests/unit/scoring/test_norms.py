@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import FULL_DAY, PEERS, WORTH_DAYS, merge_norms, read_norms
-from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.health.state import AccountState, counted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -49,6 +49,17 @@ def test_one_account_counts_as_it_was_at_the_end_of_the_day(days: list[int], day
         return
     assert norms["free"].active == (day in past)
     assert norms["free"].active_days_28[sum(active > day - 28 for active in past)] == 1
+
+
+def test_what_is_read_of_a_stored_account_counts_as_the_account_does() -> None:
+    states = accounts([[0, 3, 9], [], [9], [2]])
+    states[0].memory.fed, states[0].memory.outages, states[0].reported = ("web",), ((DAY_ONE + 4, DAY_ONE + 5),), {"users": DAY_ONE + 8}
+    states[2].held = True
+    stored = [state.rows().account for state in states]
+
+    read = [counted(row.account, row.first_day, row.origin, row.habit, row.segment, row.rest) for row in stored]
+
+    assert ENGINE.partial(read, DAY_ONE + 9) == ENGINE.partial(states, DAY_ONE + 9)
 
 
 def chain(shares: list[int], accounts_each: int = 100) -> DayRecord:

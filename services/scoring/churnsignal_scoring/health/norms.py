@@ -9,6 +9,7 @@ import msgspec
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
 
 from churnsignal_scoring.health import outages
+from churnsignal_scoring.health.rows import Counted
 from churnsignal_scoring.health.state import AccountState
 
 COUNTED_DAYS = 91
@@ -79,7 +80,7 @@ def _norms(found: SegmentNorms) -> Norms:
     return Norms(found.accounts, worths, tuple(accumulate(found.active_days_28, initial=0)), dict(found.reporting))
 
 
-def add(partial: Partial, state: AccountState) -> None:
+def add(partial: Partial, state: AccountState | Counted) -> None:
     """Count one account as of the end of the partial's day."""
     origin, since = state.origin, partial.day - state.origin + 1
     mask = state.active & (1 << since) - 1 if state.active and since > 0 else 0

@@ -34,6 +34,26 @@ class StateRow(NamedTuple):
     rest: bytes
 
 
+class Remembered(msgspec.Struct):
+    """What the norms ask of an account's band memory."""
+
+    fed: tuple[str, ...] = ()
+    outages: tuple[tuple[int, int], ...] = ()
+
+
+class Counted(msgspec.Struct):
+    """What the norms ask of an account: a close asks it of every one, so that all else stays unread."""
+
+    account: str
+    first_day: int | None
+    origin: int
+    active: int
+    segment: str
+    held: bool
+    reported: dict[str, int]
+    memory: Remembered
+
+
 class DayRow(NamedTuple):
     """Counts of one day, as JSON object."""
 

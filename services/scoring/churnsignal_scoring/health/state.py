@@ -17,7 +17,7 @@ from churnsignal_common.mapping.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usag
 
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
-from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, StateRow, StateRows, UserRow
+from churnsignal_scoring.health.rows import Counted, DayRow, Fact, FactRow, Remembered, StateRow, StateRows, UserRow
 
 RETENTION_DAYS = 119
 """Counts per day are kept for 17 weeks: 4 weeks, the 8 before them to compare with, and room for late calls."""
@@ -43,6 +43,13 @@ class _Rest(msgspec.Struct, omit_defaults=True):
     published: str = ""
 
 
+class _Said(msgspec.Struct):
+    memory: Remembered
+    reported: dict[str, int]
+    held: bool
+
+
+_said_decoder = msgspec.json.Decoder(_Said)
 _rest_decoder = msgspec.json.Decoder(_Rest)
 _counts_decoder = msgspec.json.Decoder(dict[str, int])
 _versions_decoder = msgspec.json.Decoder(list[Fact])
@@ -330,6 +337,12 @@ def _keep_smallest(bucket: dict[str, int]) -> None:
 def _visible_after(versions: list[Fact], day: int) -> list[Fact]:
     later = [version for version in versions if version.day > day]
     return [*later, *[version for version in versions if version.day <= day][:1]]
+
+
+def counted(account: str, first_day: int | None, origin: int, habit: bytes, segment: str, rest: bytes) -> Counted:
+    """Return what the norms ask of an account that was written like this."""
+    said = _said_decoder.decode(rest)
+    return Counted(account, first_day, origin, int.from_bytes(habit, "little"), segment, said.held, said.reported, said.memory)
 
 
 def retold(made: bytes, told: bytes, settle_closes: int) -> tuple[bytes, bool]:

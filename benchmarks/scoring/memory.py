@@ -17,7 +17,7 @@ from churnsignal_scoring.residents import Resident, Residents
 
 from benchmarks.scoring.world import lived
 
-WARM = 1_000
+WARM = 20
 
 
 def resident_bytes() -> int:

@@ -13,7 +13,7 @@ from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
 
-PACKED_SHARE = 8
+PACKED_SHARE = 12
 """One account of so many is kept as it is, the others packed."""
 
 

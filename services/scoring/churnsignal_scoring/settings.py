@@ -33,7 +33,7 @@ class ScoringSettings(ConsumerSettings):
         default=100_000,
         ge=100,
         alias="CHURNSIGNAL_RESIDENT_ACCOUNTS",
-        description="Accounts kept in memory, all but the busiest eighth of them packed; quiet ones beyond it are read from Postgres again when needed.",
+        description="Accounts kept in memory at about 3 KB each, all but the busiest of them packed; quiet ones beyond it are read from Postgres when needed.",
     )
     resident_ids: int = Field(
         default=8_000_000,

@@ -108,7 +108,9 @@ def _gap(hours: Sequence[int], habit: Sequence[int]) -> int | None:
 
 def feeding(view: View, record: DayRecord) -> tuple[str, ...]:
     """Return the sources that the account depends on, by what they brought in its last four weeks."""
-    window = [view.days[day] for day in range(view.as_of - WINDOW + 1, view.as_of + 1) if day in view.days]
+    window = [view.days[day] for day in range(view.as_of, view.as_of - WINDOW, -1) if day in view.days]
+    if len(record.sources) == 1:
+        return tuple(source for source in record.sources if any(bucket.get(SOURCE_PREFIX + source) for bucket in window))
     calls = {source: sum([bucket.get(SOURCE_PREFIX + source, 0) for bucket in window]) for source in sorted(record.sources)}
     total = sum(calls.values())
     return tuple(source for source, count in calls.items() if count and count * DEPENDS >= total)

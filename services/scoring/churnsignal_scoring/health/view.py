@@ -172,6 +172,20 @@ class View:
             known = self._users[days] = len(self.users_between(self.as_of - days + 1, self.end))
         return known
 
+    def has_several_users(self, days: int) -> bool:
+        """Return whether more than one user came in the last `days` days; most accounts answer at once."""
+        if self.silent_days >= days:
+            return False
+        someone: str | None = None
+        for users, window in self._blocks(self.as_of - days + 1, self.end, None):
+            for user, mask in users.items():
+                if window is not None and not mask & window:
+                    continue
+                if someone is not None and user != someone:
+                    return True
+                someone = user
+        return False
+
     def users_between(self, first: int, last: int, signal: str | None = None) -> set[str]:
         """Return the distinct users from day `first` to day `last`: of the product, or of a signal whose users are kept."""
         found: set[str] = set()

@@ -37,7 +37,7 @@ SEATS = Measure(
 
 
 def _has_several(view: View, _: Options) -> bool:
-    return view.users(USERS_WINDOW) > 1
+    return view.has_several_users(USERS_WINDOW)
 
 
 def _among_teams(view: View, options: Options) -> bool:

@@ -58,7 +58,7 @@ def unlogged() -> Iterator[None]:
     root, hook, config = logging.getLogger(), sys.excepthook, structlog.get_config()
     handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], sys.excepthook = handlers, hook
+    root.handlers[:], sys.excepthook, logging.raiseExceptions = handlers, hook, True
     root.setLevel(level)
     structlog.configure(**config)
     structlog.contextvars.clear_contextvars()
@@ -109,6 +109,11 @@ def _raise(error: Exception) -> None:
         structlog.get_logger().error("it_broke", exc_info=raised)
 
 
+def _write_badly(secret: str) -> None:
+    logging.getLogger("aiokafka.conn").warning("so %s and %s", secret)  # noqa: PLE1206 a library's mistake
+    structlog.get_logger().info("the next line is written")
+
+
 def _leave_behind(secret: str) -> None:
     async def fail() -> None:
         raise ValueError(secret)
@@ -140,6 +145,7 @@ WAYS: dict[str, Callable[[str], None]] = {
     "with an error of ours": lambda secret: _raise(ConfigError("routing.yaml", 1, (), secret, "mend it")),
     "by a library's logger with an error": lambda secret: logging.getLogger("uvicorn.error").error("broke", exc_info=ValueError(secret)),
     "in a task that nobody awaited": _leave_behind,
+    "in a line that cannot be written": _write_badly,
     "in a crash": _crash,
 }
 
@@ -169,9 +175,12 @@ def test_a_traceback_names_types_and_places_but_quotes_only_our_own_words(capsys
 
     _raise(ValueError(PERSON))
     _raise(ConfigError("routing.yaml", 7, (), "cannot be followed", "mend it"))
+    itself = ValueError(PERSON)
+    itself.__cause__ = itself
+    structlog.get_logger().error("it_broke", exc_info=itself)
 
-    first, second = (json.loads(line)["exception"] for line in capsys.readouterr().out.splitlines())
-    assert PERSON not in first + second
+    first, second, third = (json.loads(line)["exception"] for line in capsys.readouterr().out.splitlines())
+    assert PERSON not in first + second + third
     assert "builtins.KeyError" in first and "builtins.ValueError" in first and "in _raise" in first
     assert "routing.yaml" in second and "cannot be followed" in second
 

@@ -18,11 +18,15 @@ _SECRETS = r"xox[abp]-[\w-]+|cs[a-z]?_[\w-]{16,}|://[^/@\s:]+:[^/@\s]+@|Bearer\s
 _OURS = "churnsignal_"
 
 
-def told(error: BaseException) -> str:
-    """Return the types of an error and of its causes, and where each arose. Messages only of our own: others quote what they could not digest."""
+def told(error: BaseException, said: frozenset[int] = frozenset()) -> str:
+    """Return the types of an error and of its causes, and where each arose. Messages only of our own: others quote what they could not digest.
+
+    `said` are the errors that this one was told by, as two may name each other.
+    """
     before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-    parts = [told(before)] if before is not None else []
-    parts += [told(one) for one in error.exceptions] if isinstance(error, BaseExceptionGroup) else []
+    others = [before, *(error.exceptions if isinstance(error, BaseExceptionGroup) else ())]
+    said |= {id(error)}
+    parts = [told(one, said) for one in others if one is not None and id(one) not in said]
     kind, code = type(error), getattr(error, "sqlstate", None)
     name = f"{kind.__module__}.{kind.__qualname__}" + (f" {code}" if code else "")
     says = f": {error}" if kind.__module__.startswith(_OURS) else ""
@@ -81,3 +85,5 @@ def set_up_logging(level: str, style: str, service: str, secrets: Iterable[str] 
     )
     structlog.contextvars.bind_contextvars(service=service)
     sys.excepthook = _note_crash
+    # Its complaint about a line that cannot be written would show the line.
+    logging.raiseExceptions = False

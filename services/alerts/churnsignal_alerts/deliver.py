@@ -106,14 +106,14 @@ class Deliverer:
     async def _deliver(self, delivery: Delivery) -> None:
         async with AsyncExitStack() as window:
             error = await attempt(self._attempt(delivery, window))
-        if isinstance(error, queue.LeaseLost):
-            log.warning("delivery_lease_lost", delivery=delivery.id)
-        elif isinstance(error, (SQLAlchemyError, OSError, TimeoutError)):
-            # Nothing was recorded: the lease runs out and the message is looked up before it is sent again.
-            log.warning("delivery_unrecorded", delivery=delivery.id, reason=type(error).__name__)
-        elif error is not None:
-            log.error("delivery_broken", delivery=delivery.id, reason=type(error).__name__, exc_info=error)
-            await attempt(self._record(delivery, settle_broken(delivery, type(error).__name__, BACKOFF), []))
+            if isinstance(error, queue.LeaseLost):
+                log.warning("delivery_lease_lost", delivery=delivery.id)
+            elif isinstance(error, (SQLAlchemyError, OSError, TimeoutError)):
+                # Nothing was recorded: the lease runs out and the message is looked up before it is sent again.
+                log.warning("delivery_unrecorded", delivery=delivery.id, reason=type(error).__name__)
+            elif error is not None:
+                log.error("delivery_broken", delivery=delivery.id, reason=type(error).__name__, exc_info=error)
+                await attempt(self._record(delivery, settle_broken(delivery, type(error).__name__, BACKOFF), []))
 
     async def _attempt(self, delivery: Delivery, window: AsyncExitStack) -> None:
         async with self._engine.connect() as connection:

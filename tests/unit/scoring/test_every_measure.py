@@ -13,7 +13,7 @@ from churnsignal_scoring.health.curves import Curve, curve
 from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.explain import drivers, seen
 from churnsignal_scoring.health.measures import MEASURES
-from churnsignal_scoring.health.measures.measure import Measure, Reading
+from churnsignal_scoring.health.measures.measure import Measure, Missing, Reading
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.scorecard import MissingPolicy, Scorecard, Weighted
 from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState
@@ -121,6 +121,18 @@ def test_the_table_has_every_measure() -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
+def test_a_measure_says_a_number_or_why_it_has_none(name: str) -> None:
+    measure, pair = MEASURES[name], PAIRS[name]
+    asked = [measure.options, {**measure.options, **pair.options}]
+
+    for calls in ([], [profile(0, plan="pro")], using([0]), pair.less, pair.more):
+        state = apply(ENGINE, AccountState("acme"), calls)
+        views = [View(state, DAY_ONE + day, norms, live=False) for day in (0, 59, 99, 200) for norms in (None, PEERS)]
+        found = [measure.read(view, options) for view in views for options in asked]
+        assert all(isinstance(one, Reading | Missing) for one in found)
+
+
+@pytest.mark.parametrize("name", PAIRS)
 def test_more_of_a_measure_moves_the_score_the_way_the_measure_says(name: str) -> None:
     measure, pair = MEASURES[name], PAIRS[name]
     before, after = pair.prepare or (None, None)
@@ -189,7 +201,7 @@ def test_whatever_is_said_of_an_account_a_score_of_all_measures_is_whole_within_
 ONE_MORE = '''
 """Pure. Logins by night."""
 
-from churnsignal_scoring.health.measures.measure import Measure, Reading
+from churnsignal_scoring.health.measures.measure import Measure, Missing, Reading
 
 NIGHT_OWLS = Measure("night_owls", "count", "times", more_is_better=True, about="Logins by night.", read=lambda view, _: Reading(view.age * 100, 700))
 '''

@@ -56,7 +56,10 @@ def test_volume_compares_working_days_with_working_days() -> None:
 def test_recency_is_days_since_the_last_use_or_signal(day: int, options: dict[str, Any], days: int) -> None:
     calls = [*DAILY, envelope("login", 50, event="Login")]
 
-    assert value("recency", calls, day, **options) == days * 100
+    found = read("recency", calls, day, **options)
+
+    assert isinstance(found, Reading)
+    assert (found.measured, found.value) == (days * 100, days * 100)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from churnsignal_scoring.health.calendars import Calendar
 from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Measure, Missing, Reading
-from churnsignal_scoring.health.measures.silence import usual_gap
+from churnsignal_scoring.health.measures.silence import usual_gap, usual_pause
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.profile import Lifecycle
 from churnsignal_scoring.health.scorecard import BandIs, FactHolds, Flag, MeasureHolds, Whom, share_out
@@ -145,6 +145,13 @@ def test_a_gap_is_usual_when_enough_of_all_gaps_are_no_longer() -> None:
     assert usual_gap(0b11001, 100, 2, 2) == 2
 
 
+def test_only_the_last_year_makes_a_habit() -> None:
+    long_ago = sum(1 << day for day in (0, 50, 100, *range(150, 600)))
+
+    assert usual_pause(long_ago, 4) == 1
+    assert usual_gap(long_ago, 100, 60, 4) == 1
+
+
 @pytest.mark.parametrize(("value", "found"), [(1, date(1970, 1, 1)), (0, None), (True, None), ("2026-01-05T09:00:00Z", date(2026, 1, 5))])
 def test_dates_come_as_text_or_as_seconds_since_1970(value: object, found: date | None) -> None:
     assert as_date(value) == found
@@ -154,6 +161,25 @@ def test_nothing_is_seen_of_an_account_before_its_first_day() -> None:
     view = seen(-1, *using(range(4)))
 
     assert (view.active, view.first, view.last, view.age) == (0, None, None, 0)
+
+
+@pytest.mark.parametrize(
+    ("days", "first", "last", "usual"),
+    [
+        (range(84), 0, 55, 2_800),
+        (range(83), 6, 54, 2_800),
+        (range(0, 84, 2), 6, 54, 1_428),
+        (range(41), 6, 12, None),
+        (range(42), 0, 13, 2_800),
+    ],
+)
+def test_the_past_that_use_is_compared_with_is_whole_weeks_before_the_last_four(
+    days: range, first: int, last: int, usual: int | None
+) -> None:
+    view = seen(200, *using(days))
+
+    assert view.base() == (DAY_ONE + first, DAY_ONE + last)
+    assert view.usual_active_days() == usual
 
 
 def test_a_fact_of_today_is_no_day_old_between_closes_either() -> None:

@@ -75,6 +75,11 @@ def midnight(day: int, hour: int = 0) -> datetime:
     return MONDAY.replace(hour=0) + timedelta(days=day, hours=hour)
 
 
+def test_two_weeks_make_a_habit_and_one_does_not() -> None:
+    assert silent_days(verdicts(8, out((7, 0), (8, 0)))) == []
+    assert silent_days(verdicts(15, out((14, 0), (15, 0)))) == [14]
+
+
 @dataclass
 class Deployment:
     """Accounts and their sources, day by day, through the real engine: what each call says, and how many calls each source has."""

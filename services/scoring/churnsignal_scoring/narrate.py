@@ -10,6 +10,7 @@ from churnsignal_common.catalog.sentences import band, say
 from churnsignal_common.contracts.risk import Band, Override
 
 from churnsignal_scoring.health.assessment import Explanation
+from churnsignal_scoring.health.measures.measure import Missing
 from churnsignal_scoring.health.scorecard import BandPolicy, Scorecard
 
 STRONGEST = 3
@@ -77,7 +78,8 @@ def notes(locale: Locale, on: date, why: Explanation, card: Scorecard, zone: Zon
         found.append(say(locale, "explain.override", band=band(locale, said.band), **facts))
     found.append(say(locale, "coverage", coverage=formats.percent(locale, verdict.coverage / 10_000), moment=formats.day(locale, on)))
     codes = {row.name: row.code for row in card.measures}
-    titles = list(dict.fromkeys(explain.title(locale, codes[name]) for name in why.missing))
+    lacking = [name for name, reason in why.missing.items() if reason is not Missing.NOT_APPLICABLE]
+    titles = list(dict.fromkeys(explain.title(locale, codes[name]) for name in lacking))
     if titles:
         found.append(say(locale, "explain.missing", measures=("、" if locale is Locale.JA else ", ").join(titles)))
     return found

@@ -8,6 +8,8 @@ import pytest
 from churnsignal_common.contracts.risk import Band
 from churnsignal_scoring.health.assessment import Explanation
 from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.kept import decode, unfold
+from churnsignal_scoring.health.measures.measure import Missing
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.narrate import words
 
@@ -35,6 +37,11 @@ def without_one_that_suffices(why: Explanation) -> Explanation:
     return replace(why, counterfactual=None)
 
 
+def of_some_use(why: Explanation) -> Explanation:
+    """Users mean nothing where seats are counted: then nobody need hear that they are not known."""
+    return replace(why, missing={"volume": Missing.NO_DATA, "users": Missing.NOT_APPLICABLE})
+
+
 def as_it_is(why: Explanation) -> Explanation:
     return why
 
@@ -48,7 +55,7 @@ def as_it_is(why: Explanation) -> Explanation:
         (95, [], as_it_is, "red", "better", "with use on 3 days in the last 14 days (or in its usual pause, if longer).", "直近14日(普段の利用間隔のほうが長ければその間)に3日の利用が必要です。"),
         (95, ["hand"], as_it_is, "green", "notes", "eve set it to green until Fri, May 1, 2026, 00:00 UTC: 新しい担当者. Without that it would be red.", "eve が"),
         (60, ["churned"], as_it_is, "green", "notes", "The account has churned, so it holds still.", "解約済みのため"),
-        (60, [], as_it_is, "green", "notes", "Without a value: ", "値がない指標: "),
+        (60, [], of_some_use, "green", "notes", "Without a value: Volume of use.", "値がない指標: 利用量。"),
     ],
 )  # fmt: skip
 def test_a_reader_is_told_what_helps_and_what_else_to_know(
@@ -71,3 +78,17 @@ def test_the_band_that_a_hand_hides_is_told() -> None:
     why = account(95, "hand")
 
     assert (why.assessment.band, why.computed) == (Band.GREEN, Band.RED)
+
+
+def test_what_is_kept_of_a_close_says_what_would_help_in_the_words_of_the_alert() -> None:
+    state = apply(ENGINE, AccountState("acme"), using(range(60), users=3))
+    closes = (one for day in range(100) for one in close_days(ENGINE, state, day, day))
+    settled = next(one for one in closes if one.change is not None and one.change.to_band is Band.YELLOW)
+
+    assert settled.change
+    assert settled.closed
+    assert settled.closed.reasons
+    kept = unfold(decode(settled.closed.reasons()), SCORECARD, settled.assessment)
+    assert settled.change.counterfactual
+    assert settled.change.counterfactual.code == "silence"
+    assert kept.counterfactual == settled.change.counterfactual

@@ -12,13 +12,13 @@ from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.scorecard import Scorecard
 
 _MISSING = tuple(Missing)
-_Kept = tuple[int, int | None, int | None, int | None, str | None]
+_Kept = tuple[int, int | None, int | None, int | None, int, str | None]
 
 
 class Kept(msgspec.Struct, frozen=True, array_like=True):
     """The reasons of one evaluation. `computed` is the band without the hand that overrides.
 
-    `readings` are (value, baseline, events, users, event id), or which of the reasons there is none; `tenure` says which curves counted.
+    `readings` are (value, baseline, events, users, allowed, event id), or which of the reasons there is none; `tenure` says which curves counted.
     """
 
     variant: str
@@ -63,12 +63,12 @@ def keep(look: Look, memory: BandMemory, verdict: Assessment, found: tuple[Findi
 def _reading(reading: Reading | Missing) -> _Kept | int:
     if isinstance(reading, Missing):
         return _MISSING.index(reading)
-    return reading.value, reading.baseline, reading.events, reading.users, reading.event_id
+    return reading.value, reading.baseline, reading.events, reading.users, reading.allowed, reading.event_id
 
 
 def unfold(kept: Kept, card: Scorecard, verdict: Assessment, profile: AccountProfile | None = None) -> Explanation:
     """Return the explanation that was kept; `card` is the variant that counted."""
-    readings = tuple(_MISSING[one] if isinstance(one, int) else Reading(0, one[0], *one[1:4], 0, one[4]) for one in kept.readings)
+    readings = tuple(_MISSING[one] if isinstance(one, int) else Reading(0, *one) for one in kept.readings)
     shares = card.shares(sum(1 << place for place, points in enumerate(kept.points) if points is not None))
     score, contributions = add_up(list(kept.points), shares)
     found = Evaluation(score, verdict.coverage, readings, kept.points, shares, contributions)

@@ -114,7 +114,7 @@ class Bench:
             "many_accounts_committed_per_s": rate,
             "cold_restart_to_lag_under_1_s": time.monotonic() - begun,
         }
-        traffic.end()
+        traffic.stop()
         deployment.process.stop()
 
     def day_close(self) -> None:
@@ -141,7 +141,7 @@ class Bench:
             "close_live_events_per_s": float(load),
             "close_live_p99_ms": p99_ms(before, deployment.latency()),
         }
-        traffic.end()
+        traffic.stop()
         deployment.process.stop()
 
     def _populate(self, deployment: Deployment, count: int) -> None:

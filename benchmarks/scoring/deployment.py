@@ -95,6 +95,7 @@ class Traffic:
         self._ready = [calls(size, pick, PARTITIONS, FRESH + number * size) for number in range(PIECES * seconds)]
         self._size = size
         self._sent_at: list[float] = []
+        self._stopped = False
         self._before = deployment.read()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._send()), daemon=True)
 
@@ -103,6 +104,11 @@ class Traffic:
 
     def end(self) -> None:
         """Wait until all is sent."""
+        self._thread.join()
+
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped = True
         self._thread.join()
 
     @property
@@ -119,6 +125,8 @@ class Traffic:
         async with sender(self._deployment.broker) as producer:
             begun = time.monotonic()
             for number, lanes in enumerate(self._ready):
+                if self._stopped:
+                    return
                 await put(producer, self._deployment.prefix, lanes)
                 self._sent_at.append(time.monotonic())
                 await asyncio.sleep(max(0.0, begun + (number + 1) / PIECES - time.monotonic()))

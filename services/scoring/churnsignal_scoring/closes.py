@@ -42,7 +42,8 @@ crash.declare(
 CHUNK_ACCOUNTS = 250
 SUM_ACCOUNTS = 2_000
 LOOK_AGAIN_S = 0.05
-STEP_S = 0.05
+# Partitions whose sums are made stand still until the last one's are, so that few live batches may come between them.
+STEP_S = 0.5
 LATE_AT_LEAST = timedelta(minutes=5)
 # Why a partition stands still: its day is recorded, and the day record is not there yet.
 HOLD = "close"

@@ -51,7 +51,8 @@ def test_volume_compares_working_days_with_working_days() -> None:
 
 
 @pytest.mark.parametrize(
-    ("day", "options", "days"), [(99, {}, 0), (104, {}, 5), (104, {"signal": "login"}, 54), (104, {"signal": "export"}, 105)]
+    ("day", "options", "days"),
+    [(99, {}, 0), (104, {}, 5), (104, {"signal": "login"}, 54), (50, {"signal": "login"}, 0), (104, {"signal": "export"}, 105)],
 )
 def test_recency_is_days_since_the_last_use_or_signal(day: int, options: dict[str, Any], days: int) -> None:
     calls = [*DAILY, envelope("login", 50, event="Login")]

@@ -63,7 +63,7 @@ class Bench:
 
 
 async def using(producer: FakeProducer, work: Callable[[Bench], Any], pace: Pace | None = None) -> None:
-    bench = Bench(producer, pace or Pace(linger_s=0.001, flush_bytes=10_000, stalled_s=0.02, deadline_s=0.06))
+    bench = Bench(producer, pace or Pace(linger_s=0.001, flush_bytes=10_000, stalled_s=0.02, deadline_s=0.2))
     pump = asyncio.create_task(bench.coalescer.run())
     try:
         await work(bench)
@@ -187,7 +187,7 @@ async def test_a_producer_that_never_says_what_became_of_a_flush_does_not_hold_i
 
         assert bench.gate.in_hand == 0
 
-    await using(producer, work, Pace(linger_s=0.001, stalled_s=0.01, deadline_s=0.02, forgotten_s=0.04))
+    await using(producer, work, Pace(linger_s=0.001, stalled_s=0.01, deadline_s=0.2, forgotten_s=0.4))
 
 
 @pytest.mark.asyncio

@@ -143,7 +143,7 @@ WAYS: dict[str, Callable[[str], None]] = {
     "by a library's logger": lambda secret: logging.getLogger("aiokafka.conn").warning("cannot authenticate %s", secret),
     "with an error": lambda secret: _raise(ValueError(f"cannot read {secret}")),
     "with an error of ours": lambda secret: _raise(ConfigError("routing.yaml", 1, (), secret, "mend it")),
-    "by a library's logger with an error": lambda secret: logging.getLogger("uvicorn.error").error("broke", exc_info=ValueError(secret)),
+    "by a library's logger with an error": lambda secret: logging.getLogger("sqlalchemy.pool").error("broke", exc_info=ValueError(secret)),
     "in a task that nobody awaited": _leave_behind,
     "in a line that cannot be written": _write_badly,
     "in a crash": _crash,

@@ -195,6 +195,7 @@ async def test_a_flush_forgotten_before_it_was_sent_is_neither_joined_nor_waited
     bench = Bench(FakeProducer(), Pace(linger_s=0.001, forgotten_s=0.2))
     forgotten = bench.coalescer.put([RECORD])
     await bench.coalescer.broken.wait()
+    bench.coalescer.use(bench.producer)
 
     later = bench.coalescer.put([RECORD])
     pump = asyncio.create_task(bench.coalescer.run())
@@ -205,6 +206,45 @@ async def test_a_flush_forgotten_before_it_was_sent_is_neither_joined_nor_waited
     assert (len(bench.producer.sent), bench.gate.in_hand) == (1, 0)
     pump.cancel()
     await asyncio.gather(pump, return_exceptions=True)
+
+
+@pytest.mark.asyncio
+async def test_what_waits_behind_a_failed_flush_is_not_given_to_the_producer_that_failed() -> None:
+    first = FakeProducer()
+    first.ack_at_once = False
+
+    async def work(bench: Bench) -> None:
+        one = bench.coalescer.put([RECORD])
+        await first.handed_over.wait()
+        behind = bench.coalescer.put([RECORD])
+        first.acks[0].set_exception(RequestTimedOutError())
+
+        assert not await one
+        assert not await behind
+        assert len(first.sent) == 1
+
+    await using(first, work, Pace(linger_s=0.001, growth_s=5.0, stalled_s=1.0, deadline_s=2.0))
+
+
+@pytest.mark.asyncio
+async def test_how_a_former_producer_ends_does_not_break_the_one_that_took_its_place() -> None:
+    former, present = FakeProducer(), FakeProducer()
+    former.ack_at_once = False
+
+    async def work(bench: Bench) -> None:
+        stuck = bench.coalescer.put([RECORD])
+        await former.handed_over.wait()
+        bench.coalescer.use(present)
+        await asyncio.sleep(0.05)  # longer than a flush may stall
+        former.acks[0].set_exception(RequestTimedOutError())
+
+        assert not await stuck
+        assert bench.kafka.ok
+        assert not bench.coalescer.broken.is_set()
+        await bench.coalescer.publish([RECORD])
+        assert len(present.sent) == 1
+
+    await using(former, work)
 
 
 @pytest.mark.asyncio

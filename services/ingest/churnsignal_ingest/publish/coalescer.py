@@ -37,10 +37,11 @@ class Pace:
 class Flush:
     """Records of many requests on their way. All share its fate: unknown outcomes are retried and recognised as duplicates."""
 
-    __slots__ = ("builders", "full", "pending", "problem", "settled", "size", "started_s", "timers", "waiters")
+    __slots__ = ("builders", "full", "pending", "problem", "producer", "settled", "size", "started_s", "timers", "waiters")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, producer: AIOKafkaProducer) -> None:
         self.started_s = loop.time()
+        self.producer: AIOKafkaProducer | None = producer
         self.settled: asyncio.Future[None] = loop.create_future()
         self.size = 0
         self.pending = 0
@@ -89,7 +90,7 @@ class Coalescer:
         if producer is None:
             raise RequestProblem(Problem.KAFKA_AWAY)
         loop = asyncio.get_running_loop()
-        flush = self._open or self._begin(loop)
+        flush = self._open or self._begin(loop, producer)
         size = self._append(flush, producer, records)
         flush.size += size
         self._gate.in_hand += size
@@ -104,11 +105,11 @@ class Coalescer:
         if not await self.put(records):
             raise RequestProblem(Problem.KAFKA_AWAY)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> Flush:
-        flush = self._open = Flush(loop)
+    def _begin(self, loop: asyncio.AbstractEventLoop, producer: AIOKafkaProducer) -> Flush:
+        flush = self._open = Flush(loop, producer)
         flush.timers = [
             loop.call_later(self._pace.linger_s, self._due.set),
-            loop.call_later(self._pace.stalled_s, self._gate.kafka_away, "no ack in time"),
+            loop.call_later(self._pace.stalled_s, self._stalled, flush),
             loop.call_later(self._pace.deadline_s, flush.answer, False),
             loop.call_later(self._pace.forgotten_s, self._forget, flush),
         ]
@@ -145,7 +146,7 @@ class Coalescer:
     async def _send(self, flush: Flush) -> None:
         self._flying.add(flush)
         flush.pending = 1
-        producer = self._producer
+        producer = flush.producer = self._producer
         waited_s = asyncio.get_running_loop().time() - flush.started_s
         try:
             if producer is None or waited_s > self._pace.deadline_s:
@@ -174,6 +175,10 @@ class Coalescer:
             flush.problem = type(error).__name__
         self._settle(flush)
 
+    def _stalled(self, flush: Flush) -> None:
+        if flush.producer is self._producer:
+            self._gate.kafka_away("no ack in time")
+
     def _forget(self, flush: Flush) -> None:
         if self._open is flush:
             self._open = None  # whoever comes later must not join what is settled
@@ -197,8 +202,10 @@ class Coalescer:
                 self._gate.kafka_back()
         else:
             log.warning("flush_failed", reason=flush.problem, bytes=flush.size)
-            self._gate.kafka_away(flush.problem)
-            self.broken.set()
+            if flush.producer is self._producer:  # how a former one ends says nothing of the one that has taken its place
+                self._producer = None
+                self._gate.kafka_away(flush.problem)
+                self.broken.set()
 
     async def drain(self, timeout_s: float) -> bool:
         """Send what is open and wait until all flushes are settled; return whether that came to be in time."""

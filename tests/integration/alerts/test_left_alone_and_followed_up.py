@@ -3,6 +3,7 @@
 import asyncio
 import os
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from churnsignal_alerts.mute import Matcher
@@ -43,7 +44,8 @@ async def timelines(world: World, account: str, what: str) -> list[dict[str, obj
 
 
 async def test_a_silence_voids_what_is_queued(world: World) -> None:
-    await world.csm("night", hours="09:00-10:00", workdays="mon", zone="Asia/Tokyo")
+    later = world.now.astimezone(ZoneInfo("Asia/Tokyo")) + timedelta(days=3)  # wherever the tests before have put the clock
+    await world.csm("night", hours="09:00-10:00", workdays=later.strftime("%a").lower(), zone="Asia/Tokyo")
     await world.publish(world.change("queued", "night"))
     await world.applied("queued", 1)
     body = {"account": "queu*", "reason": "known", "ends_at": (world.now + timedelta(days=1)).isoformat()}
@@ -243,16 +245,15 @@ async def test_what_ended_long_ago_is_forgotten_with_all_that_hung_on_it_and_not
 
 
 async def test_when_500_accounts_turn_red_each_csm_gets_one_message_at_the_opening_and_every_episode_is_in_the_log(world: World) -> None:
-    team = [f"storm{n}" for n in range(5)]
+    team, opened = [f"storm{n}" for n in range(5)], (world.now + timedelta(days=3)).replace(hour=0, minute=1)  # 09:01 in Tokyo
     for who in team:
-        await world.csm(who, hours="09:00-18:00", workdays="wed", zone="Asia/Tokyo")
+        await world.csm(who, hours="09:00-18:00", workdays=opened.strftime("%a").lower(), zone="Asia/Tokyo")
     changes = [world.change(f"storm-{n}", team[n % len(team)]) for n in range(500)]
 
     await asyncio.gather(*(world.publish(one) for one in changes))
     for one in changes:
         await world.applied(one.account.account, 1)
-    ahead = (2 - world.now.weekday()) % 7 or 7
-    world.set_clock((world.now + timedelta(days=ahead)).replace(hour=0, minute=1))
+    world.set_clock(opened)
     await world.until(lambda: all(world.to(f"U0{who.upper()}") for who in team))
     await world.quiet()
 

@@ -41,7 +41,24 @@ def accounts_import(file: Path, *, dry_run: bool = False, json: bool = False) ->
     notice_days, plan, tier, timezone, country, parent. An empty cell leaves a value as it is, `null` clears it. A file with an error is not imported
     at all; --dry-run only looks.
     """
-    import_accounts(read_settings(ScoringSettings), file, dry_run=dry_run, as_json=json)
+    settings = read_settings(ScoringSettings)
+
+    async def work(desk: Desk) -> None:
+        now = desk.clock.now()
+        try:
+            sheet = read_file(file, (await desk.configs.policy()).mapping_at(now))
+        except (FileNotFoundError, IsADirectoryError, PermissionError, UnicodeDecodeError, csv.Error) as error:
+            give_up(f"{file}: cannot read it as CSV in UTF-8: {error}")
+        if sheet.problems:
+            give_up("\n".join([*(f"{file}:{problem}" for problem in sheet.problems), "nothing was imported"]))
+        counts = {"accounts": len(sheet.edits), "values": sum(len(edit.traits) for edit in sheet.edits), "cleared": sheet.cleared}
+        if dry_run:
+            counts["unknown"] = len(sheet.edits) - await desk.queries.count_known([edit.account for edit in sheet.edits])
+        else:
+            await _put_on_log(settings, sheet.edits, now)
+        _tell(counts, dry_run=dry_run, as_json=json)
+
+    at_desk(work)
 
 
 def read_file(path: Path, mapper: Mapper) -> Sheet:
@@ -54,27 +71,6 @@ def read_file(path: Path, mapper: Mapper) -> Sheet:
 def _numbered(reader: "csv.DictReader[str]") -> Iterator[tuple[int, Mapping[str | None, Any]]]:
     for row in reader:
         yield reader.line_num, row
-
-
-def import_accounts(settings: ScoringSettings, path: Path, *, dry_run: bool, as_json: bool) -> None:
-    """Put all edits of a file on the log, or none; exits with 1 then. Its columns are named as the mapping in force says."""
-
-    async def work(desk: Desk) -> None:
-        now = desk.clock.now()
-        try:
-            sheet = read_file(path, (await desk.configs.policy()).mapping_at(now))
-        except (FileNotFoundError, IsADirectoryError, PermissionError, UnicodeDecodeError, csv.Error) as error:
-            give_up(f"{path}: cannot read it as CSV in UTF-8: {error}")
-        if sheet.problems:
-            give_up("\n".join([*(f"{path}:{problem}" for problem in sheet.problems), "nothing was imported"]))
-        counts = {"accounts": len(sheet.edits), "values": sum(len(edit.traits) for edit in sheet.edits), "cleared": sheet.cleared}
-        if dry_run:
-            counts["unknown"] = len(sheet.edits) - await desk.queries.count_known([edit.account for edit in sheet.edits])
-        else:
-            await _put_on_log(settings, sheet.edits, now)
-        _tell(counts, dry_run=dry_run, as_json=as_json)
-
-    at_desk(work)
 
 
 async def _put_on_log(settings: ScoringSettings, edits: list[Edit], now: datetime) -> None:

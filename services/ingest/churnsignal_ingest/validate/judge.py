@@ -183,8 +183,7 @@ class Judge:
 
     def refuse(self, index: int, raw: bytes, call: Call | None, reason: Reason, arrival: Arrival, judged: Judged) -> None:
         """Add a refused call to `judged`; if it is about somebody on the list, only count it."""
-        listed = arrival.suppressed
-        if (listed.users or listed.accounts) and listed.named_in(raw, arrival.batch_group_id):
+        if arrival.suppressed and arrival.suppressed.named_in(raw, arrival.batch_group_id):
             judged.suppressed += 1
             return
         given = call.message_id if call is not None and isinstance(call.message_id, str) else None

@@ -56,10 +56,11 @@ class Balancer:
             self.refused += 1
             writer.transport.abort()
             return
-        await asyncio.gather(_pump(reader, upstream[1]), _pump(upstream[0], writer))
+        await asyncio.gather(pump(reader, upstream[1]), pump(upstream[0], writer))
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass on what comes until one side is gone."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
             writer.write(data)

@@ -13,6 +13,8 @@ from churnsignal_devstack import children, ports
 from churnsignal_devstack.postgres import Durability, Postgres
 from churnsignal_devstack.problems import StackProblem
 
+from tests.support.balancer import pump
+
 PATIENCE_S = 30
 # A commit is acknowledged when the standby has it, too: what a failover without loss asks for.
 SYNCHRONOUS = "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'"
@@ -107,7 +109,7 @@ class Pair:
             return
         both = {writer, back}
         self._open |= both
-        await asyncio.gather(_pass(reader, back), _pass(there, writer))
+        await asyncio.gather(pump(reader, back), pump(there, writer))
         self._open -= both
 
 
@@ -116,11 +118,3 @@ def _end(server: Postgres | None) -> None:
         server.stop()
     if isinstance(server, Standby):
         server.clear()
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(OSError):
-        while some := await reader.read(65_536):
-            writer.write(some)
-            await writer.drain()
-    writer.close()

@@ -43,17 +43,23 @@ async def timelines(world: World, account: str, what: str) -> list[dict[str, obj
     return [entry for entry in (await world.episode(account))["timeline"] if entry["what"] == what]
 
 
-async def test_a_silence_voids_what_is_queued(world: World) -> None:
+async def test_a_silence_voids_what_is_queued_and_leaves_alone_what_somebody_works_on(world: World) -> None:
     later = world.now.astimezone(ZoneInfo("Asia/Tokyo")) + timedelta(days=3)  # wherever the tests before have put the clock
     await world.csm("night", hours="09:00-10:00", workdays=later.strftime("%a").lower(), zone="Asia/Tokyo")
-    await world.publish(world.change("queued", "night"))
-    await world.applied("queued", 1)
+    await world.publish(*(world.change(account, "night") for account in ("queued", "queue-at-work")))
+    for account in ("queued", "queue-at-work"):
+        await world.applied(account, 1)
+    await world.act((await world.episode("queue-at-work"))["id"], "acknowledge")
     body = {"account": "queu*", "reason": "known", "ends_at": (world.now + timedelta(days=1)).isoformat()}
 
     made = (await world.http.post("/v1/silences", json=body)).json()
 
-    assert [e["account"] for e in made["episodes"]] == ["queued"]
-    assert [n["state"] for n in (await world.episode("queued"))["notices"]] == ["cancelled"]
+    queued, at_work = await world.episode("queued"), await world.episode("queue-at-work")
+    assert {e["account"] for e in made["episodes"]} == {"queued", "queue-at-work"}
+    assert [n["state"] for n in queued["notices"]] == ["cancelled"]
+    assert [e["what"] for e in queued["timeline"]] == ["opened", "muted"]
+    assert queued["timeline"][1]["why"].startswith("silenced by admin until ")
+    assert [e["what"] for e in at_work["timeline"]] == ["opened", "acknowledge"]
     await world.http.delete(f"/v1/silences/{made['id']}")
 
 

@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
-from churnsignal_alerts.book import Days, write
+from churnsignal_alerts.book import Days, book_contacts, write
 from churnsignal_alerts.episodes import Contact, Episode
 from churnsignal_alerts.learn import reason_of
 from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, LEARNT, STEPS
 from churnsignal_alerts.mute import Silence, of_silence
 from churnsignal_alerts.people import People
-from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_contact, plan_due
+from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_due
 from churnsignal_alerts.route import absent
 from churnsignal_alerts.wake import Wake
 
@@ -65,10 +65,7 @@ class Desk:
         """Write a contact with an account down, on the timelines of its active episodes too."""
         setup, now = await self._people.setup(), self._clock.now()
         async with self._engine.begin() as connection:
-            for ident in await store.save_contact(connection, contact, now):
-                episode = await store.lock_episode(connection, ident)
-                if episode and episode.active:
-                    await store.save_plans(connection, [plan_contact(episode, contact, setup, now)], now)
+            await book_contacts(connection, [contact], setup, now)
         log.info("contact", way=contact.way)
 
     async def take_due(self) -> bool:

@@ -275,9 +275,11 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
 ACTIVE_OF = text("SELECT id FROM alerts.episodes WHERE account = :account AND state IN ('open', 'acknowledged', 'snoozed') ORDER BY id")
 
 
-async def save_contact(connection: AsyncConnection, contact: Contact, now: datetime) -> list[str]:
-    """Write a contact down; return the account's active episodes."""
-    await connection.execute(insert(contacts).values(**asdict(contact), noted_at=now))
+async def save_contact(connection: AsyncConnection, contact: Contact, now: datetime) -> list[str] | None:
+    """Write a contact down; return the account's active episodes. None: its event was told before."""
+    noted = upsert(contacts).values(**asdict(contact), noted_at=now).on_conflict_do_nothing().returning(contacts.c.id)
+    if (await connection.execute(noted)).first() is None:
+        return None
     return [row.id for row in await connection.execute(ACTIVE_OF, {"account": contact.account})]
 
 

@@ -5,9 +5,12 @@ import os
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from churnsignal_alerts.mute import Matcher
 from churnsignal_alerts.store import COVERED, DUE, prune
+from churnsignal_common.contracts.contact import Contacted, Way
+from churnsignal_common.contracts.topics import CONTACTS
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -61,6 +64,27 @@ async def test_a_silence_voids_what_is_queued_and_leaves_alone_what_somebody_wor
     assert queued["timeline"][1]["why"].startswith("silenced by admin until ")
     assert [e["what"] for e in at_work["timeline"]] == ["opened", "acknowledge"]
     await world.http.delete(f"/v1/silences/{made['id']}")
+
+
+async def test_a_contact_that_a_call_tells_of_is_in_the_log_once_and_on_the_timeline(world: World) -> None:
+    await world.csm("crm")
+    await world.publish(world.change("phoned", "crm"))
+    await world.until(lambda: world.to("U0CRM"))
+    told = Contacted(account="phoned", source="crm", id="m-9", at=world.now, way=Way.CALL, by="Hanako", note="they test it")
+
+    for one in (told, msgspec.structs.replace(told, by="\0"), told, msgspec.structs.replace(told, id="m-10", way=Way.EMAIL)):
+        await world.raw(CONTACTS, "phoned", msgspec.json.encode(one))
+    await world.until(lambda: world.database.fetchval("SELECT count(*) > 0 FROM alerts.contacts WHERE event = 'crm:m-10'"))
+
+    log = (await world.http.get("/v1/accounts/phoned/contacts")).json()["items"]
+    assert [(c["way"], c["person"], c["note"], c["author"], c["event"]) for c in reversed(log)] == [
+        ("call", "Hanako", "they test it", "crm", "crm:m-9"),
+        ("email", "Hanako", "they test it", "crm", "crm:m-10"),
+    ]
+    assert [(e["actor"], e["why"]) for e in await timelines(world, "phoned", "contact")] == [
+        ("Hanako", "call; they test it"),
+        ("Hanako", "email; they test it"),
+    ]
 
 
 @pytest.mark.parametrize(

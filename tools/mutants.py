@@ -217,6 +217,9 @@ class Hunt:
             started = time.process_time()
             reports = runtestprotocol(item, log=False, nextitem=None)
             self.takes[item.nodeid] = time.process_time() - started
+            # A line whose answer is remembered from the run before is not reached again.
+            for module in self.modules:
+                module.forget()
             sys.settrace(note)
             runtestprotocol(item, log=False, nextitem=None)
             sys.settrace(None)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
-from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.risk import RiskChanged
 
 
@@ -172,9 +171,18 @@ class Episode:
         return self.change.account.name or self.account
 
 
+class Way(StrEnum):
+    """How an account was contacted."""
+
+    CALL = "call"
+    EMAIL = "email"
+    MEETING = "meeting"
+    NOTE = "note"
+
+
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One line of an account's contact log: `person` was in touch at `at`; `author` wrote it down. `event` is the call that told of it."""
+    """One line of an account's contact log: `person` was in touch at `at`; `author` wrote it down."""
 
     account: str
     at: datetime
@@ -182,7 +190,6 @@ class Contact:
     person: str
     note: str
     author: str
-    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,11 +54,10 @@ class Absent:
 
 
 class CannotSay:
-    """This channel cannot be asked."""
+    """This channel cannot be asked, or did not answer."""
 
 
-# Retry: it could be asked, but not now.
-Sighting = Found | Absent | CannotSay | Retry
+Sighting = Found | Absent | CannotSay
 
 
 # Nobody keeps an alert waiting for longer, whatever they answer.

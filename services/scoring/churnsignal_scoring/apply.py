@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
-from churnsignal_common.contracts.contact import Contacted
 from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, OutcomeRecorded, Rejected, encoder
 from churnsignal_common.contracts.partitions import Place, partition_of
-from churnsignal_common.contracts.topics import CONTACTS, USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
-from churnsignal_common.mapping.usage import Touch, Usage
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.mapping.usage import Usage
 
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Poison, Reading, Span
@@ -59,6 +58,7 @@ class Apply:
         """Apply the rows of one place; each ends as exactly one outcome."""
         part = slice(span.start, span.end)
         open_accounts: dict[str | None, tuple[AccountState, list[tuple[Envelope, Usage]]]] = {}
+        applied: list[tuple[Envelope, Usage]] = []
         others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
         for envelope, usage, code in zip(reading.envelopes[part], reading.usages[part], codes[part], strict=True):
             if code:
@@ -77,21 +77,19 @@ class Apply:
             if state.merged_into is not None and (passed := self._pass_on(state, envelope, usage, span.place, effects)) is not None:
                 others[passed] += 1
                 continue
-            calls.append((envelope, usage))
-            if not usage.active or usage.contact is not None:
-                self._apply(state, calls, span.place, effects)
+            call = (envelope, usage)
+            calls.append(call)
+            applied.append(call)
+            if not usage.active:
+                self._engine.apply_all(state, calls)
                 calls.clear()
                 self._follow(state, envelope, usage, span.place.partition, effects, touched)
         for state, calls in open_accounts.values():
-            self._apply(state, calls, span.place, effects)
+            self._engine.apply_all(state, calls)
+        _hear(span.place, applied, effects)
         others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)
-
-    def _apply(self, state: AccountState, calls: list[tuple[Envelope, Usage]], place: Place, effects: Effects) -> None:
-        self._engine.apply_all(state, calls)
-        if place.topic == USAGE_EVENTS:
-            _hear(place.partition, calls, effects)
 
     def settle(self, touched: Touched, effects: Effects, now: datetime) -> None:
         """Give each account that changed its live score, once for the whole batch."""
@@ -119,8 +117,6 @@ class Apply:
         match usage.command:
             case None:
                 self._tie(envelope, partition, effects)
-                if usage.contact is not None:
-                    self._note(state.account, envelope, usage.contact, partition, effects)
             case AccountMerged(into=into) if into != state.account:
                 for number, part in enumerate(parts(state)):
                     self._send(absorbed(envelope, part, number), state.account, into, partition, USAGE_EVENTS, effects)
@@ -137,7 +133,7 @@ class Apply:
         """Send a call of a merged account on; None when it has come from there: of two that were each merged into the other the later word counts."""
         into = state.merged_into or ""
         if ACCOUNT + into in envelope.via:
-            state.merged_into = None
+            state.merged_into = state.live = None
             return None
         if isinstance(usage.command, AccountMerged):
             return (Outcome.IGNORED, "already_merged")
@@ -148,25 +144,20 @@ class Apply:
         sent = msgspec.structs.replace(envelope, account=into, via=(*envelope.via, ACCOUNT + account))
         effects.send(partition, topic, partition_of(into, self._partitions), into, encoder.encode(sent))
 
-    def _note(self, account: str, envelope: Envelope, touch: Touch, partition: int, effects: Effects) -> None:
-        by = touch.by or envelope.user or envelope.source
-        said = Contacted(
-            account=account, source=envelope.source, id=envelope.id, at=envelope.occurred_at, way=touch.way, by=by, note=touch.note
-        )
-        effects.send(partition, CONTACTS, partition, account, encoder.encode(said))
-
     def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
         for command in ties(envelope):
             target = partition_of(command.subject, self._partitions)
             effects.send(partition, USAGE_UNRESOLVED, target, command.subject, encoder.encode(told(envelope, command)))
 
 
-def _hear(partition: int, calls: Sequence[tuple[Envelope, Usage]], effects: Effects) -> None:
+def _hear(place: Place, calls: Sequence[tuple[Envelope, Usage]], effects: Effects) -> None:
     """Count calls by source and hour. What is imported says nothing of whether its source is alive, and neither does what comes days late."""
-    heard = Counter((e.source, e.received_at.toordinal(), e.occurred_at.toordinal(), e.occurred_at.hour) for e, u in calls if not u.command)
+    if place.topic != USAGE_EVENTS:
+        return
+    heard = Counter([(e.source, e.received_at.toordinal(), (at := e.occurred_at).toordinal(), at.hour) for e, u in calls if not u.command])
     for (source, received, day, hour), count in heard.items():
         if received - day <= HEARD_DAYS:
-            effects.heard[partition, source, (day - EPOCH_ORDINAL) * 24 + hour] += count
+            effects.heard[place.partition, source, (day - EPOCH_ORDINAL) * 24 + hour] += count
 
 
 def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", message: str = "") -> None:

@@ -4,6 +4,8 @@ BIN := .venv/bin
 # What `make` starts ends with it, even if make is killed.
 RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
+# Tests and checks start many Pythons: each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests run on two workers; see tests/support/spread.py.
 SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
@@ -49,7 +51,7 @@ contracts: setup
 	@$(BIN)/lint-imports --no-logo
 
 unit: setup
-	@$(RUN) $(BIN)/python -m pytest -q $(SPREAD) $(FAST)
+	@$(RUN) env ALERTS_STEPS=$(or $(ALERTS_STEPS),4000) $(BIN)/python -m pytest -q $(SPREAD) $(FAST)
 
 docs: setup ## write the documents that come from the code: contracts, OpenAPI, settings, reasons
 	@$(BIN)/python tools/docs.py

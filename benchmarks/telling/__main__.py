@@ -1,7 +1,7 @@
 """Root. Risk changes at 20 a second for 200 people: from Kafka to what Slack has accepted; then the same beside 100,000 open episodes.
 
 Kafka, Postgres, one alerts service and the inbox, which plays Slack, share this machine's cores. What the timers, the sender and a silence ask
-Postgres for is timed at each size by itself.
+Postgres for is timed at each size by itself, and so is the setting of a silence over every ninth of the open episodes.
 """
 
 import asyncio
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import uuid
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,15 @@ async def _costs(connection: AsyncConnection, world: World) -> dict[str, float]:
     return {name: await _best(connection, statement, values) for name, (statement, values) in asked.items()}
 
 
+async def _silenced(world: World) -> float:
+    """Return the seconds in which a silence over the copies whose number begins with a one is in force."""
+    body = {"account": "copy1*", "reason": "measured", "ends_at": (world.now + timedelta(days=1)).isoformat()}
+    began = time.perf_counter()
+    answer = await world.http.post("/v1/silences", json=body)
+    assert answer.status_code == 201, answer.text
+    return time.perf_counter() - began
+
+
 async def _best(connection: AsyncConnection, statement: TextClause, values: dict[str, Any]) -> float:
     times = []
     for _ in range(5):
@@ -92,7 +102,7 @@ async def _measure() -> list[dict[str, Any]]:
         async with open_world(stack, f"t{uuid.uuid4().hex[:8]}.", Path(home)) as world:
             for n in range(PEOPLE):
                 await world.csm(f"p{n}", channels=["slack"])
-            await world.http.put("/v1/routing", json={"document": default_text().replace("budget: 10\n", "")})
+            await world.http.put("/v1/routing", json={"document": default_text().replace("budget: 10", "budget: null")})
             await world.publish(world.change("original", "p0"))
             await world.applied("original", 1)
             await world.quiet()
@@ -107,7 +117,9 @@ async def _measure() -> list[dict[str, Any]]:
                 async with engine.connect() as connection:
                     costs = await _costs(connection, world)
                 spread = {f"{name}_s": waits[int(len(waits) * share)] for name, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99))}
-                rows.append({"open": size, "told_alone": len(waits), **spread, "most_s": waits[-1], **costs})
+                rows.append(
+                    {"open": size, "told_alone": len(waits), **spread, "most_s": waits[-1], **costs, "silencing_s": await _silenced(world)}
+                )
             await engine.dispose()
     return rows
 

@@ -1,5 +1,7 @@
 """The deployment files say what they must: valid, pinned, without root, bounded, probed; and in step with the code."""
 
+import copy
+import functools
 import re
 import subprocess
 import sys
@@ -22,7 +24,12 @@ Json = dict[str, Any]
 
 
 def documents(path: Path) -> Iterator[Json]:
-    yield from (found for found in yaml.safe_load_all(path.read_text()) if found)
+    yield from copy.deepcopy(_read(path))
+
+
+@functools.cache
+def _read(path: Path) -> list[Json]:
+    return [found for found in yaml.load_all(path.read_text(), yaml.CSafeLoader) if found]
 
 
 def kustomization(folder: Path) -> Json:

@@ -166,7 +166,7 @@ async def open_massacre(stack: Stack, home: Path) -> AsyncIterator[Massacre]:
             people = People(engine, default_text(), "routing.yaml", frozenset({Channel.SLACK, Channel.EMAIL}))
             await people.put(PEOPLE)
             # However many there are in a day, all are told at once.
-            await people.put_routing(default_text().replace("budget: 10\n", ""), "test", START)
+            await people.put_routing(default_text().replace("budget: 10", "budget: null"), "test", START)
             yield Massacre(told, engine, people, Tally(inbox), home)
         stack.drop_database(told["DATABASE_URL"])
 

@@ -24,8 +24,8 @@ long the service waited when it was asked to or had reason to, which copies the 
 
 """
 NOTES = """
-An answer that is lost makes an attempt `unknown`. Slack is then asked for the message before it is sent again; mail cannot be asked, so a second copy says what
-it is and has the first one's Message-ID. `moved`: the channel refused for good, and the alert goes the next way: to the person's mail, or to the
+An answer that is lost makes an attempt `unknown`. Slack is then asked for the message before it is sent again, which waits for up to five minutes while
+Slack is busy; mail cannot be asked, so a second copy says what it is and has the first one's Message-ID. `moved`: the channel refused for good, and the alert goes the next way: to the person's mail, or to the
 catch-all. A wait of up to five seconds is the service's own and is not shown.
 """
 _AT_ONCE = 16
@@ -62,7 +62,10 @@ class Fate:
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One bad day: what happens where, and how it must end. `alone`: it strikes before the recipient is known, so nothing else is sent."""
+    """One bad day: what happens where, and how it must end. `asked`: how Slack answers when it is asked for the message.
+
+    `alone`: it strikes before the recipient is known, so nothing else is sent.
+    """
 
     story: str
     on: str
@@ -72,7 +75,7 @@ class Day:
     error: str = ""
     retry_after: int | None = None
     seconds: float = 0.0
-    blind: bool = False
+    asked: str = ""
     alone: bool = False
 
     @property
@@ -115,8 +118,9 @@ def _slack() -> Iterable[Day]:
     yield Day("takes it, then says nothing", _POST, FaultKind.HANG_AFTER, looked_up, seconds=10)
     yield Day("hangs up and took nothing", _POST, FaultKind.CUT, looked_up)
     yield Day("takes it and hangs up", _POST, FaultKind.CUT_AFTER, looked_up)
-    twice = Fate(("unknown", "sent possible_duplicate"), _IN_SLACK * 2, marked=1)
-    yield Day("takes it and hangs up, and cannot be asked", _POST, FaultKind.CUT_AFTER, twice, blind=True)
+    twice, later = Fate(("unknown", "sent possible_duplicate"), _IN_SLACK * 2, marked=1), Fate(("unknown", "retry", "sent"), _IN_SLACK)
+    yield Day("takes it and hangs up, and cannot be asked", _POST, FaultKind.CUT_AFTER, twice, asked="missing_scope")
+    yield Day("takes it and hangs up, and is busy when it is asked", _POST, FaultKind.CUT_AFTER, later, asked="internal_error")
     for error in PERMANENT:
         yield Day(f"ok:false {error}", _POST, FaultKind.ERROR, Fate(("moved", "sent"), _BY_MAIL), error=error)
     for error in ("user_not_found", "user_disabled", "cannot_dm_bot"):
@@ -185,8 +189,8 @@ def _strike(world: World, day: Day, name: str) -> None:
     whom = "" if day.alone else f"{name}@" if day.mail else f"U0{name.upper()}" if day.on == "conversations.open" else f"#{name.title()}"
     more: dict[str, Any] = {"retry_after": day.retry_after} if day.retry_after is not None else {}
     world.inbox.fail(day.on, day.kind, status=day.status, error=day.error, seconds=day.seconds, match=whom, count=1, **more)
-    if day.blind:
-        world.inbox.fail("conversations.history", "error", error="missing_scope", match=whom, count=1)
+    if day.asked:
+        world.inbox.fail("conversations.history", "error", error=day.asked, match=whom, count=1)
 
 
 async def _settled(world: World) -> bool:

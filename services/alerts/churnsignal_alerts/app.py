@@ -8,7 +8,7 @@ import aiohttp
 import structlog
 from aiohttp import ThreadedResolver
 from churnsignal_common.clock import Clock, open_clock
-from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
+from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.kafka.consume import Consume
 from churnsignal_common.kafka.feed import Feed, membership_of
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from churnsignal_alerts.api.service import Parts, build
 from churnsignal_alerts.check import routing_text
 from churnsignal_alerts.commands import Desk
-from churnsignal_alerts.consume import Alerting, Duty
+from churnsignal_alerts.consume import TOPICS, Alerting, Duty
 from churnsignal_alerts.deliver import Deliverer, Out
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import State
@@ -121,7 +121,7 @@ async def run(settings: AlertsSettings) -> int:
         people = People(engine, document, name, frozenset(senders))
         links = Links(signing_keys(settings), settings.public_url)
         kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
-        feed = Feed(brokers_of(settings), membership_of(settings, "churnsignal-alerts", (RISK_CHANGES, ACCOUNTS)), kafka)
+        feed = Feed(brokers_of(settings), membership_of(settings, "churnsignal-alerts", tuple(TOPICS)), kafka)
         work = Alerting(engine, people, clock, woken, Duty(settings.owner, settings.topic_prefix))
         consume = Consume(feed, work, postgres, consumer)
         deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s, settings.sends_per_s), clock, woken)

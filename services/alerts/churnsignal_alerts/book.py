@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from churnsignal_alerts import sequences, store
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.episodes import Kind
+from churnsignal_alerts.episodes import Contact, Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_heard, plan_moved, ration, rationed
+from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_contact, plan_heard, plan_moved, ration, rationed
 from churnsignal_alerts.route import day_of
 from churnsignal_alerts.sequences import Held
 
@@ -75,6 +75,20 @@ async def book_profiles(connection: AsyncConnection, found: Sequence[AccountProf
             plan = plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene)
             if plan is not None:
                 await write(connection, plan, scene, spent)
+
+
+async def book_contacts(connection: AsyncConnection, found: Sequence[Contact], setup: Setup, now: datetime) -> int:
+    """Write contacts down, on the timelines of their accounts' active episodes too; return how many were not told before."""
+    fresh = 0
+    for contact in found:
+        touched = await store.save_contact(connection, contact, now)
+        fresh += touched is not None
+        plans = [
+            plan_contact(episode, contact, setup, now) for episode in await store.lock_episodes(connection, touched or []) if episode.active
+        ]
+        if plans:
+            await store.save_plans(connection, plans, now)
+    return fresh
 
 
 async def write(connection: AsyncConnection, plan: Plan, scene: Scene, spent: Days, recorded_ms: int | None = None) -> None:

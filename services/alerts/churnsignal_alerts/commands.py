@@ -10,13 +10,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import store
 from churnsignal_alerts.act import Act, Answer, Command
-from churnsignal_alerts.book import Days, write
+from churnsignal_alerts.book import Days, book_contacts, write
 from churnsignal_alerts.episodes import Contact, Episode
 from churnsignal_alerts.learn import reason_of
 from churnsignal_alerts.metrics import COMMANDS, FEEDBACK, LEARNT, STEPS
-from churnsignal_alerts.mute import Silence
+from churnsignal_alerts.mute import Silence, of_silence
 from churnsignal_alerts.people import People
-from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_contact, plan_due, plan_silenced
+from churnsignal_alerts.plan import Plan, Scene, default_snooze, plan_away, plan_command, plan_due
 from churnsignal_alerts.route import absent
 from churnsignal_alerts.wake import Wake
 
@@ -24,6 +24,7 @@ log = structlog.get_logger()
 
 # In one transaction: many enough to keep up after an outage, few enough to be short.
 _AT_ONCE = 200
+_SILENCED_AT_ONCE = 5_000
 # A person reads no more of what a silence covers.
 _SHOWN = 100
 Find = Callable[[AsyncConnection, datetime], Awaitable[list[str]]]
@@ -64,10 +65,7 @@ class Desk:
         """Write a contact with an account down, on the timelines of its active episodes too."""
         setup, now = await self._people.setup(), self._clock.now()
         async with self._engine.begin() as connection:
-            for ident in await store.save_contact(connection, contact, now):
-                episode = await store.lock_episode(connection, ident)
-                if episode and episode.active:
-                    await store.save_plans(connection, [plan_contact(episode, contact, setup, now)], now)
+            await book_contacts(connection, [contact], setup, now)
         log.info("contact", way=contact.way)
 
     async def take_due(self) -> bool:
@@ -121,12 +119,9 @@ class Desk:
         now = self._clock.now()
         made = await self._people.put_silence(wanted)
         ids, covered = await store.covered(self._engine, made.matcher, _SHOWN)
-        for at in range(0, len(ids), _AT_ONCE):
+        for at in range(0, len(ids), _SILENCED_AT_ONCE):
             async with self._engine.begin() as connection:
-                found = await store.lock_episodes(connection, ids[at : at + _AT_ONCE])
-                plans = [plan for episode in found if (plan := plan_silenced(episode, made, now))]
-                if plans:
-                    await store.save_plans(connection, plans, now)
+                await store.quieten(connection, ids[at : at + _SILENCED_AT_ONCE], of_silence(made), now)
         log.info("silenced", silence=made.id, episodes=len(ids))
         return made, len(ids), covered
 

@@ -9,9 +9,10 @@ import msgspec
 import structlog
 from aiokafka.structs import ConsumerRecord
 from churnsignal_common.clock import Clock
+from churnsignal_common.contracts.contact import Contacted, contact_decoder
 from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.risk import AccountProfile, profile_decoder, risk_decoder
-from churnsignal_common.contracts.topics import ACCOUNTS, RISK_CHANGES
+from churnsignal_common.contracts.topics import ACCOUNTS, CONTACTS, RISK_CHANGES
 from churnsignal_common.kafka.consume import Work
 from churnsignal_common.kafka.feed import Polled
 from churnsignal_common.runtime import crash
@@ -19,7 +20,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import ownership, sequences
-from churnsignal_alerts.book import book_arranged, book_changes, book_profiles, held_changes
+from churnsignal_alerts.book import book_arranged, book_changes, book_contacts, book_profiles, held_changes
+from churnsignal_alerts.episodes import Contact
 from churnsignal_alerts.metrics import CHANGES, GAPS
 from churnsignal_alerts.order import Arrived, Outcome, count, give_up
 from churnsignal_alerts.ownership import Fenced
@@ -45,6 +47,7 @@ class Read:
     following: int
     changes: list[Arrived] = field(default_factory=list)
     profiles: list[AccountProfile] = field(default_factory=list)
+    contacts: list[Contact] = field(default_factory=list)
     dead: list[tuple[int, str, bytes]] = field(default_factory=list)
 
 
@@ -60,8 +63,10 @@ def read(place: Place, records: Sequence[ConsumerRecord]) -> Read:
                 change = risk_decoder.decode(value).data
                 _check(change.account)
                 found.changes.append(Arrived(change, value, record.timestamp))
-            else:
+            elif place.topic == ACCOUNTS:
                 found.profiles.append(_check(profile_decoder.decode(value)))
+            else:
+                found.contacts.append(_contact(contact_decoder.decode(value)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
             found.dead.append((record.offset, type(error).__name__, value))
     return found
@@ -72,6 +77,16 @@ def _check(profile: AccountProfile) -> AccountProfile:
     if not profile.account or "\0" in profile.account or "\0" in (profile.owner or ""):
         raise ValueError("the account's id or owner cannot be stored")
     return profile
+
+
+def _contact(told: Contacted) -> Contact:
+    if any("\0" in text for text in (told.account, told.source, told.id, told.by, told.note)):
+        raise ValueError("the contact cannot be stored")
+    return Contact(told.account, told.at, told.way, told.by, told.note, told.source, f"{told.source}:{told.id}")
+
+
+# What its records are called in the metric of what became of them.
+TOPICS = {RISK_CHANGES: "risk", ACCOUNTS: "accounts", CONTACTS: "contacts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +143,7 @@ class Alerting(Work):
         for batch, outcomes in zip(batches, counted, strict=True):
             self.positions[batch.place] = batch.following
             for outcome, number in outcomes.items():
-                CHANGES.labels("accounts" if batch.place.topic == ACCOUNTS else "risk", outcome).inc(number)
+                CHANGES.labels(TOPICS[batch.place.topic], outcome).inc(number)
 
     async def _book(self, connection: AsyncConnection, batch: Read, setup: Setup, now: datetime) -> Counter[str]:
         outcomes: Counter[str] = Counter()
@@ -137,8 +152,9 @@ class Alerting(Work):
         if batch.profiles:
             await book_profiles(connection, batch.profiles, setup, now)
             outcomes[Outcome.APPLIED] += len(batch.profiles)
+        outcomes[Outcome.APPLIED] += await book_contacts(connection, batch.contacts, setup, now)
         outcomes[Outcome.DEAD] += len(batch.dead)
-        # Tombstones, and offsets that compaction has emptied: a newer record says it all.
+        # Tombstones, offsets that compaction has emptied (a newer record says it all), and contacts that were told before.
         outcomes[Outcome.DUPLICATE] += batch.following - batch.first - outcomes.total()
         place = {"topic": self._named(batch.place), "partition": batch.place.partition}
         if batch.dead:

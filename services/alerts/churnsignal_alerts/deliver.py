@@ -26,7 +26,7 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import NoticeKind
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
-from churnsignal_alerts.outcome import CannotSay, Found, Outcome, Outgoing, Refused, Sender, Sent
+from churnsignal_alerts.outcome import Absent, Found, Outcome, Outgoing, Refused, Retry, Sender, Sent
 from churnsignal_alerts.people import People
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
@@ -155,8 +155,13 @@ class Deliverer:
     ) -> tuple[Outcome, Outgoing]:
         async def mark() -> None:
             await window.enter_async_context(self._windows[delivery.channel])
-            await queue.mark(self._engine, delivery, self._out.lease_s)
-            crash.point("alerts.deliver.marked")
+            fresh = False
+            while not fresh:
+                began = monotonic()
+                await queue.mark(self._engine, delivery, self._out.lease_s)
+                crash.point("alerts.deliver.marked")
+                # Whoever stood still meanwhile asks again whether the message is still theirs.
+                fresh = monotonic() - began < self._out.lease_s / 2
 
         sender, setup, now = self._out.senders[delivery.channel], await self._people.setup(), self._clock.now()
         place = replace(place, duplicate=delivery.possible_duplicate)
@@ -167,8 +172,10 @@ class Deliverer:
             if isinstance(sighting, Found):
                 log.info("delivery_found", delivery=delivery.id, channel=delivery.channel)
                 return Sent(sighting.ref), message
+            if isinstance(sighting, Retry) and _age(delivery) < BACKOFF.patience:
+                return sighting, message
             # Surely absent is no repetition, whatever could not be said at an earlier attempt.
-            place = replace(place, duplicate=isinstance(sighting, CannotSay))
+            place = replace(place, duplicate=not isinstance(sighting, Absent))
             message = compose(delivery, contents, place, setup.policy, self._out.links, now)
         if bounced:
             return Refused(f"spared: {bounced}", bounced=True), message

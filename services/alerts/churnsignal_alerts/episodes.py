@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.risk import RiskChanged
 
 
@@ -171,18 +172,9 @@ class Episode:
         return self.change.account.name or self.account
 
 
-class Way(StrEnum):
-    """How an account was contacted."""
-
-    CALL = "call"
-    EMAIL = "email"
-    MEETING = "meeting"
-    NOTE = "note"
-
-
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """One line of an account's contact log: `person` was in touch at `at`; `author` wrote it down."""
+    """One line of an account's contact log: `person` was in touch at `at`; `author` wrote it down. `event` is the call that told of it."""
 
     account: str
     at: datetime
@@ -190,6 +182,7 @@ class Contact:
     person: str
     note: str
     author: str
+    event: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,10 +54,11 @@ class Absent:
 
 
 class CannotSay:
-    """This channel cannot be asked, or did not answer."""
+    """This channel cannot be asked."""
 
 
-Sighting = Found | Absent | CannotSay
+# Retry: it could be asked, but not now.
+Sighting = Found | Absent | CannotSay | Retry
 
 
 # Nobody keeps an alert waiting for longer, whatever they answer.

@@ -12,7 +12,7 @@ from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide
 from churnsignal_alerts.directory import Channel, Directory
 from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, State, Task
-from churnsignal_alerts.mute import OUTAGE, Mute, Silence, mute, of_outage, of_silence
+from churnsignal_alerts.mute import OUTAGE, Mute, Silence, mute, of_outage
 from churnsignal_alerts.policy import POOL, Policy, Target
 from churnsignal_alerts.route import (
     Recipient,
@@ -125,7 +125,7 @@ def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
         tasks = episode.tasks if verdict in _AGAIN else _tasks(episode, routed.recipient, setup.policy, now)
         episode = replace(episode, tasks=tasks, muted="", next_at=next_due(episode, routed.recipient, setup.policy, when))
         if quiet := scene.mute(episode):
-            return _muted(episode, quiet, entry, now)
+            return plan_muted(episode, quiet, entry, now)
     elif episode.muted and not episode.told:
         # What nobody was to hear of ends without a word.
         return Plan(replace(episode, muted=""), (entry,), cancel=True)
@@ -180,19 +180,12 @@ def ration(plan: Plan, counted: Notice, spent: Spent, scene: Scene) -> Plan:
     return replace(plan, episode=episode, notices=lines, entries=(*plan.entries, Entry(episode.id, scene.now, "digested", _SYSTEM, why)))
 
 
-def _muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
+def plan_muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
     """Return an episode that is not told for now; the timeline says why, once."""
     entries = [entry] if entry else []
     if episode.muted != quiet.by:
         entries.append(Entry(episode.id, now, "muted", _SYSTEM, quiet.why))
     return Plan(replace(episode, muted=quiet.by, next_at=quiet.until), tuple(entries), cancel=True)
-
-
-def plan_silenced(episode: Episode, silence: Silence, now: datetime) -> Plan | None:
-    """Return what a new silence means for an episode that it fits: what waits to be told is void. None: nothing."""
-    if episode.state is not State.OPEN or not silence.matcher.fits(episode.kind, episode.change.account):
-        return None
-    return _muted(episode, of_silence(silence), None, now)
 
 
 def _tasks(episode: Episode, who: Recipient, policy: Policy, now: datetime) -> tuple[Task, ...]:
@@ -313,7 +306,7 @@ def plan_due(episode: Episode, scene: Scene) -> Plan | None:
 def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
     setup, now = scene.setup, scene.now
     if quiet := scene.mute(episode):
-        return _muted(episode, quiet, None, now)
+        return plan_muted(episode, quiet, None, now)
     if episode.muted and not episode.told:
         return _step(episode, "told", "no longer muted", NoticeKind.SUMMARY, same, scene)
     if episode.muted:
@@ -322,25 +315,29 @@ def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
     rungs = setup.policy.rungs(episode.kind)
     if episode.rung >= len(rungs):
         return Plan(replace(episode, next_at=None), ())
-    target, profile = rungs[episode.rung].to, episode.change.account
-    up = replace(episode, rung=episode.rung + 1)
-    match target:
-        case Target.OWNER:
-            return _step(up, "reminded", "nobody has acted", NoticeKind.NUDGE, same, scene)
-        case Target.MANAGER:
-            routed = superior(profile, episode.csm, setup.directory, setup.policy, setup.channels, now)
-        case Target.POOL:
-            routed = shared(profile, setup.policy, setup.channels)
-        case _:
-            assert_never(target)
-    return _step(up, "escalated", f"nobody has acted; {routed.why}", NoticeKind.ESCALATED, routed, scene)
+    target, up = rungs[episode.rung].to, replace(episode, rung=episode.rung + 1)
+    if target is Target.OWNER:
+        return _step(up, "reminded", "nobody has acted", NoticeKind.NUDGE, same, scene)
+    routed, why = _above(target, episode, scene), "nobody has acted"
+    further = rungs[up.rung].to if up.rung < len(rungs) else target
+    if further not in (Target.OWNER, target) and _above(further, episode, scene).recipient == routed.recipient:
+        # One message is both steps: nobody hears the same twice because an account has no manager.
+        up, why = replace(up, rung=up.rung + 1), f"nobody has acted; {target} and {further} are the same people"
+    return _step(up, "escalated", f"{why}; {routed.why}", NoticeKind.ESCALATED, routed, scene)
+
+
+def _above(target: Target, episode: Episode, scene: Scene) -> Routed:
+    setup, profile = scene.setup, episode.change.account
+    if target is Target.MANAGER:
+        return superior(profile, episode.csm, setup.directory, setup.policy, setup.channels, scene.now)
+    return shared(profile, setup.policy, setup.channels)
 
 
 def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Routed, scene: Scene) -> Plan:
     """Return a step taken by time: `routed` is told, and their working time runs until the next."""
     entry = Entry(episode.id, scene.now, what, _SYSTEM, why)
     if quiet := scene.mute(episode):
-        return _muted(episode, quiet, entry, scene.now)
+        return plan_muted(episode, quiet, entry, scene.now)
     kind = _as_line(kind, episode, scene.setup.policy) or kind
     when = _due(kind, episode, routed, scene.setup, scene.now)
     after = replace(episode, muted="", next_at=next_due(episode, routed.recipient, scene.setup.policy, when))
@@ -385,7 +382,7 @@ def plan_heard(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan 
         return Plan(replace(after, next_at=scene.now), ()) if not profile.silent_sources else None
     quiet = scene.mute(after)
     if episode.state is State.OPEN and not episode.muted and quiet and quiet.by == of_outage(profile):
-        return _muted(after, quiet, None, scene.now)
+        return plan_muted(after, quiet, None, scene.now)
     return None if known == episode.change.account else Plan(after, ())
 
 
@@ -414,7 +411,7 @@ def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
     after = replace(episode, state=state, csm=routed.recipient.id, stands_for=routed.stands_for, rung=0, muted="")
     entry = Entry(episode.id, scene.now, "moved", _SYSTEM, f"{why}; {routed.why}")
     if after.state is State.OPEN and (quiet := scene.mute(after)):
-        return _muted(after, quiet, entry, scene.now)
+        return plan_muted(after, quiet, entry, scene.now)
     after = replace(after, next_at=next_due(after, routed.recipient, scene.setup.policy, when))
     notices = () if after.state is State.SNOOZED else _notices(after, kind, _round(scene.now), why, routed, when)
     farewell = _farewell(after, before, why, scene.setup, scene.now)

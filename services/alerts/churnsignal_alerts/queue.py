@@ -21,10 +21,11 @@ from churnsignal_alerts.trouble import Operator
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
 
-# A message whose wait is over, or whose sender died with it: if that one had marked it, nobody knows whether it was sent.
+# A message whose wait is over, or whose sender died with it: if that one had marked it, nobody knows whether it was sent. A death is
+# no failure of the message or of its place: only what failed waits longer the next time, and holds others back.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
-  attempts = d.attempts + 1
+  attempts = d.attempts + (d.state = 'retry')::int
 WHERE d.id IN (
   SELECT due.id FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
     SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
@@ -112,10 +113,18 @@ FINISH = text("""
 WITH done AS (
   UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
   not_before = CASE WHEN :wait_s >= 0 THEN clock_timestamp() + make_interval(secs => :wait_s) END,
-  possible_duplicate = :possible_duplicate, unknown = coalesce(CAST(:unknown AS boolean), unknown)
+  possible_duplicate = :possible_duplicate OR EXISTS (SELECT 1 FROM alerts.attempts a WHERE a.delivery = :id AND a.outcome = 'sent late'),
+  unknown = coalesce(CAST(:unknown AS boolean), unknown)
   WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id)
 INSERT INTO alerts.attempts (delivery, at, channel, outcome, detail, took_ms)
 SELECT id, :now, :channel, :outcome, :detail, :took_ms FROM done RETURNING delivery
+""")
+# Whoever stood still for longer than the lease may find that somebody else was faster: unless it is the same message, there are two.
+LATE = text("""
+WITH late AS (
+  INSERT INTO alerts.attempts (delivery, at, channel, outcome, detail, took_ms)
+  VALUES (:id, :now, :channel, 'sent late', 'after the lease had ended', :took_ms))
+UPDATE alerts.deliveries SET possible_duplicate = true WHERE id = :id AND ref IS DISTINCT FROM :ref
 """)
 CLOSE_NOTICES = text("UPDATE alerts.notices SET state = :state, sent_at = :sent_at WHERE delivery = :delivery AND state = 'sending'")
 DROP = text("UPDATE alerts.notices SET state = 'cancelled', delivery = NULL WHERE id = ANY(:ids)")
@@ -261,6 +270,8 @@ async def record(engine: AsyncEngine, delivery: Delivery, result: Record, operat
     }  # fmt: skip
     async with engine.begin() as connection:
         if (await connection.execute(FINISH, values)).first() is None:
+            if result.state == "sent":
+                await connection.execute(LATE, values)
             return False
         if result.pause_s:
             await connection.execute(PAUSE, {"address": delivery.address, "after_s": result.pause_s})

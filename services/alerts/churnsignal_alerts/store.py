@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
-from churnsignal_alerts.mute import Matcher, by_parent, keys_of
+from churnsignal_alerts.mute import Matcher, Mute, by_parent, keys_of
 from churnsignal_alerts.plan import Notice, Plan, Spent
 from churnsignal_alerts.route import priority
 from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
@@ -91,6 +91,21 @@ SELECT id FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed'
   AND owner_key LIKE :owner AND kind LIKE :kind ORDER BY id
 """)
 SOME = text("SELECT * FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id")
+
+
+# As `plan_muted` does for one: what waits to be told is void, and the timeline says why. Whoever is at work on one goes on with it.
+QUIETEN = text("""
+WITH found AS MATERIALIZED (SELECT id FROM alerts.episodes WHERE id = ANY(:ids) AND state = 'open' ORDER BY id FOR NO KEY UPDATE),
+  quiet AS (
+    UPDATE alerts.episodes e SET muted = :by, next_at = :until, version = e.version + 1 FROM found WHERE e.id = found.id RETURNING e.id),
+  void AS (UPDATE alerts.notices n SET state = 'cancelled' FROM quiet WHERE n.episode = quiet.id AND n.state = 'queued')
+INSERT INTO alerts.timeline (episode, at, what, actor, why) SELECT id, :now, 'muted', 'churnsignal', :why FROM quiet ORDER BY id
+""")
+
+
+async def quieten(connection: AsyncConnection, ids: Sequence[str], quiet: Mute, now: datetime) -> None:
+    """Mute those of the episodes that are open."""
+    await connection.execute(QUIETEN, {"ids": ids, "by": quiet.by, "until": quiet.until, "why": quiet.why, "now": now})
 
 
 async def red_among(connection: AsyncConnection, accounts: Iterable[str | None]) -> list[str]:
@@ -260,9 +275,11 @@ def _entry_row(entry: Entry) -> dict[str, Any]:
 ACTIVE_OF = text("SELECT id FROM alerts.episodes WHERE account = :account AND state IN ('open', 'acknowledged', 'snoozed') ORDER BY id")
 
 
-async def save_contact(connection: AsyncConnection, contact: Contact, now: datetime) -> list[str]:
-    """Write a contact down; return the account's active episodes."""
-    await connection.execute(insert(contacts).values(**asdict(contact), noted_at=now))
+async def save_contact(connection: AsyncConnection, contact: Contact, now: datetime) -> list[str] | None:
+    """Write a contact down; return the account's active episodes. None: its event was told before."""
+    noted = upsert(contacts).values(**asdict(contact), noted_at=now).on_conflict_do_nothing().returning(contacts.c.id)
+    if (await connection.execute(noted)).first() is None:
+        return None
     return [row.id for row in await connection.execute(ACTIVE_OF, {"account": contact.account})]
 
 

@@ -41,7 +41,7 @@ silences = Table(
 
 contacts = Table(
     "contacts", metadata, Column("id", BigInteger, primary_key=True), Column("account", Text), Column("at", _When), Column("way", Text),
-    Column("person", Text), Column("note", Text), Column("author", Text), Column("noted_at", _When),
+    Column("person", Text), Column("note", Text), Column("author", Text), Column("noted_at", _When), Column("event", Text),
 )  # fmt: skip
 
 timeline = Table(

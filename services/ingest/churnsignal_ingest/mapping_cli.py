@@ -91,7 +91,16 @@ def _told(call: dict[str, Any], judge: Judge, mapper: Mapper, now: datetime) -> 
     name = str(call.get("event") or call.get("name") or call.get("type") or "")
     body = b'{"batch":[' + msgspec.json.encode(call) + b"]}"
     judged = judge_all(open_batch(body), Sender("test", Scope.IMPORT), now, judge, NOBODY, importing=False)
-    told: dict[str, Any] = {"event": name, "account": None, "use": False, "signals": [], "facts": {}, "ignored": None, "refused": None}
+    told: dict[str, Any] = {
+        "event": name,
+        "account": None,
+        "use": False,
+        "signals": [],
+        "facts": {},
+        "contact": None,
+        "ignored": None,
+        "refused": None,
+    }
     if judged.refused:
         reason = judged.refused[0].reason
         return told | {"refused": reason.value, "advice": REASONS[reason].remedy}
@@ -99,7 +108,7 @@ def _told(call: dict[str, Any], judge: Judge, mapper: Mapper, now: datetime) -> 
     envelope = envelope_decoder.decode(value)
     usage = mapper.usage(envelope)
     told |= {"account": envelope.account, "use": usage.active, "signals": list(usage.signals), "facts": dict(usage.facts)}
-    told["ignored"] = usage.ignored
+    told["ignored"], told["contact"] = usage.ignored, usage.contact and usage.contact._asdict()
     if topic == USAGE_UNRESOLVED:
         told["advice"] = "names no account: it counts for the account that its user was last grouped into"
     if call.get("type") == "track" and not mapper.names(name):
@@ -119,5 +128,7 @@ def _show(version: str, found: list[dict[str, Any]]) -> None:
             if "rule" in told:
                 becomes += f"\nno rule names it; to give it a meaning:\n{told['rule'].rstrip()}"
         remembers = ", ".join(f"{fact}={value}" for fact, value in told["facts"].items())
+        if told["contact"]:
+            remembers += "\ncontact: " + ", ".join(f"{key}={value}" for key, value in told["contact"].items() if value)
         table.add_row(told["event"], told["account"] or "(by its user)", becomes, remembers)
     Console().print(table)

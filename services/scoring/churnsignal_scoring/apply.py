@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import msgspec
+from churnsignal_common.contracts.contact import Contacted
 from churnsignal_common.contracts.envelope import AccountAbsorbed, AccountMerged, Envelope, OutcomeRecorded, Rejected, encoder
 from churnsignal_common.contracts.partitions import Place, partition_of
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
-from churnsignal_common.mapping.usage import Usage
+from churnsignal_common.contracts.topics import CONTACTS, USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.mapping.usage import Touch, Usage
 
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Poison, Reading, Span
@@ -80,7 +81,7 @@ class Apply:
             call = (envelope, usage)
             calls.append(call)
             applied.append(call)
-            if not usage.active:
+            if not usage.active or usage.contact is not None:
                 self._engine.apply_all(state, calls)
                 calls.clear()
                 self._follow(state, envelope, usage, span.place.partition, effects, touched)
@@ -117,6 +118,8 @@ class Apply:
         match usage.command:
             case None:
                 self._tie(envelope, partition, effects)
+                if usage.contact is not None:
+                    self._note(state.account, envelope, usage.contact, partition, effects)
             case AccountMerged(into=into) if into != state.account:
                 for number, part in enumerate(parts(state)):
                     self._send(absorbed(envelope, part, number), state.account, into, partition, USAGE_EVENTS, effects)
@@ -143,6 +146,13 @@ class Apply:
     def _send(self, envelope: Envelope, account: str, into: str, partition: int, topic: str, effects: Effects) -> None:
         sent = msgspec.structs.replace(envelope, account=into, via=(*envelope.via, ACCOUNT + account))
         effects.send(partition, topic, partition_of(into, self._partitions), into, encoder.encode(sent))
+
+    def _note(self, account: str, envelope: Envelope, touch: Touch, partition: int, effects: Effects) -> None:
+        by = touch.by or envelope.user or envelope.source
+        said = Contacted(
+            account=account, source=envelope.source, id=envelope.id, at=envelope.occurred_at, way=touch.way, by=by, note=touch.note
+        )
+        effects.send(partition, CONTACTS, partition, account, encoder.encode(said))
 
     def _tie(self, envelope: Envelope, partition: int, effects: Effects) -> None:
         for command in ties(envelope):

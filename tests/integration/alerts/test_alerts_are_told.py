@@ -1,9 +1,11 @@
 """A change on the topic becomes a message, once, in the reader's language, whatever the providers do."""
 
-from datetime import UTC, datetime
+from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from churnsignal_alerts.hours import holiday_calendar, next_opening, parse_hours
 from churnsignal_alerts.policy_file import default_text
 from churnsignal_common.contracts.risk import Band, Cause, Finding, FindingKind, risk_event
 from churnsignal_common.contracts.topics import RISK_CHANGES
@@ -140,13 +142,13 @@ async def test_a_flap_goes_on_in_the_same_thread_and_episode(world: World) -> No
 
 async def test_an_episode_that_ends_before_its_first_notice_is_a_line_of_the_digest(world: World) -> None:
     await world.csm("nina", hours="09:00-18:00", workdays="mon-fri", zone="America/New_York")
-    world.set_clock(datetime(2026, 12, 5, 12, tzinfo=UTC))  # a Saturday
+    world.advance(days=1)  # a Saturday
     await world.publish(world.change("brief", "nina"), world.change("brief", "nina", to=Band.GREEN))
     await world.applied("brief", 2)
     await world.quiet()
     assert world.to("U0NINA") == []
 
-    world.set_clock(datetime(2026, 12, 7, 14, 1, tzinfo=UTC))
+    world.advance(days=2, hours=2, minutes=1)  # Monday, when New York opens or has just opened
 
     message = (await world.until(lambda: world.to("U0NINA")))[0]
     assert "recovered before the first notice" in str(message.blocks)
@@ -155,28 +157,29 @@ async def test_an_episode_that_ends_before_its_first_notice_is_a_line_of_the_dig
 
 async def test_outside_working_hours_an_alert_waits_for_the_opening(world: World) -> None:
     await world.csm("wakako", hours="09:00-18:00", workdays="mon-fri", zone="Asia/Tokyo", country="JP")
-    world.set_clock(datetime(2026, 12, 11, 12, tzinfo=UTC))  # Friday, 21:00 in Tokyo
+    opening = next_opening(world.now, parse_hours("09:00-18:00", "mon-fri"), ZoneInfo("Asia/Tokyo"), holiday_calendar("JP"))
+    assert opening > world.now + timedelta(days=2)  # It is Friday, 21:00 in Tokyo.
 
     await world.publish(world.change("night", "wakako"))
     await world.applied("night", 1)
     queue = await world.database.fetch("SELECT * FROM alerts.v_queue WHERE due_at > $1", world.now)
-    assert [(row["state"], row["due_at"], row["count"]) for row in queue] == [("queued", datetime(2026, 12, 14, 0, tzinfo=UTC), 1)]
-    world.set_clock(datetime(2026, 12, 13, 23, 59, tzinfo=UTC))
+    assert [(row["state"], row["due_at"], row["count"]) for row in queue] == [("queued", opening, 1)]
+    world.set_clock(opening - timedelta(minutes=1))
     await world.quiet()
     assert world.to("U0WAKAKO") == []
-    world.set_clock(datetime(2026, 12, 14, 0, 0, tzinfo=UTC))
+    world.set_clock(opening)
 
     await world.until(lambda: world.to("U0WAKAKO"))
 
 
 async def test_many_at_once_become_one_message(world: World) -> None:
     await world.csm("maya", hours="09:00-18:00", zone="UTC")
-    world.set_clock(datetime(2026, 12, 19, 12, tzinfo=UTC))  # a Saturday
+    world.advance(days=1)  # a Saturday
     await world.publish(*(world.change(f"many-{n}", "maya") for n in range(25)))
     for number in range(25):
         await world.applied(f"many-{number}", 1)
 
-    world.set_clock(datetime(2026, 12, 21, 9, tzinfo=UTC))
+    world.advance(days=1, hours=21)
 
     message = (await world.until(lambda: world.to("U0MAYA")))[0]
     await world.quiet()
@@ -189,7 +192,8 @@ async def test_what_is_over_the_budget_of_the_day_is_in_the_next_morning_s_diges
     await world.csm("bud", hours="09:00-18:00", zone="UTC")
     text = default_text().replace("budget: 10", "budget: 1").replace("opportunity: false", "opportunity: {digest: true}")
     assert (await world.http.put("/v1/routing", json={"document": text})).status_code == 200
-    world.set_clock(datetime(2026, 12, 22, 10, tzinfo=UTC))  # a Tuesday
+    world.advance(days=3, hours=22)  # a Tuesday
+    tuesday = world.now
     seats = Finding(kind=FindingKind.OPPORTUNITY, code="seats_full", since=world.now.date(), value=95.0, unit="percent")
 
     await world.publish(world.change("within", "bud"))
@@ -199,11 +203,11 @@ async def test_what_is_over_the_budget_of_the_day_is_in_the_next_morning_s_diges
         await world.applied(account, 1)
     await world.quiet()
     assert len(world.to("U0BUD")) == 1
-    world.set_clock(datetime(2026, 12, 23, 9, tzinfo=UTC))
+    world.advance(hours=23)
 
     digest = (await world.until(lambda: world.to("U0BUD")[1:]))[0]
     await world.http.put("/v1/routing", json={"document": default_text()})
-    assert digest.text.startswith("Digest of Tue, Dec 22: 2 accounts")
+    assert digest.text.startswith(f"Digest of {tuesday:%a, %b} {tuesday.day}: 2 accounts")
     assert [entry["what"] for entry in (await world.episode("beyond"))["timeline"]][:2] == ["opened", "digested"]
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import os
 from datetime import timedelta
-from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from churnsignal_alerts.mute import Matcher
 from churnsignal_alerts.store import COVERED, DUE, prune
+from churnsignal_common.contracts.contact import Contacted, Way
+from churnsignal_common.contracts.topics import CONTACTS
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
@@ -43,18 +45,44 @@ async def timelines(world: World, account: str, what: str) -> list[dict[str, obj
     return [entry for entry in (await world.episode(account))["timeline"] if entry["what"] == what]
 
 
-async def test_a_silence_voids_what_is_queued(world: World) -> None:
-    later = world.now.astimezone(ZoneInfo("Asia/Tokyo")) + timedelta(days=3)  # wherever the tests before have put the clock
-    await world.csm("night", hours="09:00-10:00", workdays=later.strftime("%a").lower(), zone="Asia/Tokyo")
-    await world.publish(world.change("queued", "night"))
-    await world.applied("queued", 1)
+async def test_a_silence_voids_what_is_queued_and_leaves_alone_what_somebody_works_on(world: World) -> None:
+    await world.csm("night", hours="09:00-10:00", workdays="mon", zone="Asia/Tokyo")
+    await world.publish(*(world.change(account, "night") for account in ("queued", "queue-at-work")))
+    for account in ("queued", "queue-at-work"):
+        await world.applied(account, 1)
+    await world.act((await world.episode("queue-at-work"))["id"], "acknowledge")
     body = {"account": "queu*", "reason": "known", "ends_at": (world.now + timedelta(days=1)).isoformat()}
 
     made = (await world.http.post("/v1/silences", json=body)).json()
 
-    assert [e["account"] for e in made["episodes"]] == ["queued"]
-    assert [n["state"] for n in (await world.episode("queued"))["notices"]] == ["cancelled"]
+    queued, at_work = await world.episode("queued"), await world.episode("queue-at-work")
+    assert {e["account"] for e in made["episodes"]} == {"queued", "queue-at-work"}
+    assert [n["state"] for n in queued["notices"]] == ["cancelled"]
+    assert [e["what"] for e in queued["timeline"]] == ["opened", "muted"]
+    assert queued["timeline"][1]["why"].startswith("silenced by admin until ")
+    assert [e["what"] for e in at_work["timeline"]] == ["opened", "acknowledge"]
     await world.http.delete(f"/v1/silences/{made['id']}")
+
+
+async def test_a_contact_that_a_call_tells_of_is_in_the_log_once_and_on_the_timeline(world: World) -> None:
+    await world.csm("crm")
+    await world.publish(world.change("phoned", "crm"))
+    await world.until(lambda: world.to("U0CRM"))
+    told = Contacted(account="phoned", source="crm", id="m-9", at=world.now, way=Way.CALL, by="Hanako", note="they test it")
+
+    for one in (told, msgspec.structs.replace(told, by="\0"), told, msgspec.structs.replace(told, id="m-10", way=Way.EMAIL)):
+        await world.raw(CONTACTS, "phoned", msgspec.json.encode(one))
+    await world.until(lambda: world.database.fetchval("SELECT count(*) > 0 FROM alerts.contacts WHERE event = 'crm:m-10'"))
+
+    log = (await world.http.get("/v1/accounts/phoned/contacts")).json()["items"]
+    assert [(c["way"], c["person"], c["note"], c["author"], c["event"]) for c in reversed(log)] == [
+        ("call", "Hanako", "they test it", "crm", "crm:m-9"),
+        ("email", "Hanako", "they test it", "crm", "crm:m-10"),
+    ]
+    assert [(e["actor"], e["why"]) for e in await timelines(world, "phoned", "contact")] == [
+        ("Hanako", "call; they test it"),
+        ("Hanako", "email; they test it"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -245,9 +273,9 @@ async def test_what_ended_long_ago_is_forgotten_with_all_that_hung_on_it_and_not
 
 
 async def test_when_500_accounts_turn_red_each_csm_gets_one_message_at_the_opening_and_every_episode_is_in_the_log(world: World) -> None:
-    team, opened = [f"storm{n}" for n in range(5)], (world.now + timedelta(days=3)).replace(hour=0, minute=1)  # 09:01 in Tokyo
+    team, opened = [f"storm{n}" for n in range(5)], world.now + timedelta(days=2, hours=12, minutes=1)  # Monday, 09:01 in Tokyo
     for who in team:
-        await world.csm(who, hours="09:00-18:00", workdays=opened.strftime("%a").lower(), zone="Asia/Tokyo")
+        await world.csm(who, hours="09:00-18:00", workdays="mon", zone="Asia/Tokyo")
     changes = [world.change(f"storm-{n}", team[n % len(team)]) for n in range(500)]
 
     await asyncio.gather(*(world.publish(one) for one in changes))

@@ -6,10 +6,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from churnsignal_alerts.act import Act, Command
-from churnsignal_alerts.episodes import Contact, Episode, NoticeKind, Outcome, State, Way
+from churnsignal_alerts.episodes import Contact, Episode, NoticeKind, Outcome, State
 from churnsignal_alerts.hours import ALWAYS, after_working, holiday_calendar, parse_hours
 from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_command, plan_contact, plan_due
 from churnsignal_alerts.policy_file import default_text, parse_policy
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.risk import Band
 from hypothesis import given
 from hypothesis import strategies as st
@@ -63,11 +64,19 @@ def test_a_step_before_its_time_is_none() -> None:
 
 
 @pytest.mark.parametrize("people", [setup([replace(OWNER, manager=None)]), setup([OWNER, replace(BOSS, active=False)]), setup([])])
-def test_where_no_manager_can_be_reached_the_step_is_taken_by_the_pool(people: Setup) -> None:
-    steps = heard(taken(first(people), people))
+def test_where_no_manager_can_be_reached_the_pool_takes_that_step_and_its_own_in_one(people: Setup) -> None:
+    steps = taken(first(people), people)
 
-    assert len(steps) == 3
-    assert steps[1:] == [("pool:catch-all", NoticeKind.ESCALATED)] * 2
+    assert heard(steps)[1:] == [("pool:catch-all", NoticeKind.ESCALATED)]
+    assert "manager and pool are the same people" in steps[-1][1].entries[0].why
+    assert (len(steps), steps[-1][1].episode.rung) == (2, 3)
+
+
+def test_a_step_that_is_asked_for_twice_is_taken_twice() -> None:
+    text = default_text().replace("- {to: pool, after_hours: 18}", "- {to: pool, after_hours: 18}\n    - {to: pool, after_hours: 18}")
+    people = Setup(PEOPLE.directory, parse_policy(text, "routing.yaml"), BOTH)
+
+    assert heard(taken(first(people), people)) == [*LADDER, LADDER[-1]]
 
 
 @pytest.mark.parametrize("command", [Command(Act.ACKNOWLEDGE, "hanako"), Command(Act.SNOOZE, "hanako", until=NOON + DAY)])

@@ -20,7 +20,6 @@ from churnsignal_alerts.plan import (
     plan_due,
     plan_heard,
     plan_moved,
-    plan_silenced,
 )
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.route import absent
@@ -149,15 +148,6 @@ def test_what_recovers_in_silence_ends_without_a_word_and_what_was_told_before_e
 
     assert heard(told(Scene(silent(QUIET), NOON + DAY), unheard, **better)) == []
     assert heard(told(Scene(silent(QUIET), NOON + DAY), opened(), **better)) == [("hanako", NoticeKind.RECOVERY)]
-
-
-def test_a_new_silence_voids_what_waits_and_leaves_alone_what_somebody_works_on() -> None:
-    waiting = plan_silenced(opened(told=False), QUIET, NOON)
-
-    assert waiting is not None
-    assert (waiting.cancel, waiting.episode.muted, waiting.episode.next_at) == (True, "silence:7", QUIET.ends_at)
-    assert plan_silenced(opened(state=State.ACKNOWLEDGED), QUIET, NOON) is None
-    assert plan_silenced(opened(), replace(QUIET, matcher=Matcher(account="other")), NOON) is None
 
 
 def test_reminders_wait_for_the_end_of_a_silence_and_no_step_is_left_out() -> None:

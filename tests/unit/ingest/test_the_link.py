@@ -13,6 +13,7 @@ from aiokafka.errors import (
     ProducerFenced,
     UnknownError,
 )
+from churnsignal_common.kafka import client
 from churnsignal_common.runtime.tasks import Stop
 from churnsignal_ingest.publish.coalescer import Pace
 from churnsignal_ingest.publish.link import keep_linked
@@ -46,7 +47,8 @@ def reachable(bench: Bench) -> bool:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("said", [OutOfOrderSequenceNumber, ProducerFenced, UnknownError, MessageSizeTooLargeError, NotEnoughReplicasError])
-async def test_after_any_failed_flush_a_new_producer_takes_over(said: type[KafkaError]) -> None:
+async def test_after_any_failed_flush_a_new_producer_takes_over(monkeypatch: pytest.MonkeyPatch, said: type[KafkaError]) -> None:
+    monkeypatch.setattr(client, "RETRY_S", 0.01)
     wedged, dead, fresh = Startable(said()), Startable(None, unreachable=True), Startable(None)
     waiting = [wedged, dead, fresh]
     bench = Bench(wedged, Pace(linger_s=0.001))

@@ -76,7 +76,7 @@ ATTACKS = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collector() -> Iterator[None]:
     """Collect garbage as seldom as the service does, which says why."""
     before = gc.get_threshold()

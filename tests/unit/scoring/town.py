@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from churnsignal_common.contracts.contact import Contacted, contact_decoder
 from churnsignal_common.contracts.envelope import Envelope, encoder, envelope_decoder
 from churnsignal_common.contracts.partitions import Place, partition_of
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import CONTACTS, USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED
 from churnsignal_scoring.apply import Apply, Touched
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Reading, read
@@ -44,6 +45,7 @@ class Town:
     seen: set[tuple[int, bool, int]] = field(default_factory=set)
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     changes: list[Any] = field(default_factory=list)
+    contacts: list[Contacted] = field(default_factory=list)
     engine: Any = field(default_factory=engine)
 
     def __post_init__(self) -> None:
@@ -127,6 +129,8 @@ class Town:
         for (_, _, outcome, reason), count in effects.tally.counts.items():
             self.counts[(outcome, reason)] += count
         for out in effects.outbox():
+            if out.topic == CONTACTS:
+                self.contacts += [contact_decoder.decode(value) for _, value in out.records]
             if out.topic in (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED):
                 for _, value in out.records:
                     self._append(out.topic, out.target, value)

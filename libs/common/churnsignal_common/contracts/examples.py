@@ -4,6 +4,7 @@ from datetime import UTC, date, datetime
 
 import msgspec
 
+from churnsignal_common.contracts.contact import Contacted, Way
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVerdict
 from churnsignal_common.contracts.envelope import (
     AccountAbsorbed,
@@ -119,6 +120,7 @@ EXAMPLES: dict[str, msgspec.Struct] = {
         },
     ),
     "risk-changed": risk_event(CHANGE),
+    "contacted": Contacted(account="acme", source="crm", id="m-9", at=_NOON, way=Way.CALL, by="hanako@example.com", note="they test it until Friday"),
 }  # fmt: skip
 
-VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, Rejected, AccountProfile, DayRecord, RiskChangedEvent)
+VALUES: tuple[type[msgspec.Struct], ...] = (Envelope, Rejected, AccountProfile, DayRecord, RiskChangedEvent, Contacted)

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from churnsignal_common.contracts.contact import Contacted
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope, Rejected
 from churnsignal_common.contracts.risk import AccountProfile, RiskChangedEvent
@@ -17,6 +18,7 @@ USAGE_REJECTED = "usage.rejected.v1"
 ACCOUNTS = "accounts.v1"
 SCORING_DAYS = "scoring.days.v1"
 RISK_CHANGES = "risk.changes.v1"
+CONTACTS = "contacts.v1"
 # Partitioned alike, so that one owner reads all that concerns an account.
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 
@@ -111,6 +113,16 @@ TOPICS: tuple[Topic, ...] = (
         "delete",
         timedelta(days=30),
         ("scoring", "alerts"),
+        ("alerts",),
+    ),
+    Topic(
+        CONTACTS,
+        "account id",
+        Contacted,
+        "Contacts with accounts that calls tell of, for the contact log.",
+        "delete",
+        timedelta(days=30),
+        ("scoring",),
         ("alerts",),
     ),
 )

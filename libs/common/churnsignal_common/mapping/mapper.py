@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.envelope import (
     NULL,
     Envelope,
@@ -16,10 +17,11 @@ from churnsignal_common.contracts.envelope import (
     ProfileEdited,
     command_decoder,
 )
-from churnsignal_common.mapping.usage import FEATURE_PREFIX, USE, Usage
+from churnsignal_common.mapping.usage import FEATURE_PREFIX, USE, Touch, Usage
 
 NAME_CHARS = 64
 TEXT_CHARS = 256
+NOTE_CHARS = 500
 _CACHE_NAMES = 20_000
 _MOST = 10**12
 _ACTIVITY = frozenset({"track", "page", "screen"})
@@ -42,6 +44,15 @@ class Where:
 
 
 @dataclass(frozen=True, slots=True)
+class Contact:
+    """Calls tell of a contact with the account: how, and the properties that say by whom and what about."""
+
+    way: Way
+    by: str = "by"
+    note: str = "note"
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """Calls of these names are `signal`; with `where`, only those it fits.
 
@@ -56,6 +67,7 @@ class Rule:
     facts: tuple[tuple[str, str | None], ...] = ()
     by_user: bool = False
     amount: str | None = None
+    contact: Contact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +173,7 @@ class Mapper:
         usage = self._known.get((head.type, head.event))
         if usage is None:
             usage = self._read(envelope, _head_decoder.decode(envelope.call))
-        return replace(usage, facts=()) if envelope.public and usage.facts else usage
+        return replace(usage, facts=(), contact=None) if envelope.public and (usage.facts or usage.contact) else usage
 
     def _ignored(self, envelope: Envelope) -> str | None:
         head = _head_decoder.decode(envelope.call)
@@ -204,7 +216,7 @@ class Mapper:
         if plain in self._ignored_events:
             return Usage(active=False, signals=(), ignored="ignored_event")
         rules = self._rules.get(plain) or self._rules.get(plain_name(name.rpartition(".")[2]), [])
-        if not any(rule.where or rule.facts or rule.amount for rule in rules):
+        if not any(rule.where or rule.facts or rule.amount or rule.contact for rule in rules):
             usage = _usage(name, rules, {})
             if key[0] and len(self._known) < _CACHE_NAMES:
                 self._known[key] = usage
@@ -246,6 +258,7 @@ class Mapper:
 
 def _properties(rule: Rule) -> list[str]:
     asked = [None if rule.where is None else rule.where.property, rule.amount, *(path for _, path in rule.facts)]
+    asked += [rule.contact.by, rule.contact.note] if rule.contact else []
     return [name for name in asked if name is not None]
 
 
@@ -253,13 +266,19 @@ def _usage(name: str, rules: list[Rule], values: dict[str, Any]) -> Usage:
     if not rules:
         return Usage(True, (USE, FEATURE_PREFIX + _NUMBERS.sub("#", name.replace("\0", ""))[:NAME_CHARS]))
     active = any(rule.active for rule in rules)
+    contact = next((rule.contact for rule in rules if rule.contact), None)
     return Usage(
         active=active,
         signals=((USE,) if active else ()) + tuple(rule.signal for rule in rules if rule.amount is None),
         facts=tuple((fact, _scalar(values.get(path)) if path else True) for rule in rules for fact, path in rule.facts),
         by_user=tuple(rule.signal for rule in rules if rule.by_user),
         amounts=tuple((rule.signal, _whole(values.get(rule.amount))) for rule in rules if rule.amount is not None),
+        contact=None if contact is None else _touch(contact, values),
     )
+
+
+def _touch(contact: Contact, values: dict[str, Any]) -> Touch:
+    return Touch(contact.way, _text(values.get(contact.by), NAME_CHARS) or None, _text(values.get(contact.note), NOTE_CHARS))
 
 
 def _whole(value: Any) -> int:
@@ -277,3 +296,7 @@ def _scalar(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\0", "")[:TEXT_CHARS]  # Postgres keeps no NUL
     return value if isinstance(value, (bool, int, float)) else None
+
+
+def _text(value: Any, chars: int) -> str:
+    return value.replace("\0", "")[:chars].strip() if isinstance(value, str) else ""

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.document import Document, Path, packaged_schema, read_document, version_of
-from churnsignal_common.mapping.mapper import Ignore, MappingConfig, Rule, Where, plain_name
+from churnsignal_common.mapping.mapper import Contact, Ignore, MappingConfig, Rule, Where, plain_name
 
 RESERVED = frozenset({"override", "outcome"})
 DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
@@ -46,13 +47,15 @@ def _refuse_reserved(document: Document) -> None:
             raise document.error(
                 ("signals", index, "by_user"), "the users of a feature's calls are not kept", "give the signal a plain name"
             )
+        if "contact" in row and row.get("active", True):
+            raise document.error(("signals", index, "contact"), "a contact with the account is no use by it", "add active: false")
         for fact in row.get("facts", {}):
             if fact in RESERVED:
                 raise document.error(("signals", index, "facts", fact), f"{fact!r} is set by people through the API", "choose another name")
 
 
 def _rule(row: dict[str, Any]) -> Rule:
-    where = row.get("where")
+    where, contact = row.get("where"), row.get("contact")
     return Rule(
         signal=row["signal"],
         events=tuple(row["events"]),
@@ -61,6 +64,7 @@ def _rule(row: dict[str, Any]) -> Rule:
         facts=tuple(row.get("facts", {}).items()),
         by_user=row.get("by_user", False),
         amount=row.get("amount"),
+        contact=None if contact is None else Contact(Way(contact["way"]), contact.get("by", "by"), contact.get("note", "note")),
     )
 
 

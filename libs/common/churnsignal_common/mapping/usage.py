@@ -1,8 +1,9 @@
 """Pure. What a call means for an account's state."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.envelope import Command
 
 USE = "use"
@@ -12,12 +13,20 @@ SOURCE_PREFIX = "@"
 FEATURE_PREFIX = "feature_used:"
 
 
+class Touch(NamedTuple):
+    """A contact with the account that a call tells of. `by` None: it does not say whose."""
+
+    way: Way
+    by: str | None
+    note: str
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """`active` calls count as use; `signals` are what to count; `facts` are what to remember (None clears); `command` came from our own API.
 
     `by_user` are the signals whose distinct users are kept; `amounts` are signals that one call counts more or less than once.
-    `ignored` is the reason why the call changes nothing; everything else is empty then.
+    `contact` is what it adds to the account's contact log. `ignored` is the reason why the call changes nothing; everything else is empty then.
     """
 
     active: bool
@@ -27,3 +36,4 @@ class Usage:
     ignored: str | None = None
     by_user: tuple[str, ...] = ()
     amounts: tuple[tuple[str, int], ...] = ()
+    contact: Touch | None = None

@@ -4,11 +4,12 @@ from datetime import date
 from typing import Annotated, Any, Self
 
 from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.days import is_zone
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from churnsignal_alerts.directory import Channel, Csm
-from churnsignal_alerts.episodes import Feedback, Kind, Outcome, Way
+from churnsignal_alerts.episodes import Feedback, Kind, Outcome
 from churnsignal_alerts.hours import is_country, parse_hours, write_hours
 from churnsignal_alerts.mute import Matcher
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
+from churnsignal_common.contracts.contact import Way
 
 from churnsignal_alerts.act import Act, Command
-from churnsignal_alerts.episodes import Outcome, Way
+from churnsignal_alerts.episodes import Outcome
 from churnsignal_alerts.inert import clean
 
 View = dict[str, Any]

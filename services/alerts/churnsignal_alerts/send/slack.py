@@ -1,7 +1,7 @@
 """Door. Slack's Web API: post, thread, edit, and look a message up again by its metadata."""
 
 import asyncio
-from typing import Any
+from typing import Any, assert_never
 
 import aiohttp
 import structlog
@@ -95,12 +95,18 @@ class SlackSender:
     async def look_up(self, message: Outgoing) -> Sighting:
         """Look for the message among the newest of its channel or thread."""
         opened = await self._call(self._channel(message))
-        if not isinstance(opened, str):
-            return CannotSay()
-        found = await self._call(self._history(message, opened))
-        if not isinstance(found, str):
-            return CannotSay()
-        return Found(f"{opened}:{found}") if found else Absent()
+        found = await self._call(self._history(message, opened)) if isinstance(opened, str) else opened
+        match found:
+            case str():
+                return Found(f"{opened}:{found}") if found else Absent()
+            case Retry():
+                return found
+            case Unknown(reason):
+                return Retry(reason)
+            case Refused():
+                return CannotSay()
+            case _:
+                assert_never(found)
 
     async def _history(self, message: Outgoing, channel: str) -> str:
         if message.thread:

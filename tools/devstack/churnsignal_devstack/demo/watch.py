@@ -16,7 +16,7 @@ from churnsignal_common.contracts.risk import RiskChangedEvent, risk_decoder
 from churnsignal_common.kafka.client import Brokers, new_admin, new_consumer
 
 _USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
-_ALERTED = (topics.RISK_CHANGES, topics.ACCOUNTS)
+_ALERTED = (topics.RISK_CHANGES, topics.ACCOUNTS, topics.CONTACTS)
 _LOOK_S = 0.01
 
 

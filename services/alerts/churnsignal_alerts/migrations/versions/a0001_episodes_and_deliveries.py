@@ -51,7 +51,7 @@ CREATE TABLE alerts.silences (
 CREATE INDEX silences_by_end ON alerts.silences (ends_at DESC);
 CREATE TABLE alerts.contacts (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, account text NOT NULL, at timestamptz NOT NULL, way text NOT NULL, person text NOT NULL,
-  note text NOT NULL, author text NOT NULL, noted_at timestamptz NOT NULL);
+  note text NOT NULL, author text NOT NULL, noted_at timestamptz NOT NULL, event text, UNIQUE (account, event));
 CREATE INDEX contacts_of_account ON alerts.contacts (account, at DESC, id DESC);
 CREATE TABLE alerts.timeline (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, episode text NOT NULL REFERENCES alerts.episodes (id), at timestamptz NOT NULL,

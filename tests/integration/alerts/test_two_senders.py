@@ -1,0 +1,149 @@
+"""Two senders on one queue: one dies, or stands still for longer than its lease, and the other one goes on."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import pytest_asyncio
+from churnsignal_alerts import queue
+from churnsignal_alerts.backoff import BACKOFF
+from churnsignal_alerts.book import book_changes
+from churnsignal_alerts.deliver import Deliverer, Out
+from churnsignal_alerts.delivery import Delivery
+from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.hours import ALWAYS
+from churnsignal_alerts.links import Links
+from churnsignal_alerts.order import Arrived
+from churnsignal_alerts.outcome import Mark, Outcome, Outgoing, Sighting
+from churnsignal_alerts.people import People
+from churnsignal_alerts.policy_file import default_text
+from churnsignal_alerts.send.slack import SlackSender
+from churnsignal_alerts.wake import Wake
+from churnsignal_common.catalog.locales import Locale
+from churnsignal_common.clock import open_clock
+from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.runtime.tasks import Stop
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from tests.support.alerts import change
+from tests.support.alerts_world import START, environment
+from tests.support.inbox import Inbox, listening_inbox
+from tests.support.stack import Stack
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+LEASE_S = 1.0
+HANA = Csm("hana", "Hana", None, "U0HANA", Locale.EN, "Europe/London", "GB", hours=ALWAYS, channels=(Channel.SLACK,))
+
+
+@dataclass(slots=True)
+class Office:
+    """One alert that waits to be sent, and what it takes to send it."""
+
+    told: dict[str, str]
+    inbox: Inbox
+    engine: AsyncEngine
+    people: People
+
+    async def ask(self, statement: str) -> list[Any]:
+        async with self.engine.connect() as connection:
+            return list(await connection.execute(text(statement)))
+
+    async def until_sent(self) -> None:
+        async with asyncio.timeout(20):
+            while not await self.ask("SELECT id FROM alerts.deliveries WHERE state = 'sent'"):  # noqa: ASYNC110 - Postgres has no event for it
+                await asyncio.sleep(0.02)
+
+    @asynccontextmanager
+    async def two(self, sender: Callable[[SlackSender], Any]) -> AsyncIterator[None]:
+        """Run two senders that deliver through the same Slack."""
+        stop = Stop()
+        async with aiohttp.ClientSession() as session:
+            slack = sender(SlackSender("xoxb-test", f"{self.inbox.http.base_url}/slack/api/", session, 5))
+            out = Out({Channel.SLACK: slack}, Links([], "http://alerts.test"), LEASE_S, 1000.0)
+            clock = open_clock(self.told["CHURNSIGNAL_CLOCK"], dev=True)
+            pair = [asyncio.create_task(Deliverer(self.engine, self.people, out, clock, Wake()).run(stop)) for _ in range(2)]
+            yield
+            stop.set()
+            await asyncio.gather(*pair)
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def office(stack: Stack, tmp_path: Path) -> AsyncIterator[Office]:
+    async with listening_inbox() as inbox:
+        told = environment(stack, inbox, "", tmp_path)
+        async with open_engine(told["DATABASE_URL"], "alerts") as engine:
+            people = People(engine, default_text(), "routing.yaml", frozenset({Channel.SLACK}))
+            await people.put([HANA])
+            red = change(1, profile_account="acme", profile_owner="hana", as_of=START)
+            async with engine.begin() as connection:
+                await book_changes(connection, [Arrived(red, msgspec.json.encode(red), 0)], await people.setup(), START)
+            yield Office(told, inbox, engine, people)
+        stack.drop_database(told["DATABASE_URL"])
+
+
+async def test_whoever_stood_still_after_the_mark_leaves_the_message_to_who_took_it_over(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, stood = queue.mark, asyncio.Event()
+
+    async def mark(engine: AsyncEngine, delivery: Delivery, lease_s: float) -> None:
+        await real(engine, delivery, lease_s)
+        if not stood.is_set():
+            stood.set()
+            await office.until_sent()
+
+    monkeypatch.setattr(queue, "mark", mark)
+    async with office.two(lambda slack: slack):
+        await office.until_sent()
+
+    assert len(office.inbox.kept) == 1
+    assert [tuple(row) for row in await office.ask("SELECT fence, possible_duplicate FROM alerts.deliveries")] == [(2, False)]
+
+
+class Late:
+    """A Slack whose first message gets through only when the other sender has sent it, too."""
+
+    at_once = 8
+
+    def __init__(self, slack: SlackSender, office: Office) -> None:
+        self._slack, self._office, self._is_late = slack, office, True
+
+    async def send(self, message: Outgoing, mark: Mark) -> Outcome:
+        async def then() -> None:
+            await mark()
+            if self._is_late:
+                self._is_late = False
+                await self._office.until_sent()
+
+        return await self._slack.send(message, then)
+
+    async def look_up(self, message: Outgoing) -> Sighting:
+        return await self._slack.look_up(message)
+
+
+async def test_what_gets_through_after_another_sender_took_it_over_is_flagged_in_the_log(office: Office) -> None:
+    async with office.two(lambda slack: Late(slack, office)):
+        await office.until_sent()
+
+    attempts = [row.outcome for row in await office.ask("SELECT outcome FROM alerts.attempts ORDER BY id")]
+    flagged = [row.possible_duplicate for row in await office.ask("SELECT possible_duplicate FROM alerts.v_notices")]
+    assert len(office.inbox.kept) == 2
+    assert (attempts, flagged) == (["sent", "sent late"], [True])
+
+
+async def test_senders_that_die_make_no_message_wait_longer(office: Office) -> None:
+    terms = queue.Terms(5, 0.01, {Channel.SLACK: 8}, 1000.0)
+    held = []
+    for _ in range(5):
+        held += await queue.claim(office.engine, START, terms)
+        await asyncio.sleep(0.02)
+
+    assert [(delivery.fence, delivery.attempts) for delivery in held] == [(fence, 1) for fence in range(1, 6)]
+    assert BACKOFF.wait(held[-1].attempts, None) == BACKOFF.first

@@ -147,7 +147,6 @@ class AccountEngine:
         outage_news = freeze(state, record, day)
         look = self._look(state, record, day, live=False)
         memory.closed_day = day
-        state.dirty = True
         if not exists(look.view):
             return Settled(self._assessment(state, look), None, None, None, Closed(memory.band, memory.sequence, None))
         self._mark_close(state, look, cause, thawed=outage_news and not memory.frozen)
@@ -239,7 +238,7 @@ class AccountEngine:
         told = fingerprint(profile)
         if told == state.published:
             return None
-        state.published, state.dirty = told, True
+        state.published = told
         return profile
 
     def _ranks(self, state: AccountState, look: Look, today: int) -> Ranks:

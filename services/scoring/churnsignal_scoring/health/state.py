@@ -91,7 +91,6 @@ class AccountState:
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
     live: Any = field(default=None, compare=False, repr=False)
-    dirty: bool = False
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
@@ -101,7 +100,6 @@ class AccountState:
     ) -> None:
         """Add distinct calls that occurred on `day`, which ends at `end`; a command comes last. `day_of` tells on which day each was received."""
         # In one piece, with what the calls of a day share held in locals: every call of every account comes through here.
-        self.dirty = True
         bucket, source, counted = self.days.get(day, {}), "", ""
         users, bit = self.blocks.get(day // BLOCK_DAYS, _NOBODY), 1 << day % BLOCK_DAYS
         last, latest, total = self.lasts.get(day), self.last_event, 0
@@ -310,14 +308,12 @@ class AccountState:
 
     def mark_all(self) -> None:
         """Make `rows()` return everything: for digests, and for copies."""
-        self.dirty = True
         self.dirty_days = set(self.days)
         self.dirty_users = self._users()
         self.dirty_facts = set(self.facts)
 
     def clean(self) -> None:
         """Note that everything is written."""
-        self.dirty = False
         self.dirty_days.clear()
         self.dirty_users.clear()
         self.dirty_facts.clear()

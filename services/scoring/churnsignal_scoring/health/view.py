@@ -224,7 +224,7 @@ class View:
 
     def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
         """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
-        first, last = self.day_at(first), self.day_at(min(last, self.end))
+        first, last = self.day_at(first), self.day_at(last)
         blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
         for block, users in blocks.items():
             base = block * BLOCK_DAYS

@@ -99,12 +99,13 @@ class Massacre:
     left: Iterator[tuple[str, float]] = field(default_factory=deaths)
     accounts: list[str] = field(default_factory=list)
     struck: int = 0
+    over: bool = False
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
-            news = tasks.create_task(self._news())
+            tasks.create_task(self._news())
             await asyncio.gather(self._sender(), self._sender())
-            news.cancel()
+            self.over = True
 
     async def _sender(self) -> None:
         for point, life_s in self.left:
@@ -126,7 +127,8 @@ class Massacre:
         assert child.exitcode in (137, -9), child.exitcode
 
     async def _news(self) -> None:
-        while True:
+        # To its end: what a transaction that is cut off has told of, nobody knows.
+        while not self.over:
             if await self._open() < BUSY:
                 await self._turn_red(20)
             self.tally.take()

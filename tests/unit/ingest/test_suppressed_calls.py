@@ -59,6 +59,9 @@ def test_others_are_taken_though_they_share_a_name_with_somebody_of_the_other_ki
         track(userId="gone", timestamp="never"),
         track(userId="gone", properties={"long": "x" * 40_000}),
         track(userId="gone", properties="none"),
+        track(userId="gone", context="none"),
+        track(userId="  7 ", anonymousId=[], context=[]),
+        {"type": "nope", "userId": {}, "user": 7.0},
     ],
 )
 def test_a_call_that_would_be_refused_does_not_reach_kafka_that_way(call: dict[str, Any]) -> None:

@@ -58,7 +58,8 @@ def account_value(call: Call, batch_group_id: Any, where: AccountPaths) -> Any:
     if batch_group_id is not None:
         return _scalar(batch_group_id)
     for path in where.paths:
-        found = _follow(getattr(call, path[0]), path[1:])
+        root = getattr(call, path[0])
+        found = None if root is None else _follow(root, path[1:])
         if found is not None:
             return found
     return None

@@ -1,7 +1,7 @@
 """Pure. One call of the tracking API, as it arrived: parsed once, its original bytes kept."""
 
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 from msgspec import Raw
@@ -48,17 +48,19 @@ class Call(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     metadata: _Deep3 = msgspec.field(default=None, name="_metadata")
 
 
-_FIELDS = {field.encode_name: field.name for field in msgspec.structs.fields(Call)}
-_ID = ((str, int, float), Reason.BAD_ID)
-_TIME = ((str, int, float), Reason.BAD_TIMESTAMP)
-_OBJECT = ((dict,), Reason.BAD_FIELD)
+_Types: TypeAlias = tuple[set[type], Reason]
+_ID: _Types = ({str, int, float}, Reason.BAD_ID)
+_TIME: _Types = ({str, int, float}, Reason.BAD_TIMESTAMP)
+_OBJECT: _Types = ({dict}, Reason.BAD_FIELD)
+_ANY: _Types = ({str, int, float, bool, dict, list}, Reason.BAD_FIELD)
 # What the rest of the validation relies on, whichever way a call came.
-_TYPES: dict[str, tuple[tuple[type, ...], Reason]] = {
-    "type": ((str,), Reason.UNKNOWN_TYPE), "event": ((str,), Reason.NO_EVENT_NAME), "historical": ((bool,), Reason.BAD_FIELD),
+_TYPES: dict[str, _Types] = {
+    "type": ({str}, Reason.UNKNOWN_TYPE), "event": ({str}, Reason.NO_EVENT_NAME), "historical": ({bool}, Reason.BAD_FIELD),
     "messageId": _ID, "userId": _ID, "anonymousId": _ID, "groupId": _ID, "previousId": _ID,
     "timestamp": _TIME, "originalTimestamp": _TIME, "sentAt": _TIME,
     "context": _OBJECT, "properties": _OBJECT, "traits": _OBJECT,
 }  # fmt: skip
+_FIELDS = {field.encode_name: (field.name, *_TYPES.get(field.encode_name, _ANY)) for field in msgspec.structs.fields(Call)}
 decode_call = msgspec.json.Decoder(Call).decode
 _split = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -82,22 +84,20 @@ def parse_call(raw: bytes, kind: str | None = None) -> tuple[Call, bytes]:
     if "writeKey" in fields or kind is not None:
         raw = _respell(raw, kind)
         fields["type"] = kind or fields.get("type")
-    return Call(**{_FIELDS[name]: _typed(name, value) for name, value in fields.items() if name in _FIELDS}), raw
-
-
-def _typed(name: str, value: Any) -> Any:
-    if value is None or name not in _TYPES:
-        return value
-    types, reason = _TYPES[name]
-    if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
-        raise Refusal(reason)
-    return value
+    known = {}
+    for spelled, value in fields.items():
+        if spelled in _FIELDS:
+            name, types, reason = _FIELDS[spelled]
+            if value is not None and type(value) not in types:
+                raise Refusal(reason)
+            known[name] = value
+    return Call(**known), raw
 
 
 def _respell(raw: bytes, kind: str | None) -> bytes:
     """Return the object without `writeKey` and with its type; the values keep their original bytes."""
-    parts = {name: bytes(value) for name, value in _split(raw).items()}
+    parts: dict[str, Raw | str] = {**_split(raw)}
     parts.pop("writeKey", None)
     if kind is not None:
-        parts["type"] = _encode(kind)
-    return b"{" + b",".join(_encode(name) + b":" + value for name, value in parts.items()) + b"}"
+        parts["type"] = kind
+    return _encode(parts)

@@ -11,6 +11,7 @@ from churnsignal_ingest.validate.reasons import Reason, Refusal
 
 _decode = msgspec.json.Decoder().decode
 _SQUARE = bytes.maketrans(b"{}", b"[]")
+# What is neither a bracket, nor a colon, nor the end of a text.
 _NO_MARKS = bytes(set(range(256)) - set(b'{}[]:"'))
 _RUNS = re.compile(rb"(\[+)(\]+)")
 _RUNS_AT_ONCE = 32
@@ -34,14 +35,13 @@ class Limits:
 def check_shape(raw: bytes, limits: Limits) -> None:
     """Refuse a call that is too large, too deep, too wide, or holds U+0000.
 
-    Counting bytes is an upper bound that nearly every call passes; only the others are measured.
+    Counting all colons and brackets is an upper bound that nearly every call passes; only in the others those outside texts are counted.
     """
-    size = len(raw)
-    if size > limits.event_bytes:
+    if len(raw) > limits.event_bytes:
         raise Refusal(Reason.TOO_LARGE)
-    opened = raw.count(b"{") + (raw.count(b"[") if b"[" in raw else 0)
-    if opened > limits.depth or (size > 4 * limits.keys and raw.count(b":") > limits.keys):
-        _measure(raw, limits)
+    marks = raw.translate(_SQUARE, _NO_MARKS)
+    if marks.count(b"[") > limits.depth or marks.count(b":") > limits.keys:
+        _measure(raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_SQUARE, _NO_MARKS) if b"\\" in raw else marks, limits)
     if holds_nul(raw):
         decode_any(raw)
         raise Refusal(Reason.NUL)
@@ -57,12 +57,15 @@ def decode_any(raw: bytes | msgspec.Raw) -> Any:
         raise Refusal(Reason.MALFORMED) from None
 
 
-def _measure(raw: bytes, limits: Limits) -> None:
+def _measure(marks: bytes, limits: Limits) -> None:
     """Count keys and levels as they are spelled: a fraction of what decoding costs, which the largest batches of bad events would make us pay."""
-    marks = _marks_outside_texts(raw)
-    if marks.count(b":") > limits.keys:
+    left = marks.replace(b'""', b"")
+    if b'"' in left:
+        left = b"".join(left.split(b'"')[::2])
+    colons, left = len(left), left.translate(None, b":")
+    if colons - len(left) > limits.keys:
         raise Refusal(Reason.TOO_MANY_KEYS)
-    left, room = marks.replace(b":", b""), limits.depth
+    room = limits.depth
     if b"[" * (room + 1) in left:
         raise Refusal(Reason.TOO_DEEP)
     # Runs of brackets tell the depth. What holds nothing goes first, while that leaves far fewer of them to step through.
@@ -74,11 +77,3 @@ def _measure(raw: bytes, limits: Limits) -> None:
         if level > room:
             raise Refusal(Reason.TOO_DEEP)
         level -= len(closed)
-
-
-def _marks_outside_texts(raw: bytes) -> bytes:
-    """Return colons and brackets, all brackets square."""
-    if b"\\" in raw:
-        # Pairs first, so that what is left of a backslash belongs to the quote behind it.
-        raw = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(raw.translate(_SQUARE, _NO_MARKS).replace(b'""', b"").split(b'"')[::2])

@@ -130,7 +130,6 @@ class Refusal(Exception):
     """One event is refused. Raised inside the validation rooms, turned into a `Refused` where they end."""
 
     def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
         self.reason = reason
 
 

@@ -54,7 +54,10 @@ def _from_odd_text(value: str) -> datetime:
     if text.isascii() and text.isdigit() and len(text) >= 9:
         return _from_number(int(text[:17]))
     leap = ":60" in text
-    text = _ODD_FRACTION.sub("", text.replace(":60", ":59", 1) if leap else text)
+    if leap:
+        text = text.replace(":60", ":59", 1)
+    if "." in text:
+        text = _ODD_FRACTION.sub("", text)
     try:
         moment = datetime.fromisoformat(text)
         return moment + timedelta(seconds=1) if leap else moment

@@ -161,7 +161,9 @@ class Stack:
         names = (*plan.SERVICES, "console", "inbox")
         urls = {f"CHURNSIGNAL_{name.upper()}_URL": self._ports.url(name) for name in names}
         keys = {"CHURNSIGNAL_WRITE_KEY": self._write_key(), "CHURNSIGNAL_ADMIN_TOKEN": self._keys.secret("admin_token")}
-        self.state.write("client.json", urls | keys | self._backing.env())
+        # Without these the services' commands would hash keys, and place records, otherwise than the services do.
+        alike = {name: self.told[name] for name in ("CHURNSIGNAL_SIGNING_KEYS", "CHURNSIGNAL_PARTITIONS")}
+        self.state.write("client.json", urls | keys | self._backing.env() | alike)
 
     def _write_key(self) -> str:
         if "ingest" not in self._options.services:

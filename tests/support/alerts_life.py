@@ -439,12 +439,11 @@ class Life:
             return True
         if any(r.state in {"queued", "sending"} for r in rows):
             return False
-        # Void, because a person acted, it was muted, it became worse and the other kind tells, or what was found is gone.
+        # Void, because a person acted, it is or ended muted, it became worse and the other kind tells, or what was found is gone.
         after = [e for e in happened if e.at >= owed.since]
         words = {Verdict.OVERTAKEN.value, Verdict.PASSED.value}
-        return any(e.what == "muted" or e.actor != "churnsignal" or e.why in words for e in after) or bool(
-            self.episodes[owed.episode].muted
-        )
+        quiet = bool(self.episodes[owed.episode].muted) or _ended_muted(happened, owed.since)
+        return quiet or any(e.actor != "churnsignal" or e.why in words for e in after)
 
     def most_a_day(self) -> int:
         """Return how many messages that the budget counts somebody was told at most on one day."""
@@ -489,3 +488,13 @@ ZONES = tuple(
     ZoneInfo(name)
     for name in ("Asia/Tokyo", "Europe/London", "America/New_York", "America/Los_Angeles", "Europe/Berlin", "Australia/Sydney")
 )
+
+
+def _ended_muted(happened: list[Entry], since: datetime) -> bool:
+    """Return whether an episode ended, at `since` or later, while something muted it."""
+    muted = False
+    for entry in happened:
+        if entry.what == "ended" and muted and entry.at >= since:
+            return True
+        muted = entry.what == "muted" or (muted and entry.what == "changed")
+    return False

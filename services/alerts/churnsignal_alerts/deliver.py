@@ -132,7 +132,7 @@ class Deliverer:
         crash.point("alerts.deliver.accepted")
         took_ms = int((monotonic() - started) * 1000)
         if place.edit:
-            await self._record(delivery, settle_edit(delivery, outcome, took_ms, BACKOFF), rows)
+            await self._record(delivery, settle_edit(delivery, outcome, took_ms, _age(delivery), BACKOFF), rows)
             return
         setup = await self._people.setup()
         way = None if delivery.note else next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))

@@ -181,11 +181,14 @@ def ration(plan: Plan, counted: Notice, spent: Spent, scene: Scene) -> Plan:
 
 
 def plan_muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
-    """Return an episode that is not told for now; the timeline says why, once."""
+    """Return an episode that is not told for now; the timeline says why, once.
+
+    Whatever waited is void, so the end of the mute begins anew: with a line to whoever has the episode, and at the first step.
+    """
     entries = [entry] if entry else []
     if episode.muted != quiet.by:
         entries.append(Entry(episode.id, now, "muted", _SYSTEM, quiet.why))
-    return Plan(replace(episode, muted=quiet.by, next_at=quiet.until), tuple(entries), cancel=True)
+    return Plan(replace(episode, muted=quiet.by, next_at=quiet.until, rung=0), tuple(entries), cancel=True)
 
 
 def _tasks(episode: Episode, who: Recipient, policy: Policy, now: datetime) -> tuple[Task, ...]:
@@ -307,11 +310,8 @@ def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
     setup, now = scene.setup, scene.now
     if quiet := scene.mute(episode):
         return plan_muted(episode, quiet, None, now)
-    if episode.muted and not episode.told:
-        return _step(episode, "told", "no longer muted", NoticeKind.SUMMARY, same, scene)
     if episode.muted:
-        after = replace(episode, muted="")
-        return Plan(replace(after, next_at=next_due(after, same.recipient, setup.policy, now)), ())
+        return _step(episode, "told", "no longer muted", NoticeKind.SUMMARY, same, scene)
     rungs = setup.policy.rungs(episode.kind)
     if episode.rung >= len(rungs):
         return Plan(replace(episode, next_at=None), ())

@@ -11,6 +11,7 @@ from sqlalchemy import insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import trouble
+from churnsignal_alerts.backoff import BACKOFF
 from churnsignal_alerts.delivery import Delivery, Record, Trouble
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Entry, NoticeKind
@@ -37,12 +38,18 @@ MARK = text("""
 UPDATE alerts.deliveries SET unknown = true, lease_until = clock_timestamp() + make_interval(secs => :lease_s)
 WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 """)
-# News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference.
+# News of an episode waits while an earlier message about it is under way to the same place: threads and edits need its reference. An edit
+# brings none, so it holds up only the next edit.
 # And a place that failed again and again is not knocked at by every new notice: they wait, and go with the message that waits already.
+# What they cannot go with holds them up no longer than a person is waited for: nothing, if it is an edit or a note to the operator.
 HELD_FROM = 3
 _FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
-  SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending')
-  AND NOT EXISTS (SELECT 1 FROM alerts.deliveries b WHERE b.channel = n.channel AND b.address = n.address AND b.state = 'retry' AND b.attempts >= {HELD_FROM})"""  # noqa: S608 constants of this module
+  SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending'
+    AND (o.kind <> 'state' OR n.kind = 'state'))
+  AND NOT EXISTS (
+    SELECT 1 FROM alerts.deliveries b WHERE b.channel = n.channel AND b.address = n.address AND b.state = 'retry' AND b.attempts >= {HELD_FROM}
+      AND b.note IS NULL AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = b.id AND e.kind = 'state')
+      AND (NOT b.unknown OR b.first_try > clock_timestamp() - make_interval(secs => {BACKOFF.patience.total_seconds()})))"""  # noqa: S608 constants of this module
 DUE = text(f"""
 SELECT due.address FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
   SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND n.channel = r.channel

@@ -11,6 +11,8 @@ from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.policy import Policy, Pool
 
 _BROKEN_TRIES = 5
+# Nobody asks any more what a message of yesterday looks like.
+_EDIT_FOR = timedelta(days=1)
 
 
 def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:
@@ -76,16 +78,16 @@ def settle_broken(delivery: Delivery, reason: str, backoff: Backoff) -> Record:
     return replace(_record("retry", "retry", f"broken: {reason}", attempt), wait=backoff.wait(delivery.attempts, None), unknown=None)
 
 
-def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, backoff: Backoff) -> Record:
-    """Return what follows from editing an earlier message: a message that is gone needs no new state, and no other way."""
-    attempt = Attempt(took_ms, timedelta(0), None, way_works=False, possible_duplicate=False, episodes=())
+def settle_edit(delivery: Delivery, outcome: Outcome, took_ms: int, tried_for: timedelta, backoff: Backoff) -> Record:
+    """Return what follows from editing an earlier message: one that is gone, or cannot be edited for a day, stays as it is."""
+    attempt = Attempt(took_ms, tried_for, None, way_works=False, possible_duplicate=False, episodes=())
     match outcome:
         case Sent():
             return _record("sent", "edited", "", attempt)
-        case Refused(reason):
-            return _record("cancelled", "cancelled", reason, attempt)
-        case Retry() | Unknown():
+        case Retry() | Unknown() if tried_for < _EDIT_FOR:
             return settle(delivery, outcome, attempt, backoff)
+        case Refused(reason) | Retry(reason) | Unknown(reason):
+            return _record("cancelled", "cancelled", reason, attempt)
         case _:
             assert_never(outcome)
 

@@ -97,7 +97,7 @@ SOME = text("SELECT * FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id")
 QUIETEN = text("""
 WITH found AS MATERIALIZED (SELECT id FROM alerts.episodes WHERE id = ANY(:ids) AND state = 'open' ORDER BY id FOR NO KEY UPDATE),
   quiet AS (
-    UPDATE alerts.episodes e SET muted = :by, next_at = :until, version = e.version + 1 FROM found WHERE e.id = found.id RETURNING e.id),
+    UPDATE alerts.episodes e SET muted = :by, next_at = :until, rung = 0, version = e.version + 1 FROM found WHERE e.id = found.id RETURNING e.id),
   void AS (UPDATE alerts.notices n SET state = 'cancelled' FROM quiet WHERE n.episode = quiet.id AND n.state = 'queued')
 INSERT INTO alerts.timeline (episode, at, what, actor, why) SELECT id, :now, 'muted', 'churnsignal', :why FROM quiet ORDER BY id
 """)

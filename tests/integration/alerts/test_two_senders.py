@@ -39,6 +39,7 @@ from tests.support.stack import Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 LEASE_S = 1.0
+TERMS = queue.Terms(5, 0.01, {Channel.SLACK: 8}, 1000.0)
 HANA = Csm("hana", "Hana", None, "U0HANA", Locale.EN, "Europe/London", "GB", hours=ALWAYS, channels=(Channel.SLACK,))
 
 
@@ -138,11 +139,39 @@ async def test_what_gets_through_after_another_sender_took_it_over_is_flagged_in
     assert (attempts, flagged) == (["sent", "sent late"], [True])
 
 
+async def test_a_message_that_cannot_be_sent_holds_up_only_what_can_go_with_it(office: Office) -> None:
+    (first,) = await queue.claim(office.engine, START, TERMS)
+    other = change(1, profile_account="globex", profile_owner="hana", as_of=START)
+    async with office.engine.begin() as connection:
+        await book_changes(connection, [Arrived(other, msgspec.json.encode(other), 0)], await office.people.setup(), START)
+    retried = f"UPDATE alerts.deliveries SET state = 'retry', attempts = 9, not_before = now() + interval '1 hour' WHERE id = {first.id}"
+    cases = {
+        "an alert": ("SELECT 1", 0),
+        "one that may have arrived": ("UPDATE alerts.deliveries SET unknown = true", 0),
+        "one that may have arrived long ago": ("UPDATE alerts.deliveries SET unknown = true, first_try = now() - interval '10 minutes'", 1),
+        "a note to the operator": ("UPDATE alerts.deliveries SET note = '{}'", 1),
+        "an edit": ("UPDATE alerts.notices SET kind = 'state' WHERE delivery IS NOT NULL", 1),
+        "an edit, and news of the same episode": (
+            """UPDATE alerts.notices n SET episode = first.episode, kind = CASE n.id WHEN first.id THEN 'state' ELSE n.kind END
+            FROM alerts.notices first WHERE first.delivery IS NOT NULL""",
+            1,
+        ),
+    }
+
+    free = {}
+    for name, (statement, _) in cases.items():
+        async with office.engine.connect() as connection:
+            await connection.execute(text(retried))
+            await connection.execute(text(statement))
+            free[name] = len((await connection.execute(queue.DUE, {"now": START, "channels": ["slack"], "rooms": [8]})).all())
+
+    assert free == {name: count for name, (_, count) in cases.items()}
+
+
 async def test_senders_that_die_make_no_message_wait_longer(office: Office) -> None:
-    terms = queue.Terms(5, 0.01, {Channel.SLACK: 8}, 1000.0)
     held = []
     for _ in range(5):
-        held += await queue.claim(office.engine, START, terms)
+        held += await queue.claim(office.engine, START, TERMS)
         await asyncio.sleep(0.02)
 
     assert [(delivery.fence, delivery.attempts) for delivery in held] == [(fence, 1) for fence in range(1, 6)]

@@ -80,16 +80,18 @@ def test_a_message_that_breaks_our_own_code_is_tried_some_times_and_then_seen_to
 
 
 @pytest.mark.parametrize(
-    ("outcome", "state", "word"),
+    ("outcome", "hours", "state", "word"),
     [
-        (Sent("x"), "sent", "edited"),
-        (Refused("message_not_found"), "cancelled", "cancelled"),
-        (Retry("busy"), "retry", "retry"),
-        (Unknown("?"), "retry", "unknown"),
+        (Sent("x"), 0, "sent", "edited"),
+        (Refused("message_not_found"), 0, "cancelled", "cancelled"),
+        (Retry("busy"), 6, "retry", "retry"),
+        (Unknown("?"), 6, "retry", "unknown"),
+        (Retry("busy"), 24, "cancelled", "cancelled"),
+        (Unknown("?"), 24, "cancelled", "cancelled"),
     ],
 )
-def test_an_edit_that_cannot_be_made_is_missed_by_nobody(outcome: Outcome, state: str, word: str) -> None:
-    record = settle_edit(DELIVERY, outcome, 5, BACKOFF)
+def test_an_edit_that_cannot_be_made_is_missed_by_nobody(outcome: Outcome, hours: int, state: str, word: str) -> None:
+    record = settle_edit(DELIVERY, outcome, 5, timedelta(hours=hours), BACKOFF)
 
     assert (record.state, record.outcome, record.reroute, record.episodes) == (state, word, None, ())
 

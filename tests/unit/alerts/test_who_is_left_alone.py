@@ -27,7 +27,7 @@ from churnsignal_common.contracts.risk import AccountProfile, Band, SilentSource
 from churnsignal_common.document import ConfigError
 from msgspec.structs import replace as with_fields
 
-from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, opened, setup
+from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, opened, recovered, setup
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 OWNER = replace(HANAKO, hours=ALWAYS, country=None)
@@ -150,8 +150,9 @@ def test_what_recovers_in_silence_ends_without_a_word_and_what_was_told_before_e
     assert heard(told(Scene(silent(QUIET), NOON + DAY), opened(), **better)) == [("hanako", NoticeKind.RECOVERY)]
 
 
-def test_reminders_wait_for_the_end_of_a_silence_and_no_step_is_left_out() -> None:
-    due = opened(next_at=NOON)
+def test_whatever_a_silence_made_void_its_end_is_one_line_and_no_step_is_left_out() -> None:
+    # The manager's notice may have waited for their opening.
+    due = opened(next_at=NOON, rung=2)
 
     muted = plan_due(due, Scene(silent(QUIET), NOON))
     assert muted is not None
@@ -159,9 +160,20 @@ def test_reminders_wait_for_the_end_of_a_silence_and_no_step_is_left_out() -> No
     assert again is not None
     reminded = plan_due(again.episode, Scene(silent(), again.episode.next_at or NOON))
 
-    assert (heard(muted), muted.episode.rung) == ([], 0)
-    assert (heard(again), again.episode.rung, again.episode.muted) == ([], 0, "")
+    assert (heard(muted), muted.cancel, muted.episode.rung) == ([], True, 0)
+    assert (heard(again), again.episode.rung, again.episode.muted) == ([("hanako", NoticeKind.SUMMARY)], 0, "")
     assert (heard(reminded), reminded and reminded.episode.rung) == ([("hanako", NoticeKind.NUDGE)], 1)
+
+
+def test_a_second_fall_and_a_new_csm_that_a_silence_kept_back_are_told_after_it() -> None:
+    again = told(Scene(silent(QUIET), NOON), recovered(csm="hanako"), sequence=3, as_of=NOON, profile_owner="hanako")
+    moved = plan_moved(opened(), with_fields(opened().change.account, owner="emma"), Scene(silent(QUIET), NOON))
+    assert moved is not None
+
+    after = Scene(silent(), QUIET.ends_at)
+
+    assert (heard(again), heard(plan_due(again.episode, after))) == ([], [("hanako", NoticeKind.SUMMARY)])
+    assert (heard(moved), heard(plan_due(moved.episode, after))) == ([], [("emma", NoticeKind.SUMMARY)])
 
 
 def test_a_note_on_what_is_muted_leaves_the_time_at_which_it_is_looked_at_again() -> None:
@@ -180,6 +192,7 @@ def test_a_snooze_that_ends_in_a_silence_is_told_after_it() -> None:
 
     assert woken is not None
     assert (heard(woken), woken.episode.state, woken.episode.next_at) == ([], State.OPEN, QUIET.ends_at)
+    assert heard(plan_due(woken.episode, Scene(silent(), QUIET.ends_at))) == [("hanako", NoticeKind.SUMMARY)]
 
 
 def test_a_red_parent_mutes_its_children_until_it_recovers() -> None:

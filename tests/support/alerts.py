@@ -23,7 +23,10 @@ POLICY: Policy = parse_policy(default_text(), "routing.yaml")
 BOTH = frozenset(Channel)
 HANAKO = Csm("hanako", "佐藤 花子", "hanako@example.com", "U0HANAKO", Locale.JA, "Asia/Tokyo", "JP")
 EMMA = Csm("emma", "Emma Stone", "emma@example.com", "U0EMMA", Locale.EN, "Europe/London", "GB")
-READERS = {"ja": Reader(Locale.JA, ZoneInfo("Asia/Tokyo")), "en": Reader(Locale.EN, ZoneInfo("Europe/London"))}
+READERS = {
+    "ja": Reader(Locale.JA, ZoneInfo("Asia/Tokyo"), "hanako", directory_of([HANAKO, EMMA])),
+    "en": Reader(Locale.EN, ZoneInfo("Europe/London"), "hanako", directory_of([HANAKO, EMMA])),
+}
 
 
 def change(sequence: int = 1, to: Band = Band.RED, **fields: Any) -> RiskChanged:

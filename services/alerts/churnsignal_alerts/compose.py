@@ -14,6 +14,7 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, NoticeKind, State
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outgoing
+from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy import Policy
 from churnsignal_alerts.render.card import Card, Reader, card, note_card
 from churnsignal_alerts.render.mail import mail_body
@@ -48,9 +49,10 @@ def wanted(content: Content, now: datetime) -> bool:
     return episode.state is State.OPEN or (episode.state is State.SNOOZED and episode.until is not None and episode.until <= now)
 
 
-def compose(delivery: Delivery, contents: list[Content], place: Place, policy: Policy, links: Links, now: datetime) -> Outgoing:
+def compose(delivery: Delivery, contents: list[Content], place: Place, setup: Setup, links: Links, now: datetime) -> Outgoing:
     """Return the message in the reader's language, ready to hand over."""
-    reader = Reader(Locale(delivery.locale), ZoneInfo(delivery.zone))
+    policy = setup.policy
+    reader = Reader(Locale(delivery.locale), ZoneInfo(delivery.zone), delivery.recipient, setup.directory)
     shown = note_card(delivery.note, reader.locale) if delivery.note else _card(contents, reader, now)
     if len(contents) == 1:
         shown = replace(shown, url=policy.account_link(contents[0].episode.account))

@@ -165,7 +165,7 @@ class Deliverer:
 
         sender, setup, now = self._out.senders[delivery.channel], await self._people.setup(), self._clock.now()
         place = replace(place, duplicate=delivery.possible_duplicate)
-        message = compose(delivery, contents, place, setup.policy, self._out.links, now)
+        message = compose(delivery, contents, place, setup, self._out.links, now)
         crash.point("alerts.deliver.composed")
         if delivery.unknown and not place.edit:
             sighting = await sender.look_up(message)
@@ -176,7 +176,7 @@ class Deliverer:
                 return sighting, message
             # Surely absent is no repetition, whatever could not be said at an earlier attempt.
             place = replace(place, duplicate=not isinstance(sighting, Absent))
-            message = compose(delivery, contents, place, setup.policy, self._out.links, now)
+            message = compose(delivery, contents, place, setup, self._out.links, now)
         if bounced:
             return Refused(f"spared: {bounced}", bounced=True), message
         outcome = await sender.send(message, mark)

@@ -151,7 +151,7 @@ async def test_an_episode_that_ends_before_its_first_notice_is_a_line_of_the_dig
     world.advance(days=2, hours=2, minutes=1)  # Monday, when New York opens or has just opened
 
     message = (await world.until(lambda: world.to("U0NINA")))[0]
-    assert "recovered before the first notice" in str(message.blocks)
+    assert "recovered before you were told" in str(message.blocks)
     assert [notice["kind"] for notice in (await world.episode("brief"))["notices"] if notice["state"] == "sent"] == ["digest"]
 
 

@@ -52,7 +52,7 @@ async def test_all_ways_lead_to_the_same_state(world: World, way: str) -> None:
     assert (seen["state"], seen["by"], seen["until"]) == ("acknowledged", name.title(), None)
     assert [(entry["what"], entry["actor"]) for entry in seen["timeline"]][-1] == ("acknowledge", name.title())
     message = world.to(f"U0{name.upper()}")[0]
-    await world.until(lambda: f"{name.title()} is on it since" in str(message.blocks))
+    await world.until(lambda: f"{name.title()} has been on it since" in str(message.blocks))
     assert "I’m on it" not in str(message.blocks)
 
 
@@ -175,7 +175,7 @@ async def test_notes_contacts_and_opinions_come_from_the_menu(world: World) -> N
     message = world.to("U0WINMORE")[0]
 
     noted = await world.open_window(message, "more", "U0WINMORE", menu(message, "note"))
-    assert noted.view["title"] == {"type": "plain_text", "text": "メモ・接触の記録", "emoji": False}
+    assert noted.view["title"] == {"type": "plain_text", "text": "メモ・コンタクトの記録", "emoji": False}
     await world.submit(noted, way="note", note="引継ぎ済み")
     await world.submit(await world.open_window(message, "more", "U0WINMORE", menu(message, "note")), way="call", note="CTO away")
     for _ in range(2):

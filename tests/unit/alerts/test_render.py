@@ -16,7 +16,7 @@ import pytest
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.delivery import Trouble
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
+from churnsignal_alerts.episodes import WATCHDOG, Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.inert import clean, mrkdwn
 from churnsignal_alerts.outcome import Outgoing
 from churnsignal_alerts.render.card import Card, card, note_card, state_line
@@ -25,6 +25,7 @@ from churnsignal_alerts.render.modal import MODALS, modal
 from churnsignal_alerts.render.slack import SlackBody, slack_body
 from churnsignal_alerts.render.summary import summary
 from churnsignal_alerts.send.email import letter
+from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import Band, Cause, Driver, Finding, FindingKind, RiskChanged
 from churnsignal_devstack.inbox.limits import MAX_BLOCKS_TOTAL, blocks_size, check_blocks, check_view
 from hypothesis import given, settings
@@ -51,9 +52,22 @@ def finding(kind: Kind, *found: tuple[str, float, str]) -> Episode:
     return replace(opened(), id=f"ep_{kind}", kind=kind, change=healthy, fall=healthy)
 
 
+def watched(**fields: Any) -> Episode:
+    """Return an early warning: its account is yellow."""
+    fall = change(to=Band.YELLOW, from_band=Band.GREEN, score_before=7100, score_after=5200, counterfactual=None, trend=())
+    return replace(opened(**fields), kind=Kind.EARLY_WARNING, change=fall, fall=fall)
+
+
+def calmed() -> Episode:
+    """Return an early warning that came twice, with nine good days between, after its end."""
+    green = change(2, Band.GREEN, from_band=Band.YELLOW, score_before=5200, score_after=7000)
+    return replace(
+        watched(since=NOON + timedelta(days=10), flips=1), state=State.RECOVERED, ended_at=NOON + timedelta(days=13), change=green
+    )
+
+
 CARDS = {
-    "risk": lambda reader: card(NoticeKind.RISK, opened(), reader, NOW),
-    "linked": lambda reader: replace(card(NoticeKind.RISK, opened(), reader, NOW), url="https://crm.example.com/accounts/acme"),
+    "risk": lambda reader: replace(card(NoticeKind.RISK, opened(), reader, NOW), url="https://crm.example.com/accounts/acme"),
     "payment": lambda reader: card(
         NoticeKind.RISK, replace(opened(), change=change(knockout="payment_failed", score_before=7810, score_after=7810, cause=Cause.EVENT, profile_notice_days=None)), reader, NOW
     ),
@@ -71,6 +85,13 @@ CARDS = {
     "recovery": lambda reader: card(NoticeKind.RECOVERY, recovered(), reader, NOW),
     "unscored": lambda reader: card(NoticeKind.UNSCORED, replace(recovered(), change=change(3, Band.GREY, score_after=None, score_before=2310)), reader, NOW),
     "worse": lambda reader: card(NoticeKind.WORSE, opened(change=change(2, from_band=Band.RED, score_before=2310, score_after=1500)), reader, NOW),
+    "nudge": lambda reader: card(NoticeKind.NUDGE, opened(), reader, NOW + timedelta(days=1)),
+    "escalated": lambda reader: card(NoticeKind.ESCALATED, opened(), replace(reader, id="manager"), NOW + timedelta(days=2)),
+    "early-warning": lambda reader: card(NoticeKind.ESCALATED, watched(), reader, NOW + timedelta(days=14)),
+    "early-warning-over": lambda reader: card(NoticeKind.RECOVERY, calmed(), reader, NOW),
+    "handed": lambda reader: summary([(NoticeKind.HANDED, opened(csm="emma"))], reader),
+    "watchdog": lambda reader: card(NoticeKind.RISK, replace(opened(), account=WATCHDOG), reader, NOW),
+    "note": lambda reader: note_card(Trouble(Channel.SLACK, "U0HANAKO", "佐藤 花子", "msg_too_long", bounced=False), reader.locale),
     "opportunity": lambda reader: card(NoticeKind.RISK, finding(Kind.OPPORTUNITY, ("seats_full", 95.0, "percent"), ("usage_growing", 12.5, "percent")), reader, NOW),
     "renewal": lambda reader: card(NoticeKind.WORSE, finding(Kind.RENEWAL, ("renewal_in_90_days", 58.0, "days"), ("renewal_in_60_days", 58.0, "days")), reader, NOW),
     "onboarding": lambda reader: card(NoticeKind.RISK, finding(Kind.ONBOARDING, ("onboarding_stuck", 1.0, "milestones")), reader, NOW),
@@ -107,7 +128,7 @@ def media(shown: Card, language: str) -> dict[str, str]:
 
 
 # One card of each layout is kept in every medium; of the others the words, which no medium chooses for itself.
-LAYOUTS = frozenset({"risk", "linked", "acknowledged", "recovery", "summary"})
+LAYOUTS = frozenset({"risk", "acknowledged", "recovery", "summary"})
 
 
 @pytest.mark.parametrize("language", READERS)
@@ -305,11 +326,61 @@ def test_how_long_it_lasted_fits_the_dates_beside_it() -> None:
     # 21:00 on the 20th in Tokyo to 08:00 on the 24th: three and a half times 24 hours, four days on the calendar.
     text = card(NoticeKind.RECOVERY, recovered(timedelta(hours=83)), READERS["ja"], NOW).sections[0][1][0]
 
-    assert text == "危険だった期間は4日でした(11月20日〜11月24日)。"
+    assert text == "「危険」の状態は4日間でした(11月20日〜11月24日)。"
 
 
 def test_a_summary_hides_nothing() -> None:
     shown = summary([(NoticeKind.SUMMARY, of(f"a{number}")) for number in range(57)], READERS["en"])
 
-    assert len(shown.lines) == 20
-    assert shown.more == "… and 37 accounts more: see the list of episodes."
+    slack, letter = slack_body(shown, Locale.EN), mail(shown, "en")
+
+    assert str(slack.blocks).count("Score 23") == 20
+    assert [name for number in range(57) if (name := f"A{number}\n") not in letter.text] == []
+    rest = next(block["text"]["text"] for block in slack.blocks if block.get("text", {}).get("text", "").startswith("…"))
+    assert rest.startswith("… and 37 more: A")
+    assert len(rest.split(", ")) == 37
+
+
+def test_a_summary_counts_accounts_once_and_calls_only_the_red_at_risk() -> None:
+    twice = [of("a"), replace(of("a"), id="ep_again"), replace(watched(), account="b"), replace(watched(), account="c")]
+
+    shown = summary([(NoticeKind.SUMMARY, episode) for episode in twice], READERS["en"])
+
+    assert shown.headline == "1 account at risk · 2 accounts to watch"
+    assert shown.sections[0][1][0] == "¥3,600,000 a year at stake in total"
+    assert [line.facts.rsplit(" · ", 1)[1] for line in shown.lines] == [
+        "Score 23 (red)",
+        "Score 23 (red)",
+        "Score 52 (yellow)",
+        "Score 52 (yellow)",
+    ]
+
+
+def test_a_summary_shows_who_does_what_about_each_account() -> None:
+    taken = replace(of("a"), state=State.ACKNOWLEDGED, by="Emma", acted_at=NOW)
+    closed = replace(of("b"), state=State.CLOSED, by="Emma", outcome=Outcome.FALSE_ALARM)
+
+    lines = summary([(NoticeKind.SUMMARY, taken), (NoticeKind.SUMMARY, closed)], READERS["en"]).lines
+
+    assert [line.open for line in lines] == [False, False]
+    assert lines[0].reason.endswith("Emma has been on it since Fri, Nov 20, 2026, 12:02 GMT")
+    assert lines[1].reason == "closed by Emma: false alarm"
+
+
+def test_the_days_to_the_renewal_are_counted_from_when_it_is_read() -> None:
+    facts = [dict(card(NoticeKind.REMINDER, opened(), READERS["en"], NOW + timedelta(days=days)).facts)["Renewal"] for days in (0, 14)]
+
+    assert facts == ["Wed, Mar 31, 2027 (in 131 days; notice by Mar 1)", "Wed, Mar 31, 2027 (in 117 days; notice by Mar 1)"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "csm", "named"),
+    [
+        (NoticeKind.RISK, "hanako", None),
+        (NoticeKind.RISK, "emma", "Emma Stone"),
+        (NoticeKind.RECOVERY, "emma", "Emma Stone"),
+        (NoticeKind.RISK, "pool:tokyo", None),
+    ],
+)
+def test_whoever_is_not_responsible_reads_who_is(kind: NoticeKind, csm: str, named: str | None) -> None:
+    assert dict(card(kind, opened(csm=csm), READERS["en"], NOW).facts).get("CSM") == named

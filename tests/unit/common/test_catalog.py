@@ -80,7 +80,7 @@ SENTENCES = [
      "3 users active in the last 28 days; 40 users are paid for.", "直近28日の利用ユーザーは3名(契約は40名分)。"),
     (Driver(code="error_share", measure="e", contribution=0, possible=1, value=4.5, unit="percent", window_days=28),
      "4.5% of what they did failed in the last 28 days.", "直近28日の操作の4.5%がエラーです。"),
-    (Driver(code="payment_failed", measure="p", contribution=0, possible=1), "A payment failed.", "お支払いが失敗しました。"),
+    (Driver(code="payment_failed", measure="p", contribution=0, possible=1), "A payment failed.", "お支払いの決済に失敗しました。"),
     (Driver(code="clicks.per_seat", measure="c", contribution=0, possible=1, value=0.25, baseline=0.5, unit="ratio", window_days=7),
      "Clicks per seat: 25% in the last 7 days; usually 50%.", "Clicks per seat: 直近7日で25%(普段は50%)。"),
     (Driver(code="{evil}", measure="c", contribution=0, possible=1), "(evil) has got worse.", "(evil)が悪化しています。"),
@@ -114,7 +114,7 @@ def test_the_strongest_drivers_come_first_and_what_took_nothing_is_no_reason() -
 def test_a_counterfactual_says_what_would_help() -> None:
     wanted = Counterfactual(code="active_days", measure="active_days", value=6.0, band=Band.YELLOW)
 
-    assert explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1]) == "Use on 6 days in the last 28 days would make it yellow."
+    assert explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1]) == "Use on 6 days in the last 28 days would lift it to yellow."
     assert explain.counterfactual_sentence(JA, wanted, CHANGE.drivers[1]) == "直近28日の利用が6日になると注意に戻ります。"
 
 
@@ -140,19 +140,23 @@ def test_dates_amounts_and_scores_read_as_people_write_them() -> None:
 @pytest.mark.parametrize(
     ("span", "english", "japanese"),
     [
-        (timedelta(days=12, hours=3), "12 days", "12日"),
+        (timedelta(days=12, hours=3), "12 days", "12日間"),
         (timedelta(hours=30), "30 hours", "30時間"),
-        (timedelta(seconds=3), "1 minute", "1分"),
+        (timedelta(seconds=3), "1 minute", "1分間"),
     ],
 )
 def test_lengths_use_the_largest_sensible_unit(span: timedelta, english: str, japanese: str) -> None:
-    assert (formats.length(EN, span), formats.length(JA, span)) == (english, japanese)
+    assert (formats.span(EN, span), formats.span(JA, span)) == (english, japanese)
 
 
 def test_a_trend_is_a_line_of_blocks() -> None:
-    assert explain.sparkline([0, None, 5000, 10_000]) == "▁·▄█"
+    assert explain.sparkline([0, None, 5000, 10_000]) == "▁·▅█"
     assert explain.sparkline([*[0] * 64, *[10_000] * 32]) == "▁" * 16 + "█" * 8
     assert len(explain.sparkline([1] * 91)) <= 24
+    # A fall fills the line; a wobble of a few points stays flat in the middle.
+    assert explain.sparkline([7100, 6500, 4000, 2310]) == "█▇▃▁"
+    assert set(explain.sparkline([8000, 8100, 8000])) <= set("▄▅")
+    assert explain.sparkline([None, None]) == "··"
 
 
 @pytest.mark.parametrize("locale", list(Locale))

@@ -1,6 +1,7 @@
 """Pure. Put drivers, knock-outs and counterfactuals into sentences with their numbers and baselines."""
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from churnsignal_common.catalog import formats
 from churnsignal_common.catalog.locales import Both, Locale
@@ -13,6 +14,8 @@ _SO_FAR = Both("so far", "これまで")
 # Of these, none is no reason: a silent account meets no errors, and loses the points all the same.
 _BAD_WHEN_MANY = frozenset({"error_share", "errors", "tickets"})
 _BLOCKS = "▁▂▃▄▅▆▇█"
+# Hundredths of a score that a line of blocks spans at least, so that a wobble does not look like a fall.
+_SPAN = 2_000
 
 
 def window(locale: Locale, days: int | None) -> str:
@@ -87,12 +90,13 @@ def counterfactual_sentence(locale: Locale, change: Counterfactual, driver: Driv
 
 
 def sparkline(trend: Sequence[int | None], width: int = 24) -> str:
-    """Return the scores as at most `width` blocks, low to high, each the mean of its days; a gap where there was none."""
+    """Return the scores as at most `width` blocks, each the mean of its days; from the lowest to the highest, a dot where there was none."""
     step = max(1, -(-len(trend) // width))
     # Counted from the end, so that the last block is the newest days whatever came before.
     parts = [trend[max(0, end - step) : end] for end in range(len(trend), 0, -step)][::-1]
-    return "".join(_block([score for score in part if score is not None]) for part in parts)
-
-
-def _block(scores: list[int]) -> str:
-    return _BLOCKS[min(7, max(0, sum(scores) // len(scores)) * 8 // 10_001)] if scores else "·"
+    means = [fmean(known) if (known := [score for score in part if score is not None]) else None for part in parts]
+    shown = [mean for mean in means if mean is not None] or [0]
+    low, high = min(shown), max(shown)
+    span = max(_SPAN, high - low)
+    base = (low + high - span) / 2
+    return "".join("·" if mean is None else _BLOCKS[round((mean - base) * 7 / span)] for mean in means)

@@ -105,13 +105,16 @@ def quantity(locale: Locale, value: float, unit: str) -> str:
     return f"{shown} {one if shown == '1' else many}".rstrip()
 
 
-def length(locale: Locale, span: timedelta) -> str:
-    """Return how long something lasted in its largest sensible unit: days from two days on, else hours, else minutes."""
-    if span >= timedelta(days=2):
-        return quantity(locale, span // timedelta(days=1), "days")
-    if span >= timedelta(hours=1):
-        return quantity(locale, span // timedelta(hours=1), "hours")
-    return quantity(locale, max(1, span // timedelta(minutes=1)), "minutes")
+def span(locale: Locale, lasting: timedelta) -> str:
+    """Return for how long, `3 days` or `3日間`, in the largest sensible unit: days from two days on, else hours, else minutes."""
+    if lasting >= timedelta(days=2):
+        value, unit = lasting // timedelta(days=1), "days"
+    elif lasting >= timedelta(hours=1):
+        value, unit = lasting // timedelta(hours=1), "hours"
+    else:
+        value, unit = max(1, lasting // timedelta(minutes=1)), "minutes"
+    said = quantity(locale, value, unit)
+    return said if locale is Locale.EN or said.endswith("間") else said + "間"
 
 
 def score(hundredths: int | None) -> str:

@@ -22,11 +22,16 @@ class Reason:
 
 
 _CALL = Both("Call the main contact and ask what has changed.", "主担当者に連絡し、変化の理由を確認してください。")
-_UNKNOWN_BETTER = Both("{title} at {value} would make it {band}.", "{title}が{value}になると{band}に戻ります。")
+_UNKNOWN_BETTER = Both("{title} at {value} would lift it to {band}.", "{title}が{value}になると{band}に戻ります。")
 
 
 def _reason(title: Both, usual: Both, plain: Both, bare: Both, step: Both, better: Both = _UNKNOWN_BETTER) -> Reason:
     return Reason(title, usual, plain, bare, step, better)
+
+
+def _fact(title: Both, said: Both, step: Both, better: Both = _UNKNOWN_BETTER) -> Reason:
+    """Return the texts of a fact that forces the band: it has no value."""
+    return _reason(title, said, said, said, step, better)
 
 
 def _finding(title: Both, said: Both, bare: Both, step: Both) -> Reason:
@@ -53,7 +58,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Call the main contact today: ask what stopped them, and offer to restart together.",
             "本日中に主担当者へ連絡し、利用が止まった理由を伺い、再開を一緒に進める提案をしてください。",
         ),
-        Both("Use within the last {value} would make it {band}.", "{value}以内のご利用で{band}に戻ります。"),
+        Both("Use within the last {value} would lift it to {band}.", "{value}以内のご利用で{band}に戻ります。"),
     ),
     "active_days": _reason(
         Both("Days with use", "利用日数"),
@@ -64,7 +69,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Find the routine that stopped (a report, a weekly meeting) and help them take it up again.",
             "止まった定例業務(レポートや定例会議など)を特定し、再開をお手伝いしてください。",
         ),
-        Both("Use on {value} in {window} would make it {band}.", "{window}の利用が{value}になると{band}に戻ります。"),
+        Both("Use on {value} in {window} would lift it to {band}.", "{window}の利用が{value}になると{band}に戻ります。"),
     ),
     "volume": _reason(
         Both("Volume of use", "利用量"),
@@ -75,7 +80,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Compare which features fell, and show a use case that pays off quickly.",
             "減った機能を確認し、すぐ効果の出る活用例をご案内してください。",
         ),
-        Both("{value} in {window} would make it {band}.", "{window}の利用量が{value}になると{band}に戻ります。"),
+        Both("{value} in {window} would lift it to {band}.", "{window}の利用量が{value}になると{band}に戻ります。"),
     ),
     "breadth": _reason(
         Both("Active users", "利用ユーザー数"),
@@ -86,7 +91,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Ask who left or never started, and offer a short training for the team.",
             "使わなくなった方・未利用の方を確認し、チーム向けの短い勉強会を提案してください。",
         ),
-        Both("{value} active in {window} would make it {band}.", "{window}の利用ユーザーが{value}になると{band}に戻ります。"),
+        Both("{value} active in {window} would lift it to {band}.", "{window}の利用ユーザーが{value}になると{band}に戻ります。"),
     ),
     "standing": _reason(
         Both("Standing among similar accounts", "同じ区分での順位"),
@@ -114,7 +119,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Ask engineering for the cause, and tell the customer before they have to ask.",
             "開発チームに原因を確認し、お問い合わせの前にこちらから状況をお伝えしてください。",
         ),
-        Both("Errors at {value} would make it {band}.", "エラーが{value}まで減ると{band}に戻ります。"),
+        Both("Errors at {value} would lift it to {band}.", "エラーが{value}まで減ると{band}に戻ります。"),
     ),
     "errors": _reason(
         Both("Errors", "エラー"),
@@ -264,38 +269,30 @@ REASONS: Final[dict[str, Reason]] = {
         Both("The score has fallen.", "スコアが低下しています。"),
         _CALL,
     ),
-    "payment_failed": _reason(
-        Both("Payment failed", "支払いの失敗"),
-        Both("A payment failed.", "お支払いが失敗しました。"),
-        Both("A payment failed.", "お支払いが失敗しました。"),
-        Both("A payment failed.", "お支払いが失敗しました。"),
+    "payment_failed": _fact(
+        Both("Payment failed", "決済の失敗"),
+        Both("A payment failed.", "お支払いの決済に失敗しました。"),
         Both(
             "Tell their billing contact today, with the invoice; ask whether it is the card or a decision to leave.",
             "本日中に請求書を添えて経理ご担当者へ連絡し、カードの問題か解約のご意向かを確認してください。",
         ),
         Both("A successful payment would lift it to {band}.", "お支払いが完了すると{band}に戻ります。"),
     ),
-    "cancelled": _reason(
+    "cancelled": _fact(
         Both("Cancellation", "解約の申し出"),
-        Both("They have asked to cancel.", "解約のお申し出がありました。"),
-        Both("They have asked to cancel.", "解約のお申し出がありました。"),
         Both("They have asked to cancel.", "解約のお申し出がありました。"),
         Both(
             "Call the decision maker now: ask for the reason, and what would make them stay.",
             "すぐに決裁者へ連絡し、理由と、継続に必要なことを伺ってください。",
         ),
     ),
-    "owner_deleted": _reason(
+    "owner_deleted": _fact(
         Both("Account owner gone", "管理者の削除"),
-        Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
-        Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
         Both("The customer’s account owner was deleted.", "お客様側の管理者が削除されました。"),
         Both("Find the new person in charge and introduce yourself.", "新しいご担当者を確認し、ご挨拶してください。"),
     ),
-    "override": _reason(
+    "override": _fact(
         Both("Set by hand", "手動設定"),
-        Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
-        Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
         Both("Somebody set the band by hand.", "担当者が手動で設定しました。"),
         Both("Ask the author of the override for the plan.", "手動設定した担当者に方針を確認してください。"),
     ),
@@ -324,7 +321,7 @@ REASONS: Final[dict[str, Reason]] = {
     "renewal_in_30_days": _renewal("Ask the decision maker for the decision.", "決裁者に更新のご意向を確認してください。"),
     "onboarding_stuck": _finding(
         Both("Onboarding stuck", "オンボーディングの停滞"),
-        Both("Only {value} reached so far.", "完了したのは{value}です。"),
+        Both("Only {value} reached so far.", "完了は{value}にとどまっています。"),
         Both("Still short of the first result.", "まだ最初の成果に至っていません。"),
         Both("Ask what holds them up, and do the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"),
     ),

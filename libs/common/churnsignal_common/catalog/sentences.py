@@ -27,21 +27,21 @@ CAUSES: Final = {
 _SENTENCES: Final[dict[str, Both]] = {
     # Headlines. {account} is a customer's name.
     "risk.headline": Both("{account} is at risk", "{account} 様に解約予兆"),
-    "risk.headline.reopened": Both("{account} is at risk again", "{account} 様が再び危険に"),
-    "risk.headline.recovered": Both("{account} has recovered", "{account} 様が回復しました"),
-    "risk.headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
+    "risk.headline.reopened": Both("{account} is at risk again", "{account} 様に再び解約予兆"),
+    "headline.recovered": Both("{account} has recovered", "{account} 様が回復しました"),
+    "headline.unscored": Both("{account} can no longer be scored", "{account} 様はデータ不足になりました"),
     "risk.headline.over": Both("{account} was at risk", "{account} 様の解約予兆(終了)"),
-    "risk.headline.reminder": Both("{account} is still at risk", "{account} 様は引き続き危険です"),
-    "risk.headline.nudge": Both("{account} is still waiting for you", "{account} 様への対応をお待ちしています"),
-    "risk.headline.escalated": Both("Nobody has acted yet: {account} is at risk", "未対応です: {account} 様に解約予兆"),
-    "risk.headline.moved": Both("{account} is now yours and at risk", "{account} 様(危険)の担当になりました"),
+    "risk.headline.reminder": Both("{account} is still at risk", "{account} 様の解約予兆が続いています"),
+    "headline.nudge": Both("{account} is still waiting for you", "{account} 様のアラートが未対応です"),
+    "headline.escalated": Both("No action yet: {headline}", "未対応です: {headline}"),
+    "risk.headline.moved": Both("{account} is now yours and at risk", "解約予兆のある {account} 様の担当になりました"),
     "risk.headline.worse": Both("{account} has got worse", "{account} 様の状態がさらに悪化"),
-    "early_warning.headline": Both("{account} needs attention", "{account} 様にご注意ください"),
-    "opportunity.headline": Both("{account} has room to grow", "{account} 様に拡大の機会"),
+    "early_warning.headline": Both("{account} needs attention", "{account} 様が「注意」の状態です"),
+    "opportunity.headline": Both("{account} has room to grow", "{account} 様にアップセルの機会"),
     "renewal.headline": Both("{account} is about to renew", "{account} 様の契約更新が近づいています"),
     "onboarding.headline": Both("{account} is stuck in onboarding", "{account} 様のオンボーディングが停滞しています"),
     "headline.moved": Both("{account} is now yours", "{account} 様の担当になりました"),
-    "headline.over": Both("{account}: over", "{account} 様のアラート(終了)"),
+    "headline.over": Both("{account}: alert ended", "{account} 様のアラート(終了)"),
     # The facts.
     "label.worth": Both("At stake", "契約額"),
     "label.contract": Both("Contract", "契約額"),
@@ -49,31 +49,27 @@ _SENTENCES: Final[dict[str, Both]] = {
     "label.score": Both("Health score", "ヘルススコア"),
     "label.since": Both("Since", "いつから"),
     "label.last_use": Both("Last use", "最終利用"),
-    "label.touched": Both("Last contact", "最終接触"),
+    "label.touched": Both("Last contact", "最終コンタクト"),
+    "label.csm": Both("CSM", "担当CSM"),
     "task.open": Both("{step} (by {day})", "{step}(期限 {day})"),
     "task.done": Both("✓ {step} (done by {by})", "✓ {step}({by} が完了)"),
     "label.trend": Both("Score over {days}", "{days}間のスコア"),
-    "trend.words": Both("from {first} to {last}, lowest {lowest}", "{first} → {last}(最低 {lowest})"),
+    "trend.words": Both("from {first} to {last}, lowest {lowest}", "{first} → {last}、最低 {lowest}"),
+    "trend.ends": Both("from {first} to {last}", "{first} → {last}"),
     "label.why": Both("Why", "要因"),
     "label.next": Both("What to do next", "次の一手"),
     "label.better": Both("What would help", "改善の目安"),
     "label.state": Both("State", "状況"),
     "worth.unknown": Both("not recorded", "未登録"),
     "worth.seats": Both("{amount} · {seats}", "{amount}・{seats}"),
-    "renewal.ahead": Both("{day} (in {left})", "{day}(あと{left})"),
-    "renewal.notice": Both("{day} (in {left}; notice by {notice})", "{day}(あと{left}、解約申出の期限 {notice})"),
-    "renewal.today": Both("{day} (today)", "{day}(本日)"),
-    "renewal.past": Both("{day} (overdue by {left})", "{day}({left}超過)"),
+    "renewal.ahead": Both("{day} (in {left})", "{day}、あと{left}"),
+    "renewal.notice": Both("{day} (in {left}; notice by {notice})", "{day}、あと{left}(解約申出の期限 {notice})"),
+    "renewal.today": Both("{day} (today)", "{day}、本日"),
+    "renewal.past": Both("{day} (overdue by {left})", "{day}、{left}超過"),
     "renewal.unknown": Both("not recorded", "未登録"),
-    "score.moved": Both("{before} → {after} ({from_band} → {to_band})", "{before} → {after}({from_band} → {to_band})"),
-    "score.kept": Both("{after} ({from_band} → {to_band})", "{after}({from_band} → {to_band})"),
-    "score.within": Both("{before} → {after} ({to_band})", "{before} → {after}({to_band})"),
-    "score.now": Both("{after} ({to_band})", "{after}({to_band})"),
-    "score.band": Both("{from_band} → {to_band}", "{from_band} → {to_band}"),
-    "score.band.now": Both("{to_band}", "{to_band}"),
-    "since.plain": Both("{day}", "{day}"),
-    "since.before": Both("{day}; {from_band} since {before}", "{day}({before}から{from_band})"),
-    "plan.owner": Both("Plan {plan}", "プラン {plan}"),
+    "score": Both("{score} ({bands})", "{score}({bands})"),
+    "since.before": Both("{day} ({from_band} from {before})", "{day}、その前は{before}から「{from_band}」"),
+    "plan": Both("Plan: {plan}", "プラン: {plan}"),
     "coverage": Both("Based on {coverage} of the measures · as of {moment}", "算出に使えた指標 {coverage}・{moment} 時点"),
     "cause.silent": Both("Came to light by {cause}", "きっかけ: {cause}"),
     "frozen.source": Both(
@@ -82,40 +78,48 @@ _SENTENCES: Final[dict[str, Both]] = {
     ),
     # Recovery and the rest of an episode's life.
     "recovered.after": Both(
-        "At risk for {length} (from {from_day} to {to_day}).", "危険だった期間は{length}でした({from_day}〜{to_day})。"
+        "It was {band} for {length} ({from_day} to {to_day}).", "「{band}」の状態は{length}でした({from_day}〜{to_day})。"
     ),
-    "recovered.now": Both("Score {before} → {after}, now {to_band}.", "スコアは {before} → {after}、現在は{to_band}です。"),
+    "recovered.now": Both("Score {before} → {after}, now {to_band}.", "スコアは {before} → {after}、現在は「{to_band}」です。"),
     "unscored.after": Both(
-        "There is no longer enough data to say how this account is doing. It was at risk for {length}.",
-        "判断に足りるデータがなくなりました。危険だった期間は{length}です。",
+        "There is no longer enough data to say how this account is doing. It was {band} for {length}.",
+        "判断に足りるデータがなくなりました。「{band}」の状態は{length}でした。",
     ),
-    "reopened.times": Both("This is fall number {times} in this episode.", "このアラートで{times}回目の悪化です。"),
-    "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。引き続き危険な状態です。"),
-    "reminder.worse": Both("You asked to be told when it gets worse. It has.", "悪化した際の通知をご希望でした。悪化しています。"),
+    "reopened.times": Both("It has become {band} {times} since {day}.", "{day}以降、「{band}」になったのは{times}目です。"),
+    "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。解約予兆が続いています。"),
+    "reminder.worse": Both(
+        "You asked to be told when it gets worse. It has.", "「悪化するまで」通知を止めるご指定でしたが、状態が悪化したためお知らせします。"
+    ),
     "reminder.again": Both("You asked to be told again.", "ご指定の日時になりました。"),
     "reminder.more": Both("There is something new since you were last told.", "前回のお知らせの後に、新しい動きがありました。"),
-    "nudge.open": Both("Nobody has acted for {length}.", "{length}の間、対応の記録がありません。"),
+    "nudge.open": Both("Nobody has acted for {length}.", "{length}、対応の記録がありません。"),
     "escalated.from": Both(
-        "{owner} was told {length} ago, and nobody has acted since.", "{length}前に {owner} に通知しましたが、対応の記録がありません。"
+        "{owner} was told, but nobody has acted for {length}.", "{owner} に通知しましたが、{length}、対応の記録がありません。"
     ),
     "moved.from": Both(
-        "You look after this account now; the episode has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
+        "You look after this account now; the alert has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
     ),
     # Summaries.
     "summary.headline": Both("{accounts} at risk", "解約予兆のあるお客様 {accounts}"),
-    "summary.total": Both("{amount} in all", "合計 {amount}"),
+    "summary.headline.early_warning": Both("{accounts} to watch", "「注意」のお客様 {accounts}"),
+    "summary.total": Both("{amount} at stake in total", "契約額の合計 {amount}"),
     "summary.intro": Both(
         "Ranked by revenue, renewal and score. Start at the top.", "契約額・更新日・スコアの順に並べています。上から順にご確認ください。"
     ),
-    "summary.line.risk": Both("Score {after}", "スコア {after}"),
-    "summary.line.recovery": Both("Recovered after {length}, score {after}", "{length}で回復、スコア {after}"),
+    "summary.line.risk": Both("Score {after} ({band})", "スコア {after}({band})"),
+    "summary.line.recovery": Both(
+        "Was {band} for {length}, now recovered: score {after}", "{length}「{band}」でしたが、回復しました(スコア {after})"
+    ),
+    "summary.line.unscored": Both(
+        "Was {band} for {length}; there is no longer enough data", "{length}「{band}」でしたが、データ不足になりました"
+    ),
     "summary.line.handed": Both("Now looked after by {to}", "担当が {to} に変わりました"),
     "summary.line.missed": Both(
-        "Was at risk for {length} and recovered before the first notice", "{length}の間危険でしたが、お知らせの前に回復しました"
+        "Was {band} for {length}, and recovered before you were told", "{length}「{band}」でしたが、お知らせの前に回復しました"
     ),
     "summary.line.renewal": Both("renewal {day}", "更新 {day}"),
-    "summary.line.passed": Both("No longer so, before the first notice", "お知らせの前に該当しなくなりました"),
-    "kind.opportunity": Both("opportunity", "拡大の機会"),
+    "summary.line.passed": Both("No longer applies; ended before you were told", "お知らせの前に該当しなくなりました"),
+    "kind.opportunity": Both("opportunity", "アップセルの機会"),
     "kind.renewal": Both("renewal checkpoint", "更新前の確認"),
     "kind.onboarding": Both("onboarding", "オンボーディング"),
     "finding.opportunity": Both("Ask about their plans, and offer what fits.", "今後のご計画を伺い、合うプランをご提案ください。"),
@@ -126,18 +130,18 @@ _SENTENCES: Final[dict[str, Both]] = {
     "digest.headline": Both("Digest of {span}: {accounts}", "{span}のまとめ: {accounts}"),
     "digest.span": Both("{begin} to {end}", "{begin}〜{end}"),
     "digest.why": Both(
-        "What could wait for your digest, and what was more than a day’s messages.",
+        "Alerts that could wait, and those over your daily limit.",
         "急ぎでないものと、1日のお知らせの上限を超えたものをまとめてお知らせしています。",
     ),
     "summary.headline.mixed": Both("News on {accounts}", "{accounts}の動き"),
-    "summary.more": Both("… and {accounts} more: see the list of episodes.", "…ほか{accounts}。一覧でご確認ください。"),
-    "summary.why": Both("Why in one message: {causes}.", "まとめてお知らせする理由: {causes}。"),
+    "summary.more": Both("… and {count} more: {names}", "…ほか{count}件: {names}"),
+    "summary.why": Both("Sent together because of: {causes}.", "まとめてお知らせする理由: {causes}。"),
     "summary.many": Both("many accounts at once", "同時に多数の変化"),
     # To the operator.
     "watchdog.headline": Both("Test alert: alerts arrive", "テスト配信: アラートは正常に届いています"),
     "watchdog.said": Both(
         "Sent by the watchdog at {moment}, on the way that every alert takes. There is nothing to do.",
-        "監視用の定期配信です({moment} 発)。通常のアラートと同じ経路でお送りしています。対応は不要です。",
+        "{moment}に、通常のアラートと同じ経路でお送りした監視用の定期配信です。対応は不要です。",
     ),
     "trouble.headline": Both("Alerts no longer reach {where}", "アラートが届きません: {where}"),
     "trouble.reason": Both("The answer was: {reason}.", "先方の応答: {reason}"),
@@ -153,21 +157,25 @@ _SENTENCES: Final[dict[str, Both]] = {
         "Alerts go another way each time. Correct the address in the directory of CSMs or in routing.yaml.",
         "アラートは毎回別の経路でお送りします。CSMの登録内容または routing.yaml の宛先を修正してください。",
     ),
+    "trouble.message": Both(
+        "The address is right: the message itself was not taken, and went another way. That is a mistake in Churnsignal; please report it with this answer.",
+        "宛先の誤りではありません。メッセージ自体が受け付けられず、別の経路でお送りしました。Churnsignal の不具合のため、この応答を添えてご報告ください。",
+    ),
     # Buttons, links, answers.
     "button.acknowledge": Both("I’m on it", "対応を開始"),
     "button.snooze": Both("Tell me tomorrow", "明日あらためて通知"),
-    "button.later": Both("Remind me later…", "後で通知…"),
+    "button.later": Both("Remind me later…", "あとで通知…"),
     "button.close": Both("Close…", "対応を完了…"),
-    "button.reassign": Both("Reassign…", "担当者を変更…"),
-    "button.note": Both("Add a note or contact…", "メモ・接触を記録…"),
+    "button.reassign": Both("Reassign…", "担当を変更…"),
+    "button.note": Both("Add a note or contact…", "メモ・コンタクトを記録…"),
     "feedback.useful": Both("This alert was useful", "役に立った"),
     "feedback.false_alarm": Both("This alert was a false alarm", "誤検知だった"),
     "feedback.already_known": Both("I knew already", "すでに把握していた"),
     # The windows behind buttons in Slack: a title has at most 24 characters.
-    "modal.snooze": Both("Remind me later", "後で通知"),
+    "modal.snooze": Both("Remind me later", "あとで通知"),
     "modal.close": Both("Close the alert", "対応を完了"),
-    "modal.reassign": Both("Reassign the alert", "担当者を変更"),
-    "modal.note": Both("Note or contact", "メモ・接触の記録"),
+    "modal.reassign": Both("Reassign the alert", "担当を変更"),
+    "modal.note": Both("Note or contact", "メモ・コンタクトの記録"),
     "modal.submit": Both("Save", "保存"),
     "modal.cancel": Both("Cancel", "キャンセル"),
     "modal.label.for": Both("For how long", "通知を止める期間"),
@@ -190,9 +198,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "way.call": Both("Call", "電話"),
     "button.open": Both("Open the account", "お客様情報を開く"),
     "button.false_alarm": Both("False alarm", "誤検知"),
-    "email.how": Both(
-        "Each of them opens a page that asks once more before it acts.", "押すと確認画面が開きます。その画面で確定してください。"
-    ),
+    "email.how": Both("Each link opens a confirmation page.", "押すと確認画面が開きます。その画面で確定してください。"),
     "email.footer": Both(
         "Sent by Churnsignal to {address}. Episode {episode}.", "Churnsignal から {address} にお送りしています。アラート番号 {episode}。"
     ),
@@ -201,12 +207,12 @@ _SENTENCES: Final[dict[str, Both]] = {
         "送信の確認が取れなかったため、同じ内容が二度届いている場合があります。",
     ),
     "state.open": Both("waiting for you", "対応待ち"),
-    "state.acknowledged": Both("{by} is on it since {moment}", "{by} が対応中({moment}から)"),
-    "state.snoozed": Both("snoozed by {by} until {moment}", "{by} が {moment} まで通知を停止中"),
+    "state.acknowledged": Both("{by} has been on it since {moment}", "{moment}から {by} が対応中"),
+    "state.snoozed": Both("snoozed by {by} until {moment}", "{moment}まで {by} が通知を停止中"),
     "state.recovered": Both("recovered on {day}", "{day}に回復"),
-    "state.passed": Both("no longer so since {day}", "{day}に該当しなくなりました"),
+    "state.passed": Both("no longer applies (since {day})", "{day}に該当しなくなりました"),
     "state.snoozed.worse": Both(
-        "snoozed by {by} until it gets worse, or until {moment}", "{by} が悪化するまで通知を停止中(最長 {moment} まで)"
+        "snoozed by {by} until it gets worse, or until {moment}", "悪化するまで {by} が通知を停止中(最長で{moment}まで)"
     ),
     "state.closed": Both("closed by {by}: {outcome}", "{by} が対応完了: {outcome}"),
     "outcome.saved": Both("saved", "継続"),
@@ -225,9 +231,9 @@ _SENTENCES: Final[dict[str, Both]] = {
     "page.already": Both("This had been noted before; nothing changed.", "すでに承っております。変更はありません。"),
     # Why an account is what it is, now or on a day of the past.
     "explain.headline": Both(
-        "{account} on {day}: {band}, score {score} of 100.", "{account} 様({day}時点): {band}、スコア {score}(100点満点)。"
+        "{account} on {day}: {band}, score {score} of 100.", "{account} 様、{day}時点: {band}、スコア {score}(100点満点)。"
     ),
-    "explain.headline.unscored": Both("{account} on {day}: {band}.", "{account} 様({day}時点): {band}。"),
+    "explain.headline.unscored": Both("{account} on {day}: {band}.", "{account} 様、{day}時点: {band}。"),
     "explain.better.several": Both(
         "No single change is enough: several of these have to improve.", "1つの改善だけでは足りません。複数の要因の改善が必要です。"
     ),

@@ -14,14 +14,17 @@ from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.decide import TRIGGERS
 from churnsignal_alerts.delivery import Trouble
+from churnsignal_alerts.directory import Directory
 from churnsignal_alerts.episodes import WATCHDOG, Episode, Kind, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
+from churnsignal_alerts.policy import POOL
 
 _DRIVERS = 3
 _TASKS = 8
 _NAME = 90
 _LINE = 300
 _SEPARATOR = " · "
+_ARROW = " → "
 
 
 class Tone(StrEnum):
@@ -35,10 +38,25 @@ class Tone(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Who reads: their language and zone."""
+    """Who reads: their language and zone; their id as a recipient, and whom they may be told of by name."""
 
     locale: Locale
     zone: ZoneInfo
+    id: str = ""
+    directory: Directory = field(default_factory=Directory)
+
+    def name_of(self, ident: str) -> str:
+        """Return the name of a CSM or pool."""
+        csm = self.directory.find(ident)
+        return clean(csm.name if csm else ident.removeprefix(POOL), 60)
+
+    def csm_of(self, episode: Episode) -> str:
+        """Return the name of the CSM whose account it is; nothing when that is the reader, or nobody."""
+        ident = episode.stands_for or episode.csm or ""
+        return "" if ident == self.id or ident.startswith(POOL) else self.name_of(ident)
+
+    def day_of(self, moment: datetime) -> date:
+        return moment.astimezone(self.zone).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +97,6 @@ class Card:
     notes: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
     lines: tuple[Line, ...] = ()
-    more: str = ""
     episodes: tuple[str, ...] = field(default=())
     history: History | None = None
     url: str | None = None
@@ -88,15 +105,28 @@ class Card:
 _HEADLINES = {
     NoticeKind.RISK: "risk.headline",
     NoticeKind.REOPENED: "risk.headline.reopened",
-    NoticeKind.RECOVERY: "risk.headline.recovered",
-    NoticeKind.UNSCORED: "risk.headline.unscored",
+    NoticeKind.RECOVERY: "headline.recovered",
+    NoticeKind.UNSCORED: "headline.unscored",
     NoticeKind.REMINDER: "risk.headline.reminder",
     NoticeKind.WORSE: "risk.headline.worse",
     NoticeKind.MOVED: "risk.headline.moved",
-    NoticeKind.NUDGE: "risk.headline.nudge",
-    NoticeKind.ESCALATED: "risk.headline.escalated",
+    NoticeKind.NUDGE: "headline.nudge",
 }
-_BY_KIND = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.REMINDER, NoticeKind.WORSE})
+_BY_KIND = frozenset({NoticeKind.RISK, NoticeKind.REOPENED, NoticeKind.REMINDER, NoticeKind.WORSE, NoticeKind.ESCALATED})
+# Slack's refusals of what a message holds: no address is wrong.
+_OURS = frozenset(
+    {
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "markdown_text_conflict",
+        "metadata_too_large",
+        "msg_blocks_too_long",
+        "msg_too_long",
+        "no_text",
+    }
+)
 _FINDINGS = {Kind.OPPORTUNITY: Tone.GOOD, Kind.RENEWAL: Tone.CALM, Kind.ONBOARDING: Tone.WARN}
 _TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Band.GREY: Tone.CALM}
 
@@ -107,11 +137,13 @@ def card(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> C
         return _watchdog(episode, reader)
     name = clean(episode.name, _NAME)
     headline = say(reader.locale, _headline(kind, episode), account=name)
+    if kind is NoticeKind.ESCALATED and episode.active:
+        headline = say(reader.locale, "headline.escalated", headline=headline)
     if kind in (NoticeKind.RECOVERY, NoticeKind.UNSCORED):
         return _ending(headline, kind, episode, reader)
     # What was told stays readable after the end: the reasons are those of the fall.
     change = episode.change if episode.active else episode.fall
-    facts = _facts(change, episode, reader)
+    facts = _facts(change, episode, reader, now)
     return Card(
         tone=_FINDINGS.get(episode.kind, _TONES[change.to_band]) if episode.active else Tone.CALM,
         headline=headline,
@@ -148,46 +180,47 @@ def _watchdog(episode: Episode, reader: Reader) -> Card:
 
 def note_card(trouble: Trouble, locale: Locale) -> Card:
     """Return the message to the operator about a place that no longer takes messages."""
-    everywhere = trouble.address == "*"
-    where = trouble.channel.value if everywhere else clean(f"{trouble.name} ({trouble.channel.value} {trouble.address})", _NAME)
+    where = trouble.channel.value if trouble.address == "*" else clean(f"{trouble.name} ({trouble.channel.value} {trouble.address})", _NAME)
     headline = say(locale, "trouble.headline", where=where)
-    advice = "trouble.everywhere" if everywhere else "trouble.bounced" if trouble.bounced else "trouble.place"
-    sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, advice))
+    sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, _advice(trouble)))
     return Card(Tone.WARN, headline, headline, sections=(("", sentences),))
+
+
+def _advice(trouble: Trouble) -> str:
+    if trouble.address == "*":
+        return "trouble.everywhere"
+    if trouble.reason in _OURS:
+        return "trouble.message"
+    return "trouble.bounced" if trouble.bounced else "trouble.place"
 
 
 def _ending(headline: str, kind: NoticeKind, episode: Episode, reader: Reader) -> Card:
     change, locale = episode.change, reader.locale
-    span = lasted(episode, reader)
+    length, before = lasted(episode, reader), band(locale, episode.fall.to_band)
     if kind is NoticeKind.UNSCORED:
-        text = [say(locale, "unscored.after", length=span)]
+        text = [say(locale, "unscored.after", length=length, band=before)]
     else:
-        days = [
-            formats.short_day(locale, when.astimezone(reader.zone).date()) for when in (episode.opened_at, episode.ended_at or change.as_of)
-        ]
+        days = [formats.short_day(locale, reader.day_of(when)) for when in (episode.since, episode.ended_at or change.as_of)]
         text = [
-            say(locale, "recovered.after", length=span, from_day=days[0], to_day=days[1]),
+            say(locale, "recovered.after", length=length, band=before, from_day=days[0], to_day=days[1]),
             say(
                 locale, "recovered.now", before=formats.score(change.score_before), after=formats.score(change.score_after),
                 to_band=band(locale, change.to_band),
             ),
         ]  # fmt: skip
-    facts = ((say(locale, "label.worth"), _worth(change, locale)),)
-    return Card(_TONES[change.to_band], headline, " · ".join([headline, text[0]]), facts, (("", tuple(text)),), episodes=(episode.id,))
+    facts = ((say(locale, "label.worth"), _worth(change, locale)), *_csm(episode, reader))
+    return Card(_TONES[change.to_band], headline, _SEPARATOR.join([headline, text[0]]), facts, (("", tuple(text)),), episodes=(episode.id,))
 
 
 def lasted(episode: Episode, reader: Reader) -> str:
-    """Return how long the episode lasted: from two days on in the reader's calendar days, so that it fits the dates beside it."""
+    """Return how long the last fall lasted: from two days on in the reader's calendar days, so that it fits the dates beside it."""
     ended = episode.ended_at or episode.change.as_of
-    days = (ended.astimezone(reader.zone).date() - episode.opened_at.astimezone(reader.zone).date()).days
-    if days >= 2:
-        return formats.quantity(reader.locale, days, "days")
-    return formats.length(reader.locale, ended - episode.opened_at)
+    days = (reader.day_of(ended) - reader.day_of(episode.since)).days
+    return formats.span(reader.locale, timedelta(days=days) if days >= 2 else ended - episode.since)
 
 
-def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple[str, str], ...]:
-    locale, account = reader.locale, change.account
-    today = change.as_of.astimezone(reader.zone).date()
+def _facts(change: RiskChanged, episode: Episode, reader: Reader, now: datetime) -> tuple[tuple[str, str], ...]:
+    locale, account, today = reader.locale, change.account, reader.day_of(now)
     found = [
         (say(locale, "label.worth" if episode.kind.trouble else "label.contract"), _worth(change, locale)),
         (say(locale, "label.renewal"), _renewal(account.renewal_on, account.notice_days, today, locale)),
@@ -197,8 +230,13 @@ def _facts(change: RiskChanged, episode: Episode, reader: Reader) -> tuple[tuple
     if change.last_seen:
         found.append((say(locale, "label.last_use"), formats.day(locale, change.last_seen)))
     if episode.touched_at:
-        found.append((say(locale, "label.touched"), formats.day(locale, episode.touched_at.astimezone(reader.zone).date())))
-    return tuple(found)
+        found.append((say(locale, "label.touched"), formats.day(locale, reader.day_of(episode.touched_at))))
+    return (*found, *_csm(episode, reader))
+
+
+def _csm(episode: Episode, reader: Reader) -> list[tuple[str, str]]:
+    csm = reader.csm_of(episode)
+    return [(say(reader.locale, "label.csm"), csm)] if csm else []
 
 
 def _history(trend: tuple[int | None, ...], locale: Locale) -> History | None:
@@ -207,7 +245,8 @@ def _history(trend: tuple[int | None, ...], locale: Locale) -> History | None:
         return None
     first, last, lowest = (formats.score(score) for score in (known[0], known[-1], min(known)))
     title = say(locale, "label.trend", days=formats.quantity(locale, len(trend), "days"))
-    return History(title, say(locale, "trend.words", first=first, last=last, lowest=lowest), trend)
+    key = "trend.ends" if lowest in (first, last) else "trend.words"
+    return History(title, say(locale, key, first=first, last=last, lowest=lowest), trend)
 
 
 def _worth(change: RiskChanged, locale: Locale) -> str:
@@ -234,24 +273,19 @@ def _renewal(day: date | None, notice_days: int | None, today: date, locale: Loc
 
 
 def _score(change: RiskChanged, locale: Locale) -> str:
-    after, to_band = formats.score(change.score_after), band(locale, change.to_band)
-    from_band = band(locale, change.from_band) if change.from_band else ""
-    before = formats.score(change.score_before)
+    bands = [band(locale, one) for one in dict.fromkeys((change.from_band, change.to_band)) if one]
     if change.score_after is None:
-        key = "score.band" if from_band else "score.band.now"
-    else:
-        key = "score.now"
-        if from_band and change.score_before is not None:
-            key = "score.kept" if before == after or change.knockout else "score.moved"
-    if change.from_band is change.to_band and change.score_after is not None:
-        key = "score.now" if before == after or change.score_before is None else "score.within"
-    return say(locale, key, before=before, after=after, from_band=from_band, to_band=to_band)
+        return _ARROW.join(bands)
+    scores = dict.fromkeys(formats.score(one) for one in (change.score_before, change.score_after) if one is not None)
+    # A fact that forces a band moves no score.
+    shown = list(scores)[-1:] if change.knockout and len(bands) > 1 else scores
+    return say(locale, "score", score=_ARROW.join(shown), bands=_ARROW.join(bands))
 
 
 def _since(change: RiskChanged, episode: Episode, reader: Reader) -> str:
-    day = formats.day(reader.locale, episode.since.astimezone(reader.zone).date())
+    day = formats.day(reader.locale, reader.day_of(episode.since))
     if change.previous_band_since is None or change.from_band in (None, Band.GREY, change.to_band):
-        return say(reader.locale, "since.plain", day=day)
+        return day
     assert change.from_band is not None
     before = formats.short_day(reader.locale, change.previous_band_since)
     return say(reader.locale, "since.before", day=day, before=before, from_band=band(reader.locale, change.from_band))
@@ -299,18 +333,20 @@ def _sections(change: RiskChanged, kind: Kind, opening: list[str], steps: list[s
 
 
 def _opening(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) -> list[str]:
+    locale = reader.locale
     if kind is NoticeKind.REOPENED:
-        return [say(reader.locale, "reopened.times", times=str(episode.flips + 1))]
+        times, day = formats.quantity(locale, episode.flips + 1, "times"), formats.short_day(locale, reader.day_of(episode.opened_at))
+        return [say(locale, "reopened.times", times=times, day=day, band=band(locale, episode.fall.to_band))]
     if kind is NoticeKind.REMINDER:
-        return [say(reader.locale, "reminder.snooze" if episode.kind is Kind.RISK else "reminder.again")]
+        return [say(locale, "reminder.snooze" if episode.kind is Kind.RISK else "reminder.again")]
     if kind is NoticeKind.WORSE:
-        return [say(reader.locale, "reminder.worse" if episode.kind.trouble else "reminder.more")]
+        return [say(locale, "reminder.worse" if episode.kind.trouble else "reminder.more")]
     if kind in (NoticeKind.NUDGE, NoticeKind.ESCALATED):
-        length = formats.length(reader.locale, now - max(episode.since, episode.acted_at or episode.since))
+        length = formats.span(locale, now - max(episode.since, episode.acted_at or episode.since))
         key = "nudge.open" if kind is NoticeKind.NUDGE else "escalated.from"
-        return [say(reader.locale, key, length=length, owner=clean((episode.csm or "").removeprefix("pool:"), 60))]
+        return [say(locale, key, length=length, owner=reader.name_of(episode.csm or ""))]
     if kind is NoticeKind.MOVED:
-        return [say(reader.locale, "moved.from", length=formats.length(reader.locale, now - episode.opened_at))]
+        return [say(locale, "moved.from", length=formats.span(locale, now - episode.since))]
     return []
 
 
@@ -324,7 +360,7 @@ def _notes(change: RiskChanged, reader: Reader) -> tuple[str, ...]:
     coverage = formats.percent(locale, change.coverage / 10_000)
     found = [say(locale, "coverage", coverage=coverage, moment=formats.moment(locale, change.as_of, reader.zone))]
     if change.account.plan:
-        found.append(say(locale, "plan.owner", plan=clean(change.account.plan, 40)))
+        found.append(say(locale, "plan", plan=clean(change.account.plan, 40)))
     if change.cause.silent:
         found.append(say(locale, "cause.silent", cause=cause(locale, change.cause)))
     for silent in change.account.silent_sources:
@@ -350,7 +386,7 @@ def state_line(episode: Episode, reader: Reader) -> str:
             return say(
                 locale,
                 "state.recovered" if episode.kind.trouble else "state.passed",
-                day=formats.day(locale, ended.astimezone(reader.zone).date()),
+                day=formats.day(locale, reader.day_of(ended)),
             )
         case State.CLOSED:
             outcome = say(locale, f"outcome.{episode.outcome}") if episode.outcome else ""

@@ -15,10 +15,12 @@ Block = dict[str, Any]
 
 _MARKS = {Tone.BAD: "🔴", Tone.WARN: "🟡", Tone.GOOD: "🟢", Tone.CALM: "⚪"}
 _STYLES = {Act.ACKNOWLEDGE: "primary"}
+# The accounts of a summary that have a button each; the rest are named.
+_LINES = 20
 # Slack's own limits, less a little: a header 150, a field 2,000, a section 3,000, the text of a context element 2,000, and about
 # 13,200 characters in all (undocumented).
 _HEADER, _FIELD, _SECTION = 149, 500, 2_900
-_TOTAL = 12_000
+_TOTAL, _NAMED = 12_000, 2_000
 # The one button that only opens an address; Slack tells of the click all the same.
 OPEN = "open"
 
@@ -40,9 +42,7 @@ def slack_body(card: Card, locale: Locale, duplicate: str = "") -> SlackBody:
     if card.history:
         blocks.append(_section(card.history.title, (card.history.line,)))
     blocks += [_section(title, sentences) for title, sentences in card.sections if sentences]
-    blocks += _lines(card, locale)
-    if card.more:
-        blocks.append({"type": "section", "text": _plain(card.more, _FIELD)})
+    blocks += _lines(card, locale, _TOTAL - _NAMED - sum(map(_size, blocks)) - 1_000)
     notes = [note for note in (f"{say(locale, 'label.state')}: {card.state}" if card.state else "", *card.notes, duplicate) if note]
     if notes:
         blocks.append({"type": "context", "elements": [_plain(note, _FIELD) for note in notes[:10]]})
@@ -62,15 +62,21 @@ def _section(title: str, sentences: tuple[str, ...]) -> Block:
     return {"type": "section", "text": {"type": "mrkdwn", "text": _cut(text, _SECTION)}}
 
 
-def _lines(card: Card, locale: Locale) -> list[Block]:
-    blocks = []
-    for place, line in enumerate(card.lines, 1):
+def _lines(card: Card, locale: Locale, room: int) -> list[Block]:
+    """Return the accounts of a summary, ranked: the first in full, as many as there is room for, and the names of the others."""
+    blocks: list[Block] = []
+    for place, line in enumerate(card.lines[:_LINES], 1):
         # Names stand in plain text: nothing in them is parsed.
         block: Block = {"type": "section", "text": _plain(f"{place}. {line.title}\n{line.facts}\n{line.reason}", _SECTION)}
         if line.open:
             block["accessory"] = _button(Act.ACKNOWLEDGE, line.episode, locale)
+        room -= _size(block)
+        if room < 0:
+            break
         blocks.append(block)
-    return blocks
+    rest = [line.title for line in card.lines[len(blocks) :]]
+    more = say(locale, "summary.more", count=str(len(rest)), names=("、" if locale is Locale.JA else ", ").join(rest))
+    return [*blocks, {"type": "section", "text": _plain(more, _NAMED)}] if rest else blocks
 
 
 def _button(act: Act, episode: str, locale: Locale) -> Block:

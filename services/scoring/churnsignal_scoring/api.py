@@ -12,6 +12,7 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
 from churnsignal_common.clock import Clock
 from churnsignal_common.contracts.envelope import (
+    OVERRIDE_LASTS,
     AccountMerged,
     Command,
     Envelope,
@@ -206,6 +207,8 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
     async def set_override(account: str, body: OverrideBody, caller: callers) -> dict[str, str]:
         if body.expires_at <= inside.clock.now():
             raise HTTPException(422, f"expires_at: {body.expires_at.isoformat()} is past; give a time to come")
+        if body.expires_at > inside.clock.now() + OVERRIDE_LASTS:
+            raise HTTPException(422, f"expires_at: {body.expires_at.isoformat()} is more than ten years away; give an earlier time")
         command = OverrideSet(band=body.band, reason=body.reason, author=caller.name, expires_at=body.expires_at)
         return await put_on_log(account, command)
 

@@ -146,6 +146,7 @@ async def test_what_became_of_an_account_is_kept_with_who_said_it_and_why(world:
         ("csm", "POST", "/v1/accounts/none/outcome", {"outcome": "churned"}, 404),
         ("csm", "PUT", "/v1/accounts/none/override", {"band": "red", "reason": "x", "expires_at": "2030-01-01T00:00:00"}, 422),
         ("csm", "PUT", "/v1/accounts/a1/override", {"band": "red", "reason": "x", "expires_at": "2020-01-01T00:00:00Z"}, 422),
+        ("csm", "PUT", "/v1/accounts/a1/override", {"band": "red", "reason": "x", "expires_at": "9999-12-31T23:59:59-05:00"}, 422),
         ("read", "GET", "/v1/accounts/none/explain", None, 404),
         ("read", "GET", "/v1/accounts/a1/explain?at=2001-01-01", None, 404),
         ("read", "GET", "/v1/accounts/a1/explain?at=soon", None, 422),

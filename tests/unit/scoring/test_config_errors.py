@@ -222,6 +222,7 @@ WRONG = [
     (RAMP, RAMP.replace("[7, 100]", "[20, 100]").replace("[14, 50]", "[40, 80]").replace("[30, 0]", "[90, 0]"), "more points for the same", "age alone must not heal", ""),
     ("{milestone: report_built}", "{milestones: report_built}", "has no option 'milestones'", "its options are: ", ""),
     ("{milestone: report_built}", "{milestone: [report_built]}", "not of the right kind", "write a name", ""),
+    ("window_days: 14, least", "window_days: 0, least", "window_days of active_days cannot be 0", "write 1 to 364", ""),
     ("missing: bad", "missing: worst", "'worst' is not one of", "use one of skip, neutral, bad", ""),
     ("when: {lifecycle: [trial, onboarding]}", "when: {}", "fits every account", "segment, lifecycle or tenure_below_days", ""),
     ("[trial, onboarding]", "[trail, onboarding]", "'trail' is not one of", "use one of trial, onboarding, active", ""),

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_common.document import ConfigError
 from churnsignal_scoring.health import measures
+from churnsignal_scoring.health.calendars import Calendar
+from churnsignal_scoring.health.config.parse import parse_scorecard
 from churnsignal_scoring.health.curves import Curve, curve
 from churnsignal_scoring.health.evaluate import evaluate
 from churnsignal_scoring.health.explain import drivers, seen
@@ -236,6 +239,44 @@ def test_the_order_of_calls_does_not_matter_to_any_measure(users: int, days: lis
         read, options = MEASURES[name].read, {**MEASURES[name].options, **pair.options}
         one, other = (read(view, options) for view in views)
         assert one == other, name
+
+
+NUMBERS = [(name, option) for name, measure in MEASURES.items() for option, value in measure.options.items() if isinstance(value, int)]
+
+
+@pytest.mark.parametrize(("name", "option"), NUMBERS)
+def test_every_number_that_a_scorecard_may_set_can_be_evaluated_and_no_other_is_taken(name: str, option: str) -> None:
+    measure = MEASURES[name]
+    least, most = measure.limit(option)
+    states = [apply(ENGINE, AccountState("acme"), calls) for calls in ([], WEEKLY, TEAM, WEEKLY[:1])]
+    signal = {"signal": "nothing"} if "signal" in measure.options else {}
+    others = {other: measure.limit(other)[0] for option_of, other in NUMBERS if option_of == name}
+
+    for number in (least, most):
+        parse_scorecard(CARD.format(measure=name, option=option, number=number), "card.yaml")
+        for state, day in itertools.product(states, (59, 75, 200)):
+            view = View(state, DAY_ONE + day, PEERS, live=False)
+            view.calendar = Calendar(frozenset({5, 6}))
+            for told in ({option: number}, {option: number, **signal}, {**others, option: number, **signal}):
+                measure.read(view, {**measure.options, **told})
+    for number in (least - 1, most + 1):
+        with pytest.raises(ConfigError, match=f"{option}.*{number}"):
+            parse_scorecard(CARD.format(measure=name, option=option, number=number), "card.yaml")
+
+
+CARD = """
+name: one
+evidence: {{coverage_floor: 50, least_age_days: 7}}
+groups:
+  - {{group: use, weight: 100, measures: [{{measure: active_days, curve: [[0, 0], [28, 100]]}}]}}
+bands:
+  red: {{enter: 40, leave: 45}}
+  green: {{enter: 75, leave: 70}}
+  dwell: {{worse_closes: 1, better_closes: 1}}
+  recovery: {{active_days: 3, window_days: 14}}
+findings:
+  - {{code: told, measure: {measure}, at_least: 0, options: {{{option}: {number}}}}}
+"""
 
 
 def test_no_day_more_of_silence_raises_a_score_of_all_measures_of_use() -> None:

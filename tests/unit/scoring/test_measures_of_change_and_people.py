@@ -169,6 +169,16 @@ def test_tickets_count_where_anybody_reports_them_and_do_not_fade_while_the_acco
     assert value("count", ASKED, 29, signal="never") == 0
 
 
+def test_what_was_worked_out_under_one_calendar_is_not_told_under_another() -> None:
+    account = using(range(0, 56, 7))
+    kept = lived(account)
+    read_of(kept, "silence", 70)
+
+    resident, loaded = (read_of(state, "silence", 70, calendar=Calendar(WEEKEND)) for state in (kept, lived(account)))
+
+    assert resident == loaded
+
+
 def test_silence_never_heals_a_measure_of_use() -> None:
     state = lived([*TEAM, *ASKED, *SHIPPED, *weeks(*range(20, 6, -1)), profile(0, champion="u2", seats=9)])
     better = {name: measure.more_is_better for name, measure in MEASURES.items()} | {"change": True, "count": True}

@@ -1,5 +1,6 @@
 """What people say, contracts, invoices and milestones: facts with a date, and what each measure reads of them."""
 
+import msgspec
 import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_scoring.health import measures
@@ -115,3 +116,11 @@ def test_facts_of_a_later_day_are_not_seen() -> None:
     assert MONDAY.isoformat().startswith("2026-01-05")
     assert read("nps", [*DAILY, answered(40, "NPS Submitted", score=9)], 39) is Missing.NO_DATA
     assert read("unpaid_days", [*DAILY, answered(40, "Payment Failed")], 39) is Missing.NOT_APPLICABLE
+
+
+@pytest.mark.parametrize(("part", "whole"), [(1e14, 1e-300), (-1e14, 1e-300), (1e14, 0.01)])
+def test_a_share_of_next_to_nothing_is_a_number_that_every_format_can_hold(part: float, whole: float) -> None:
+    share = read("number", [profile(0, seats=part, arr=whole)], 1, fact="seats", of="arr")
+
+    assert isinstance(share, Reading)
+    msgspec.msgpack.encode(share)

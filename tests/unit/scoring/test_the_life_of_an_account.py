@@ -214,6 +214,21 @@ def test_an_override_puts_its_band_beside_the_computed_score_until_it_expires() 
     assert closed[0].assessment.score < 5_500
 
 
+@pytest.mark.parametrize(("expires", "lasts"), [("9999-12-31T23:59:59-05:00", True), ("0001-01-01T00:00:00+05:00", False)])
+def test_an_override_at_the_end_of_all_time_closes_as_any_other(expires: str, lasts: bool) -> None:
+    state = healthy()
+    close_days(ENGINE, state, 60, 95)
+    hand = {"band": "green", "reason": "for ever", "author": "eve", "expires_at": expires}
+    apply(ENGINE, state, [command("o", 96, type="override.set", **hand)])
+
+    [closed] = close_days(ENGINE, state, 96, 96)
+
+    assert (closed.assessment.band is Band.GREEN) is lasts
+    assert closed.closed is not None
+    assert closed.closed.reasons is not None
+    assert decode(closed.closed.reasons()).override is not None or not lasts
+
+
 @pytest.mark.parametrize("band", [Band.RED, Band.YELLOW, Band.GREEN, Band.GREY])
 @pytest.mark.parametrize("silent", [0, 36])
 def test_an_override_acts_at_once_either_way_and_so_does_its_end(band: Band, silent: int) -> None:

@@ -3,7 +3,7 @@
 import itertools
 import re
 import unicodedata
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -66,6 +66,10 @@ class UserAliased(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
 
     subject: str
     into: str
+
+
+OVERRIDE_LASTS = timedelta(days=3652)
+"""The longest time that an override may be set for: ten years."""
 
 
 class OverrideSet(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="override.set"):

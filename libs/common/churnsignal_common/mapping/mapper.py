@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, replace
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -9,6 +10,7 @@ import msgspec
 from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.envelope import (
     NULL,
+    OVERRIDE_LASTS,
     Envelope,
     Format,
     OutcomeRecorded,
@@ -244,7 +246,9 @@ class Mapper:
         facts: tuple[tuple[str, Any], ...] = ()
         match command:
             case OverrideSet():
-                facts = (("override", msgspec.to_builtins(command)),)
+                # Held between what every clock and format can tell, whatever stands on the log.
+                expires = max(envelope.occurred_at, min(command.expires_at, envelope.occurred_at + OVERRIDE_LASTS)).astimezone(UTC)
+                facts = (("override", msgspec.to_builtins(msgspec.structs.replace(command, expires_at=expires))),)
             case OverrideCleared():
                 facts = (("override", None),)
             case OutcomeRecorded():

@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_LARGEST = 1e15
+LARGEST = 1e15
 
 
 def as_text(value: Any) -> str | None:
@@ -20,7 +20,7 @@ def as_number(value: Any) -> float | None:
         number = float(str(value).replace(",", ""))
     except ValueError:
         return None
-    return number if -_LARGEST < number < _LARGEST else None
+    return number if -LARGEST < number < LARGEST else None
 
 
 def as_date(value: Any) -> date | None:

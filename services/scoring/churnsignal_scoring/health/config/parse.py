@@ -179,6 +179,9 @@ def _option(document: Document, path: Path, name: str, value: Any, measure: Meas
         raise document.error(path, f"{measure.name} has no option {name!r}", f"its options are: {known}")
     match measure.options[name], value:
         case int(), int() if not isinstance(value, bool):
+            least, most = measure.limit(name)
+            if not least <= value <= most:
+                raise document.error(path, f"{name} of {measure.name} cannot be {value}", f"write {least} to {most}")
             return value
         case str(), str():
             return value

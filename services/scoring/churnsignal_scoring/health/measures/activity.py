@@ -2,7 +2,7 @@
 
 from churnsignal_common.mapping.usage import USE
 
-from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading, of_baseline
+from churnsignal_scoring.health.measures.measure import COMPARED, HABIT, Measure, Missing, Options, Reading, of_baseline
 from churnsignal_scoring.health.view import WINDOW, View
 
 PERCENT = 10_000
@@ -28,6 +28,7 @@ ACTIVE_DAYS = Measure(
     about="Days with use in the last 28: four whole weeks, so weekends weigh the same at every evaluation.",
     read=_active_days,
     options={"window_days": WINDOW, "least_age_days": 14},
+    limits=HABIT,
 )
 
 
@@ -87,6 +88,7 @@ CHANGE = Measure(
     read=_change,
     options={"signal": USE, "window_days": WINDOW, "least_events": 10},
     tell=of_baseline,
+    limits=COMPARED,
 )
 
 

@@ -1,6 +1,6 @@
 """Pure. How many people use it: of the seats they pay for, as such, and whether the one who matters still does."""
 
-from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading, of_baseline
+from churnsignal_scoring.health.measures.measure import COMPARED, Measure, Missing, Options, Reading, of_baseline
 from churnsignal_scoring.health.state import RETENTION_DAYS
 from churnsignal_scoring.health.values import as_number
 from churnsignal_scoring.health.view import WINDOW, View
@@ -109,6 +109,7 @@ USERS_CHANGE = Measure(
     read=_users_change,
     options={"window_days": WINDOW, "least_users": 2},
     tell=of_baseline,
+    limits=COMPARED,
 )
 
 

@@ -3,7 +3,7 @@
 from churnsignal_scoring.health.days import from_date
 from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading
 from churnsignal_scoring.health.rows import Fact
-from churnsignal_scoring.health.values import as_date, as_number
+from churnsignal_scoring.health.values import LARGEST, as_date, as_number
 from churnsignal_scoring.health.view import View
 
 ALWAYS = 0
@@ -25,11 +25,16 @@ def _number(view: View, options: Options) -> Reading | Missing:
     if number is None:
         return Missing.NO_DATA
     if not options["of"]:
-        return Reading(round(number * 100), round(number * 100), event_id=found.event_id)
+        return Reading(_whole(number * 100), _whole(number * 100), event_id=found.event_id)
     whole = as_number(view.fact(options["of"]))
     if whole is None or whole <= 0:
         return Missing.NO_DATA
-    return Reading(round(number * 10_000 / whole), round(number * 100), round(whole * 100), event_id=found.event_id)
+    return Reading(_whole(number * 10_000 / whole), _whole(number * 100), _whole(whole * 100), event_id=found.event_id)
+
+
+def _whole(hundredths: float) -> int:
+    """Return what every format can hold: a share of next to nothing is large, and no more than that."""
+    return round(max(-LARGEST * 100, min(LARGEST * 100, hundredths)))
 
 
 def _said(name: str, code: str, valid_days: int, about: str, unit: str = "points") -> Measure:

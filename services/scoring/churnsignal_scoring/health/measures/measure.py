@@ -7,7 +7,26 @@ from typing import Any
 
 import msgspec
 
-from churnsignal_scoring.health.view import View
+from churnsignal_scoring.health.memory import TREND_CLOSES
+from churnsignal_scoring.health.state import HABIT_DAYS, RETENTION_DAYS
+from churnsignal_scoring.health.view import WINDOW, View
+
+SEEN_DAYS = RETENTION_DAYS - WINDOW
+"""Of an account that is not silent so many days up to its last use are still known."""
+MOST = 10_000
+Limits = Mapping[str, tuple[int, int]]
+LIMITS: Limits = {
+    "window_days": (1, SEEN_DAYS),
+    "weeks": (2, SEEN_DAYS // 7),
+    "habit_percent": (1, 100),
+    "closes": (2, TREND_CLOSES),
+    "valid_days": (0, MOST),
+}
+"""The least and the most that a whole number among the options may be, where it is not 1 and the schema's most."""
+HABIT: Limits = {"window_days": (1, HABIT_DAYS // 2)}
+"""Which days were active is known for longer than what happened on them."""
+COMPARED: Limits = {"window_days": (1, SEEN_DAYS // 2)}
+"""Where a window is compared with the one before, both must be known."""
 
 
 class Missing(StrEnum):
@@ -56,6 +75,7 @@ class Measure:
 
     `more_is_better` is None where only the scorecard's curve can say. `reports` says whether the account shows that this family of signals
     is measured at all: where some similar account does, its absence means something. `window_days` is what people are told when no option says it.
+    `limits` are those of its whole numbers that differ from the common `LIMITS`.
     """
 
     name: str
@@ -68,6 +88,11 @@ class Measure:
     reports: Reports | None = None
     tell: Tell = as_measured
     window_days: int | None = None
+    limits: Limits = field(default_factory=dict)
+
+    def limit(self, option: str) -> tuple[int, int]:
+        """Return the least and the most that an option may be which is a whole number."""
+        return self.limits.get(option) or LIMITS.get(option) or (1, MOST)
 
     def family(self, options: Options) -> str:
         """Return the name under which accounts report it: one measure may watch several signals."""

@@ -6,10 +6,15 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.stack import Stack, open_stack
 
 pytest_plugins = ["tests.support.skips", "tests.support.spread"]
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("churnsignal", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("churnsignal")
 
 
 @pytest.fixture(scope="session")

@@ -13,12 +13,12 @@ import httpx2
 import psutil
 import pytest
 from churnsignal_devstack.kafka import Kafka
-from churnsignal_devstack.services import ServiceProcess, command, run_once
+from churnsignal_devstack.services import ServiceProcess
 
 from tests.support.books import outcomes, until_scored
 from tests.support.brokers import three_brokers
 from tests.support.load import Backend, Books, create_key
-from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
+from tests.support.stack import Stack, run, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
 
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "8"))
 pytestmark = [pytest.mark.asyncio, pytest.mark.timeout(240 + 4 * OUTAGE_S)]
@@ -80,7 +80,7 @@ async def test_a_broker_outage_loses_nothing_and_clients_are_told_to_wait(stack:
 async def test_one_of_three_brokers_may_die_and_all_may_be_restarted(told: dict[str, str], tmp_path: Path) -> None:
     with three_brokers() as brokers:
         told = told | {"KAFKA_BOOTSTRAP_SERVERS": ",".join(broker.bootstrap for broker in brokers)}
-        run_once([*command("common.kafka.topics_cli"), "apply", "--replication", "3"], told)
+        run("common.kafka.topics_cli", ["apply", "--replication", "3"], told)
         key = create_key(told)
         with service("ingest", told, tmp_path) as ingest, service("scoring", told, tmp_path):
             backend = Backend(ingest.url, key)

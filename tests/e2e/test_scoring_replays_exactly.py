@@ -1,5 +1,6 @@
 """The same calls on another stack end on the same bits: shuffled within a day, repeated, other batches, partitions, hash seed and zone."""
 
+import asyncio
 import os
 import random
 from pathlib import Path
@@ -39,7 +40,34 @@ def mixed(calls: list[Any], order: random.Random | None) -> list[Any]:
     return again
 
 
-@pytest.mark.asyncio
+def lived(stack: Stack, where: Path, partitions: int, batch: int, outer: dict[str, str], order: random.Random | None) -> Known:
+    """Return what a deployment of its own knows at the end. `outer` is the environment of its interpreter."""
+    url, prefix = stack.create_database("scoring"), f"replay{partitions}{os.getpid()}."
+    hands = Hands(where / "clock.json")
+    hands.set(DAY)
+    more = {"CHURNSIGNAL_CLOCK": hands.spec, "CHURNSIGNAL_PARTITIONS": str(partitions), "CHURNSIGNAL_BATCH_RECORDS": str(batch)}
+    told = stack.env(url, prefix, **more)
+    stack.apply_topics(told)
+    lives = Lives(told, where / "scoring.log", outer)
+
+    async def run() -> Known:
+        async with open_plant(told) as plant:
+            return await live(plant, hands, lives, order)
+
+    try:
+        return asyncio.run(run())
+    finally:
+        lives.close()
+        stack.drop_database(url)
+        stack.drop_topics(prefix)
+
+
+@pytest.fixture(scope="module")
+def first(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Known:
+    """The run that nothing disturbs."""
+    return lived(stack, tmp_path_factory.mktemp("first"), 8, 20_000, {"PYTHONHASHSEED": "0"}, None)
+
+
 @pytest.mark.parametrize(
     ("partitions", "batch", "outer"),
     [
@@ -47,26 +75,11 @@ def mixed(calls: list[Any], order: random.Random | None) -> list[Any]:
         (5, 1, {"PYTHONHASHSEED": "2", "TZ": "America/New_York"}),
     ],
 )
-async def test_another_order_batching_and_partitioning_end_on_the_same_bits(
-    stack: Stack, tmp_path: Path, partitions: int, batch: int, outer: dict[str, str]
+def test_another_order_batching_and_partitioning_end_on_the_same_bits(
+    stack: Stack, first: Known, tmp_path: Path, partitions: int, batch: int, outer: dict[str, str]
 ) -> None:
-    runs: list[Known] = []
-    for name, count, size, env in (("first", 8, 20_000, {"PYTHONHASHSEED": "0"}), ("other", partitions, batch, outer)):
-        url, prefix = stack.create_database("scoring"), f"{name}{partitions}{os.getpid()}."
-        hands = Hands(tmp_path / f"{name}.json")
-        hands.set(DAY)
-        told = stack.env(url, prefix, CHURNSIGNAL_CLOCK=hands.spec, CHURNSIGNAL_PARTITIONS=str(count), CHURNSIGNAL_BATCH_RECORDS=str(size))
-        stack.apply_topics(told)
-        lives = Lives(told, tmp_path / f"{name}.log", env)
-        try:
-            async with open_plant(told) as plant:
-                runs.append(await live(plant, hands, lives, None if name == "first" else random.Random(partitions)))
-        finally:
-            lives.close()
-            stack.drop_database(url)
-            stack.drop_topics(prefix)
+    other = lived(stack, tmp_path, partitions, batch, outer, random.Random(partitions))
 
-    first, other = runs
     assert first.closed
     assert other.closed == first.closed
     assert {name: rows for name, rows in other.state.items() if name != "accounts"} == {

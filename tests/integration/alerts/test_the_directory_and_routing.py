@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from churnsignal_devstack.problems import StackProblem
-from churnsignal_devstack.services import command, run_once
 
 from tests.support.alerts_world import World
+from tests.support.stack import run
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -90,12 +90,12 @@ async def test_a_file_of_csms_is_imported_whole_or_not_at_all(world: World, tmp_
         "id,name,email,locale,zone,hours,channels\nkei,Kei,kei@example.com,ja,Asia/Tokyo,10:00-19:00,email\nbad,Bad,,en,Mars,,\n"
     )
     with pytest.raises(StackProblem, match=r"team\.csv:3: zone"):
-        run_once(command("alerts", "csms", "import", str(file)), world.told)
+        run("alerts", ["csms", "import", str(file)], world.told)
     assert (await world.http.get("/v1/csms/kei")).status_code == 404
     file.write_text(file.read_text().replace("bad,Bad,,en,Mars,,\n", ""))
 
-    printed = run_once(command("alerts", "csms", "import", str(file), "--json"), world.told)
-    explained = json.loads(run_once(command("alerts", "routes", "explain", "nowhere", "--json"), world.told))
+    printed = run("alerts", ["csms", "import", str(file), "--json"], world.told)
+    explained = json.loads(run("alerts", ["routes", "explain", "nowhere", "--json"], world.told))
 
     assert json.loads(printed) == {"imported": 1}
     assert explained["recipient"] == "pool:catch-all"
@@ -106,9 +106,9 @@ async def test_the_check_of_the_configuration_names_line_and_fix(world: World, t
     (tmp_path / "routing.yaml").write_text("version: 1\ncatch_all: {slack: '#x'}\nhours: {zone: Mars}\n")
 
     with pytest.raises(StackProblem, match=r"routing\.yaml:3: hours\.zone: 'Mars' is no IANA zone"):
-        run_once(command("alerts", "check-config"), world.told | {"CHURNSIGNAL_CONFIG_DIR": str(tmp_path)})
+        run("alerts", ["check-config"], world.told | {"CHURNSIGNAL_CONFIG_DIR": str(tmp_path)})
 
-    assert "valid" in run_once(command("alerts", "check-config"), world.told)
+    assert "valid" in run("alerts", ["check-config"], world.told)
 
 
 async def test_readiness_names_each_dependency(world: World) -> None:

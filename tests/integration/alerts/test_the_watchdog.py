@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,6 +9,7 @@ import pytest_asyncio
 from churnsignal_alerts.policy_file import default_text
 
 from tests.support.alerts_world import World
+from tests.support.nursery import nursery
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -25,11 +24,7 @@ async def watched(world: World) -> AsyncIterator[World]:
 
 async def watchdog(world: World, *words: str) -> tuple[int, str, str]:
     """Run the command as an operator does."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "churnsignal_alerts", "watchdog", *words, env=os.environ | world.told, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )  # fmt: skip
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    return await asyncio.to_thread(nursery().run, "alerts", ["watchdog", *words], world.told)
 
 
 async def test_it_arrives_is_closed_and_shows_in_no_list(watched: World) -> None:

@@ -28,7 +28,7 @@ KEPT: Any = CHECKS.get_by_names(
 def fuzz(operation: APIOperation[Any, Any, Any, Any], url: str, authorization: str, kept: bool) -> None:
     """Ask one operation with generated requests and hold each answer against the document."""
 
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+    @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
     @given(operation.as_strategy())
     def ask(case: Case[Any]) -> None:
         case.call_and_validate(base_url=url, headers={"Authorization": authorization}, checks=KEPT if kept else BROKEN, timeout=20)

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import httpx2
 import pytest
 from churnsignal_common.runtime.tokens import hash_token
-from churnsignal_devstack.services import command
 
+from tests.support.nursery import nursery
 from tests.support.plant import Hands, at, group, open_plant, track
 from tests.support.stack import Stack, service
 
@@ -225,18 +224,17 @@ async def test_contract_data_is_imported_whole_or_not_at_all_and_reaches_the_pro
     async with open_plant(world) as plant:
         await plant.drained()
 
-    assert (dry.returncode, json.loads(dry.stdout)) == (0, {"accounts": 2, "values": 4, "cleared": 0, "unknown": 1, "sent": 0})
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert f"{bad}:3: arr: 'many': write a number" in refused.stderr
-    assert (done.returncode, json.loads(done.stdout)["sent"]) == (0, 2)
+    assert (dry[0], json.loads(dry[1])) == (0, {"accounts": 2, "values": 4, "cleared": 0, "unknown": 1, "sent": 0})
+    assert refused[:2] == (1, "")
+    assert f"{bad}:3: arr: 'many': write a number" in refused[2]
+    assert (done[0], json.loads(done[1])["sent"]) == (0, 2)
     profile = (await get(world, "/v1/accounts/imp-1"))["profile"]
     assert (profile["arr"], profile["renewal_on"], profile["owner"], profile["plan"]) == (77000, "2027-03-31", "hana", "pro")
     assert (await get(world, "/v1/accounts/nobody-yet"))["profile"]["arr"] == 5
 
 
-def run_command(world: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
-    told = os.environ | {name: value for name, value in world.items() if name != "URL"}
-    return subprocess.run([*command("scoring"), *arguments], check=False, env=told, capture_output=True, text=True, timeout=60)
+def run_command(world: dict[str, str], *arguments: str) -> tuple[int, str, str]:
+    return nursery().run("scoring", arguments, {name: value for name, value in world.items() if name != "URL"})
 
 
 @pytest.mark.asyncio

@@ -11,10 +11,10 @@ from pathlib import Path
 import httpx2
 import pytest
 from churnsignal_common.runtime.tokens import hash_token
-from churnsignal_devstack.services import command, run_once, run_together
+from churnsignal_devstack.services import run_once
 
 from tests.support.plant import Hands, Plant, at, open_plant, ticks, track
-from tests.support.stack import Stack, service
+from tests.support.stack import Stack, run, service
 
 DAY = 20_000
 CARD = files("churnsignal_scoring.health.config").joinpath("scorecard.yaml").read_text().replace("name: default", "name: strict")
@@ -113,9 +113,9 @@ async def test_a_shadow_is_compared_across_a_restart_alerts_nobody_and_is_recomp
             async with client(process.url, "read") as http:
                 shown = (await http.get("/v1/scorecards/shadow")).json()
                 rows = (await http.get("/v1/accounts")).json()["items"]
-            printed = run_once([*command("scoring"), "scorecard", "shadow"], world)
+            printed = run("scoring", ["scorecard", "shadow"], world)
             proof = json.loads(run_once([str(Path(sys.executable).parent / "churnsignal-verify"), "--from", "beginning", "--json"], world))
-            ended = json.loads(run_once([*command("scoring"), "scorecard", "shadow", "--end", "--json"], world))
+            ended = json.loads(run("scoring", ["scorecard", "shadow", "--end", "--json"], world))
             async with client(process.url) as http:
                 gone = await http.get("/v1/scorecards/shadow")
         changes = await plant.changes()
@@ -233,15 +233,10 @@ def test_the_same_from_a_terminal(asked: tuple[dict[str, str], str], tmp_path: P
     file = tmp_path / "scorecard.yaml"
     file.write_text(STRICT)
 
-    valid, shown, unknown = run_together(
-        [
-            [*command("scoring"), *words]
-            for words in (["scorecard", "validate", str(file)], ["scorecard", "preview", str(file)], ["mapping", "unknown"])
-        ],
-        env,
-    )
-    done = json.loads(run_once([*command("scoring"), "scorecard", "publish", str(file), "--activate", "--json"], env))
-    listed = json.loads(run_once([*command("scoring"), "scorecard", "list", "--json"], env))
+    questions = (["scorecard", "validate", str(file)], ["scorecard", "preview", str(file)], ["mapping", "unknown"])
+    valid, shown, unknown = (run("scoring", words, env) for words in questions)
+    done = json.loads(run("scoring", ["scorecard", "publish", str(file), "--activate", "--json"], env))
+    listed = json.loads(run("scoring", ["scorecard", "list", "--json"], env))
 
     assert valid.strip() == f"ok: {done['version']}"
     assert "none of 0 accounts changes band" in shown

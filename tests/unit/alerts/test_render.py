@@ -300,7 +300,7 @@ def within_limits(body: SlackBody) -> bool:
     return check_blocks(blocks) == [] and blocks_size(blocks) <= MAX_BLOCKS_TOTAL and 0 < len(body.text) <= 4000
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(changes, st.sampled_from(list(NoticeKind)), st.sampled_from(list(State)), st.sampled_from(["en", "ja"]))
 def test_any_alert_is_within_every_limit_of_slack(new: RiskChanged, kind: NoticeKind, state: State, language: str) -> None:
     episode = opened(state=state, by="x" * 500, acted_at=NOW, until=NOW, outcome=Outcome.SAVED)
@@ -311,7 +311,7 @@ def test_any_alert_is_within_every_limit_of_slack(new: RiskChanged, kind: Notice
     assert mail(shown, language).text
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(changes, min_size=1, max_size=40), st.sampled_from(["en", "ja"]))
 def test_any_summary_is_within_every_limit_of_slack(news: list[RiskChanged], language: str) -> None:
     told = [(NoticeKind.SUMMARY, replace(opened(), id=f"ep_{number}", change=new)) for number, new in enumerate(news)]

@@ -221,6 +221,5 @@ TestStory.settings = settings(
     database=None,
     max_examples=max(1, STEPS // PER_STORY),
     stateful_step_count=PER_STORY,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )

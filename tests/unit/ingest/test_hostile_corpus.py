@@ -95,7 +95,7 @@ def _piece(chance: random.Random) -> bytes:
     return other[start : start + chance.randint(1, 60)]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.sampled_from(CALLS), st.integers(0, 2**32))
 def test_whatever_becomes_of_a_sample_what_is_accepted_can_be_read(sample: Sample, seed: int) -> None:
     raw = mutated(sample.raw, seed)

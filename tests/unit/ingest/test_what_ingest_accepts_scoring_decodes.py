@@ -37,7 +37,7 @@ def has_nul(value: Any) -> bool:
     return any(map(has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\x00" in value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(calls, max_size=2), st.booleans(), scalars)
 def test_accepted_calls_decode_and_can_be_stored(batch: list[Any], escaped: bool, sent_at: Any) -> None:
     body = json.dumps({"batch": batch, "sentAt": sent_at}, ensure_ascii=escaped).encode("utf-8", "surrogatepass")
@@ -59,7 +59,7 @@ def test_accepted_calls_decode_and_can_be_stored(batch: list[Any], escaped: bool
         assert "writeKey" not in call
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_are_answered_with_a_verdict_or_a_problem(garbage: bytes) -> None:
     for body in (garbage, b'{"batch":[' + garbage + b"]}", b'{"batch":[{"type":"track","event":"' + garbage + b'","userId":"u"}]}'):

@@ -53,7 +53,7 @@ def at_random(data: st.DataObject, town: Town) -> Callable[[list[Place]], tuple[
 
 
 @given(calls(), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_each_distinct_call_is_credited_once_or_waits_once(sent: list[Envelope], data: st.DataObject) -> None:
     town = Town()
     town.put(data.draw(st.permutations([*sent, *sent[::2]])))
@@ -69,7 +69,7 @@ def test_each_distinct_call_is_credited_once_or_waits_once(sent: list[Envelope],
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_calls_that_came_before_any_link_are_credited_whatever_order_the_links_take(data: st.DataObject) -> None:
     early = [unresolved(envelope(f"e{n}", n / 100, user=user)) for n, user in enumerate(USERS)]
     joined = [envelope(f"g{n}", 0.5, user=user, kind="group", traits={}) for n, user in enumerate(USERS)]

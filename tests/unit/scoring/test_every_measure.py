@@ -180,7 +180,7 @@ knots = st.lists(st.integers(-50_000, 50_000), min_size=2, max_size=4, unique=Tr
     st.lists(st.integers(0, 59), max_size=12),
     st.lists(st.tuples(knots, st.integers(0, 9_999), st.sampled_from(MissingPolicy)), min_size=len(MEASURES), max_size=len(MEASURES)),
 )
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_whatever_is_said_of_an_account_a_score_of_all_measures_is_whole_within_range_and_adds_up(
     facts: dict[str, Any], days: list[int], drawn: list[tuple[list[int], int, MissingPolicy]]
 ) -> None:
@@ -228,7 +228,7 @@ def test_a_measure_is_added_in_one_place(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @given(st.integers(1, 3), st.lists(st.integers(0, 59), min_size=1, max_size=20, unique=True), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_calls_does_not_matter_to_any_measure(users: int, days: list[int], data: st.DataObject) -> None:
     calls = [*using(days, users), *[call for pair in PAIRS.values() for call in pair.more if call.user is None]]
     distinct = list({call.id: call for call in calls}.values())

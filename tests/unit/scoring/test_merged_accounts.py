@@ -44,7 +44,7 @@ def calls(draw: st.DrawFn) -> list[Envelope]:
 
 
 @given(calls(), st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_merge_at_any_moment_leaves_the_account_as_if_all_calls_had_been_its_own(sent: list[Envelope], data: st.DataObject) -> None:
     merges = [merge("acme", "beta"), merge("beta", "corp")]
     expected = apply(ENGINE, AccountState("corp"), [msgspec.structs.replace(call, account="corp") for call in sent])
@@ -61,7 +61,7 @@ def test_a_merge_at_any_moment_leaves_the_account_as_if_all_calls_had_been_its_o
 
 
 @given(calls(), st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_accounts_that_were_each_merged_into_the_other_lose_nothing_and_one_of_them_goes_on(
     sent: list[Envelope], data: st.DataObject
 ) -> None:

@@ -25,7 +25,7 @@ def accounts(days: list[list[int]]) -> list[AccountState]:
 
 
 @given(st.lists(st.lists(st.integers(0, 40), max_size=12), min_size=1, max_size=12), st.data(), st.integers(0, 45))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_partitions_merge_to_the_same_norms_however_accounts_are_spread(days: list[list[int]], data: st.DataObject, day: int) -> None:
     states = accounts(days)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(states)), max_size=3)))
@@ -38,7 +38,7 @@ def test_partitions_merge_to_the_same_norms_however_accounts_are_spread(days: li
 
 
 @given(st.lists(st.integers(0, 30), max_size=12, unique=True), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_account_counts_as_it_was_at_the_end_of_the_day(days: list[int], day: int) -> None:
     states = accounts([days])
     norms = merge_norms([ENGINE.partial(states, DAY_ONE + day)], None)
@@ -97,7 +97,7 @@ def test_what_is_typical_is_the_mean_while_a_segment_is_young() -> None:
 
 
 @given(st.lists(st.integers(0, 100), min_size=30, max_size=60), st.integers(0, 400))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_day_more_never_makes_a_silence_shorter(shares: list[int], silent: int) -> None:
     today, tomorrow = read_norms(chain(shares))["free"], read_norms(chain([*shares, 30]))["free"]
 

@@ -27,7 +27,7 @@ def account(days: list[int], users: int, errors: int) -> AccountState:
 
 
 @given(habits, st.integers(1, 5), st.integers(0, 9), st.integers(0, 200), st.booleans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_contributions_total_the_score_exactly_and_stay_in_range(days: list[int], users: int, errors: int, at: int, live: bool) -> None:
     view = View(account(days, users, errors), DAY_ONE + at, None, live=live)
 
@@ -116,7 +116,7 @@ def test_more_points_for_one_measure_never_lower_the_score(points: list[int], pl
 
 
 @given(habits, st.integers(1, 4), st.integers(0, 6), st.integers(0, 250))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_a_day_more_of_silence_never_raises_the_score(days: list[int], users: int, errors: int, start: int) -> None:
     state = account(days, users, errors)
     first = DAY_ONE + max([start, *days])
@@ -126,7 +126,7 @@ def test_a_day_more_of_silence_never_raises_the_score(days: list[int], users: in
 
 
 @given(habits.filter(bool), st.integers(1, 3), st.integers(0, 6))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_silence_never_raises_a_score_through_real_closes_that_forget_old_days(days: list[int], users: int, errors: int) -> None:
     state = account(days, users, errors)
     closed = close_days(ENGINE, state, max(days), max(days) + 160)
@@ -136,7 +136,7 @@ def test_silence_never_raises_a_score_through_real_closes_that_forget_old_days(d
 
 
 @given(habits.filter(bool), st.integers(0, 130))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_between_closes_the_clock_takes_nothing_away(days: list[int], extra: int) -> None:
     state = account(days, 1, 0)
     last = DAY_ONE + max(days) + 1

@@ -308,7 +308,7 @@ outage_days = st.lists(st.booleans(), min_size=1, max_size=45)
 
 
 @given(outage_days, st.integers(0, 12))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_a_day_more_of_silence_never_raises_the_score_while_the_guard_goes_on_and_off(silent: list[bool], last_use: int) -> None:
     state = AccountState.from_rows(*before_outage()[0]["web-only"].rows())
     known = before_outage()[1][DAY_ONE + 83]
@@ -334,7 +334,7 @@ def test_a_day_more_of_silence_never_raises_the_score_while_the_guard_goes_on_an
 
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), max_size=5), st.integers(0, 2**60 - 1), st.integers(100, 130))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_cutting_out_outages_keeps_every_other_day_once_and_in_order(gaps: list[tuple[int, int]], mask: int, origin: int) -> None:
     ranges: outages.Ranges = ()
     day = 100

@@ -50,7 +50,7 @@ def calls(draw: st.DrawFn) -> list[Envelope]:
 
 
 @given(calls(), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_order_of_distinct_calls_gives_an_equal_state(sent: list[Envelope], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(sent))
 
@@ -58,7 +58,7 @@ def test_any_order_of_distinct_calls_gives_an_equal_state(sent: list[Envelope], 
 
 
 @given(calls(), st.integers(0, 60))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_close_sees_nothing_of_what_comes_after_its_day(sent: list[Envelope], day: int) -> None:
     end = ENGINE.zone.end_of(DAY_ONE + day)
     states = after(sent), after([call for call in sent if call.occurred_at < end])
@@ -79,7 +79,7 @@ def test_a_day_whose_first_call_came_too_late_for_the_habit_still_counts_when_an
 
 
 @given(calls(), st.data(), st.integers(0, 70))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_order_gives_an_equal_state_after_a_close_too(sent: list[Envelope], data: st.DataObject, day: int) -> None:
     states = after(sent), after(data.draw(st.permutations(sent)))
 
@@ -95,7 +95,7 @@ def test_any_order_gives_an_equal_state_after_a_close_too(sent: list[Envelope], 
 
 
 @given(calls())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_state_survives_being_written_and_read(sent: list[Envelope]) -> None:
     state = after(sent)
 
@@ -105,7 +105,7 @@ def test_a_state_survives_being_written_and_read(sent: list[Envelope]) -> None:
 
 
 @given(calls(), st.integers(0, 24))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_state_written_half_way_goes_on_as_if_it_never_left_memory(sent: list[Envelope], cut: int) -> None:
     state = AccountState.from_rows(*digest(after(sent[:cut])))
 

@@ -22,6 +22,7 @@ from churnsignal_common.contracts.envelope import (
     OverrideSet,
     ProfileEdited,
     encoder,
+    holds_nul,
 )
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.risk import SilentSource
@@ -196,6 +197,8 @@ def _add_commands(app: FastAPI, inside: Inside) -> None:
     async def put_on_log(account: str, command: Command) -> dict[str, str]:
         await _living(inside, account)
         envelope = command_envelope(account, command, inside.new_id(), inside.clock.now())
+        if holds_nul(bytes(envelope.call)):
+            raise HTTPException(422, "a text holds the character U+0000, which no database stores: leave it out")
         try:
             target = partition_of(account, inside.partitions)
             await inside.relay.send(USAGE_EVENTS, target, account, encoder.encode(envelope))

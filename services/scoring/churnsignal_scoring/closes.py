@@ -107,11 +107,13 @@ class Closes:
         self._goal: Goal | None = None
         self._cursor: tuple[tuple[int, ...], str] = ((), "")
         self._look_at = 0.0
+        self._metrics.days_behind.set(0)
 
     async def step(self) -> bool:
         """Do the next piece of the oldest open day, if it is due; return whether there is more to do at once."""
-        day = self._ledger.next_day()
-        if day is None or self._new_effects().now < self._engine.zone.end_of(day) + self._rules.grace:
+        day, due = self._ledger.next_day(), self._engine.zone.day_of(self._new_effects().now - self._rules.grace) - 1
+        self._metrics.days_behind.set(0 if day is None else max(0, due - day + 1))
+        if day is None or day > due:
             return False
         behind = {p: self._ledger.partitions[p] for p in self._ledger.behind(day)}
         recorded = [p for p, closing in behind.items() if closing.recorded >= day]

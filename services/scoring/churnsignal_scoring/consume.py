@@ -69,6 +69,7 @@ class Scoring(Work):
         closing = self._memory.ledger.partitions.items()
         waiting = [p for p, one in closing if one.recorded > one.done and one.recorded not in self._memory.ledger.records]
         self._feed.hold(HOLD, self._feed.places(waiting))
+        self._brake.begun()
         self._relay.publish(self._left)
 
     async def between(self) -> bool:
@@ -78,6 +79,7 @@ class Scoring(Work):
     async def process(self, polled: Polled) -> None:
         reading = await self._batch.run(polled)
         for place, count in reading.lost.items():
+            self._metrics.lost.inc(count)
             log.error(
                 "records_lost", topic=place.topic, partition=place.partition, count=count, why="the broker deleted them before we read them"
             )
@@ -85,12 +87,15 @@ class Scoring(Work):
 
     async def bury(self, place: Place, record: ConsumerRecord, error: str) -> None:
         await self._batch.bury(place, record, "unprocessable", f"scoring failed on this record with {error}")
+        self._brake.buried(place)
 
     async def idle(self) -> None:
         await self._batch.delete_published()
 
     def see(self, lag: dict[Place, int]) -> None:
-        self._wait_with_history(any(count for place, count in lag.items() if place.topic != USAGE_HISTORY))
+        # What is not read anyway, as its day is being closed, is nothing to wait for: other partitions need their history to close it.
+        held = self._feed.held
+        self._wait_with_history(any(count for place, count in lag.items() if place.topic != USAGE_HISTORY and place not in held))
         by_partition: dict[int, int] = {}
         for place, count in lag.items():
             by_partition[place.partition] = by_partition.get(place.partition, 0) + count

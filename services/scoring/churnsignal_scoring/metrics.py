@@ -34,8 +34,13 @@ class Metrics:
             "pipeline_unaccounted_events", "Records read minus the sum of their outcomes, over all partitions. Must be 0.", **own
         )
         self.braked = Gauge(
-            "scoring_partition_braked", "1 while a partition is paused after too many unreadable records.", ["partition"], **own
+            "scoring_partition_braked",
+            "1 while a partition is paused after too many records that cannot be processed.",
+            ["partition"],
+            **own,
         )
+        self.lost = Counter("scoring_lost_records", "Records that the brokers deleted before they were read.", **own)
+        self.days_behind = Gauge("scoring_days_behind", "Days that are due and not closed, on this replica's partitions.", **own)
         self.parked_events = Gauge(
             "scoring_parked_events", "Calls that wait for their user's account, on this replica's partitions.", ["source"], **own
         )

@@ -116,11 +116,11 @@ SELECT * FROM unnest($1::int[], $2::bigint[], $3::text[], $4::text[], $5::int[],
 UNPARK = """-- credited
 DELETE FROM parked WHERE id = ANY($1::bigint[])"""
 
-CLOSES = """-- steps of the day closes
+CLOSES = """-- steps of the day closes; sums are kept until all is done
 INSERT INTO closes AS c (day, partition, stage, cause, positions, partial)
 SELECT * FROM unnest($1::int[], $2::int[], $3::text[], $4::text[], $5::jsonb[], $6::bytea[])
 ON CONFLICT (day, partition) DO UPDATE SET stage = EXCLUDED.stage, cause = coalesce(EXCLUDED.cause, c.cause),
-    positions = coalesce(EXCLUDED.positions, c.positions), partial = coalesce(EXCLUDED.partial, c.partial), moved_at = now()"""
+    positions = coalesce(EXCLUDED.positions, c.positions), partial = CASE WHEN EXCLUDED.stage <> 'done' THEN coalesce(EXCLUDED.partial, c.partial) END, moved_at = now()"""
 
 UNHEARD = """-- hours that no close can look at any more
 DELETE FROM source_hours WHERE partition = ANY($1::int[]) AND hour < $2"""

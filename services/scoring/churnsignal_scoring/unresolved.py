@@ -21,7 +21,7 @@ from churnsignal_scoring.apply import reject
 from churnsignal_scoring.decode import UNREADABLE, Poison, Reading, Span
 from churnsignal_scoring.dedup import Seen
 from churnsignal_scoring.effects import Effects, ParkedRow, Unparked
-from churnsignal_scoring.health.days import from_us, to_us
+from churnsignal_scoring.health.days import EPOCH_ORDINAL, from_us, to_us
 from churnsignal_scoring.links import NOBODY, USER, Alias, Known, Tie, aliased, aliases, tied
 from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.resolve import Links, Move, Park, closes_a_circle, moved, renamed, route, told
@@ -183,7 +183,9 @@ class _Work:
             self._send(envelope, value, name, decision)
             self.count(Outcome.MOVED)
         else:
-            self._park(decision, ParkedRow(self._place.partition, offset, name, envelope.source, self._effects.today, value))
+            # The day of its arrival, not of its processing: a replay parks it as of the same day.
+            arrived = envelope.received_at.toordinal() - EPOCH_ORDINAL
+            self._park(decision, ParkedRow(self._place.partition, offset, name, envelope.source, arrived, value))
 
     def command(self, envelope: Envelope, command: _About) -> None:
         """Take over what is said of a user unless something later is known, pass it on to their newer id, and credit what waited for it."""

@@ -148,6 +148,7 @@ async def test_what_became_of_an_account_is_kept_with_who_said_it_and_why(world:
         ("csm", "PUT", "/v1/accounts/a1/override", {"band": "red", "reason": "x", "expires_at": "9999-12-31T23:59:59-05:00"}, 422),
         ("read", "GET", "/v1/accounts/none/explain", None, 404),
         ("read", "GET", "/v1/accounts/a1/explain?at=2001-01-01", None, 404),
+        ("csm", "POST", "/v1/accounts/a1/outcome", {"outcome": "churned", "note": "a\0b"}, 422),
         ("read", "GET", "/v1/accounts/a1/explain?at=soon", None, 422),
     ],
 )

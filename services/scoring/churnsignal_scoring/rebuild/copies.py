@@ -8,6 +8,7 @@ from churnsignal_common.postgres.engine import RawConnection
 LIVE = "scoring"
 WORKBENCH = "scoring_rebuild"
 CHECKPOINT = "scoring_checkpoint_"
+COMPARED = "scoring_compared"
 
 # Every other table is state: a checkpoint holds it, a rebuild makes it again, and both must agree.
 LOGS = frozenset({"outbox", "ownership", "score_history", "risk_changes", "day_records", "migration_version"})
@@ -65,13 +66,18 @@ async def name_of(pg: RawConnection, hours_ago: int = 0) -> str:
     return str(await pg.fetchval(NAME, CHECKPOINT, hours_ago))
 
 
-async def take_checkpoint(pg: RawConnection) -> str:
-    """Copy the state as of one moment; return the checkpoint's name. Raises `Unsettled` while a day closes."""
+async def take_checkpoint(pg: RawConnection, name: str | None = None) -> str:
+    """Copy the state as of one moment; return the checkpoint's name. Raises `Unsettled` while a day closes.
+
+    With a name of its own it is no checkpoint but a copy to compare with; one of that name that was left behind goes.
+    """
     async with pg.transaction(isolation="repeatable_read"):
         await pg.execute(LOCK)
         if await pg.fetchval(UNSETTLED):
             raise Unsettled("a day is being closed; a checkpoint is possible once its closes are done")
-        name = await name_of(pg)
+        if name is None:
+            name = await name_of(pg)
+        await drop(pg, [name])
         await _copy(pg, LIVE, name)
     return name
 

@@ -10,6 +10,7 @@ from churnsignal_scoring.ledger import RECORDS_KEPT
 from churnsignal_scoring.ownership import Ownership
 from churnsignal_scoring.rebuild.compare import Difference, differences
 from churnsignal_scoring.rebuild.copies import (
+    COMPARED,
     LIVE,
     UNSETTLED,
     WORKBENCH,
@@ -67,7 +68,7 @@ async def start_of(pg: RawConnection, wanted: str | None) -> str | None:
 
 async def recompute(pg: RawConnection, replay: Replay, start: str | None) -> Recomputed:
     """Fill the workbench up to a copy made now, and compare the two. Live scoring goes on meanwhile."""
-    stored = await settled(lambda: take_checkpoint(pg))
+    stored = await settled(lambda: take_checkpoint(pg, COMPARED))
     try:
         await prepare_workbench(pg, start)
         target = await read_target(pg, stored, start, RECORDS_KEPT)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
+from functools import partial
 from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
@@ -190,21 +191,24 @@ async def _living(inside: Inside, account: str) -> None:
         raise HTTPException(409, f"{account!r} is a part of {merged!r} now")
 
 
+async def _put_on_log(inside: Inside, account: str, command: Command) -> dict[str, str]:
+    await _living(inside, account)
+    envelope = command_envelope(account, command, inside.new_id(), inside.clock.now())
+    if holds_nul(bytes(envelope.call)):
+        raise HTTPException(422, "a text holds the character U+0000, which no database stores: leave it out")
+    try:
+        target = partition_of(account, inside.partitions)
+        await inside.relay.send(USAGE_EVENTS, target, account, encoder.encode(envelope))
+    except (KafkaError, TimeoutError) as error:
+        raise HTTPException(503, "Kafka does not answer; send the same request again", {"Retry-After": "5"}) from error
+    return {"id": envelope.id}
+
+
 def _add_commands(app: FastAPI, inside: Inside) -> None:
     csm = may(Role.CSM, inside.tokens)
     callers = Annotated[Caller, Depends(csm)]
 
-    async def put_on_log(account: str, command: Command) -> dict[str, str]:
-        await _living(inside, account)
-        envelope = command_envelope(account, command, inside.new_id(), inside.clock.now())
-        if holds_nul(bytes(envelope.call)):
-            raise HTTPException(422, "a text holds the character U+0000, which no database stores: leave it out")
-        try:
-            target = partition_of(account, inside.partitions)
-            await inside.relay.send(USAGE_EVENTS, target, account, encoder.encode(envelope))
-        except (KafkaError, TimeoutError) as error:
-            raise HTTPException(503, "Kafka does not answer; send the same request again", {"Retry-After": "5"}) from error
-        return {"id": envelope.id}
+    put_on_log = partial(_put_on_log, inside)
 
     @app.put("/v1/accounts/{account}/override", tags=["commands"], status_code=202, summary="Set the band by hand, with reason and end")
     async def set_override(account: str, body: OverrideBody, caller: callers) -> dict[str, str]:

@@ -1,13 +1,13 @@
 """A partition whose records cannot be processed is stopped for a while, however partitions come and go meanwhile."""
 
 from collections.abc import Iterable
+from time import monotonic
 from typing import cast
 
 import pytest
 from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_EVENTS
 from churnsignal_common.kafka.feed import Feed
-from churnsignal_scoring import brake
 from churnsignal_scoring.brake import BRAKE_S, BURIED_IN_A_ROW, Brake
 from churnsignal_scoring.decode import Reading, Span
 from churnsignal_scoring.metrics import Metrics
@@ -75,8 +75,8 @@ def test_a_stopped_partition_stays_stopped_when_all_are_taken_over_anew(brakes: 
 def test_it_goes_on_after_its_time(brakes: Brake, held: Held, monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(BURIED_IN_A_ROW):
         brakes.buried(HERE)
-    later = brake.monotonic() + BRAKE_S
-    monkeypatch.setattr(brake, "monotonic", lambda: later)
+    later = monotonic() + BRAKE_S
+    monkeypatch.setattr("churnsignal_scoring.brake.monotonic", lambda: later)
 
     brakes.release()
 

@@ -8,8 +8,8 @@ from functools import partial
 from time import monotonic
 
 from churnsignal_common.clock import open_clock
-from churnsignal_common.contracts.topics import USAGE_REJECTED
-from churnsignal_common.kafka.client import brokers_of, new_consumer, new_producer
+from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.kafka.client import await_topics, brokers_of, new_consumer, new_producer
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, draining, serve_http
@@ -109,12 +109,14 @@ async def run(settings: IngestSettings) -> int:
             finally:
                 drained.set()
 
+        names = [settings.topic(name) for name in (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED, USAGE_REJECTED)]
+        topics = partial(await_topics, brokers, "churnsignal-ingest", names, settings.partitions)
         producer = partial(new_producer, brokers, "churnsignal-ingest")
         return await run_until_stopped(
             stop,
             {
                 "http": serve,
-                "kafka": partial(keep_linked, producer, coalescer, gate, drained),
+                "kafka": partial(keep_linked, topics, producer, coalescer, gate, drained),
                 "keys": partial(directory.run, drained),
             },
             grace_s=settings.drain_s + STOP_S,

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 from churnsignal_common.contracts.envelope import ProfileEdited, encoder
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.topics import USAGE_EVENTS
-from churnsignal_common.kafka.client import brokers_of, new_producer, stop_client
+from churnsignal_common.kafka.client import brokers_of, new_producer, stop_client, topics_problem
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.runtime.cli import give_up
 from churnsignal_common.runtime.settings import read_settings
@@ -25,7 +25,7 @@ from churnsignal_scoring.config_cli import Desk, at_desk
 from churnsignal_scoring.settings import ScoringSettings
 from churnsignal_scoring.sheet import Edit, Sheet, read_sheet
 
-AUTHOR = "accounts-import"
+AUTHOR, CLIENT = "accounts-import", "churnsignal-scoring-import"
 AT_ONCE = 500
 SEND_S = 30.0
 
@@ -74,6 +74,8 @@ def _numbered(reader: "csv.DictReader[str]") -> Iterator[tuple[int, Mapping[str 
 
 
 async def _put_on_log(settings: ScoringSettings, edits: list[Edit], now: datetime) -> None:
+    if problem := await topics_problem(brokers_of(settings), CLIENT, [settings.topic(USAGE_EVENTS)], settings.partitions):
+        give_up(problem)
     try:
         await _send(settings, edits, now)
     except (KafkaError, OSError, TimeoutError) as error:
@@ -90,7 +92,7 @@ def _tell(counts: dict[str, int], *, dry_run: bool, as_json: bool) -> None:
 
 
 async def _send(settings: ScoringSettings, edits: list[Edit], now: datetime) -> None:
-    producer = new_producer(brokers_of(settings), "churnsignal-scoring-import")
+    producer = new_producer(brokers_of(settings), CLIENT)
     try:
         async with asyncio.timeout(SEND_S):
             await producer.start()

@@ -124,6 +124,15 @@ def test_it_starts_while_kafka_and_postgres_are_away_and_says_so(told: dict[str,
         assert (refused[0], refused[2]["code"]) == (429, "kafka_unavailable")
 
 
+def test_it_takes_nothing_while_the_topics_have_another_number_of_partitions_than_it_believes(told: dict[str, str], tmp_path: Path) -> None:
+    with service("ingest", told | {"CHURNSIGNAL_PARTITIONS": "3"}, tmp_path) as process:
+        _, _, ready = ask(process.port, "/readyz", method="GET")
+        refused = ask(process.port, "/v1/track", track(1), key="css_nothing")
+
+    assert "CHURNSIGNAL_PARTITIONS is 3, but " in ready["dependencies"][0]["reason"]
+    assert (refused[0], refused[2]["code"]) == (429, "kafka_unavailable")
+
+
 def test_known_keys_work_while_postgres_is_away_and_unknown_ones_are_not_called_bad(
     stack: Stack, told: dict[str, str], ingest: ServiceProcess
 ) -> None:

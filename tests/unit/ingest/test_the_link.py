@@ -1,6 +1,7 @@
 """A producer that failed is replaced: whatever Kafka said, the next request finds a fresh one."""
 
 import asyncio
+from collections.abc import Callable
 from time import monotonic
 
 import pytest
@@ -41,6 +42,10 @@ class Startable(FakeProducer):
         self.stopped = True
 
 
+async def topics_are_there(_stop: Stop, _away: Callable[[str], None]) -> bool:
+    return True
+
+
 def reachable(bench: Bench) -> bool:
     return bench.kafka.ok is True
 
@@ -53,7 +58,7 @@ async def test_after_any_failed_flush_a_new_producer_takes_over(monkeypatch: pyt
     waiting = [wedged, dead, fresh]
     bench = Bench(wedged, Pace(linger_s=0.001))
     drained = Stop()
-    link = asyncio.create_task(keep_linked(lambda: waiting.pop(0), bench.coalescer, bench.gate, drained))
+    link = asyncio.create_task(keep_linked(topics_are_there, lambda: waiting.pop(0), bench.coalescer, bench.gate, drained))
     await asyncio.sleep(0)
 
     with pytest.raises(RequestProblem):

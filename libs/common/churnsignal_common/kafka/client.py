@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from churnsignal_common.runtime.tasks import Stop
 log = structlog.get_logger()
 
 RETRY_S = 0.5
+_DESCRIBE_S = 5.0
 Client = TypeVar("Client", AIOKafkaProducer, AIOKafkaConsumer)
 
 
@@ -129,4 +130,43 @@ async def connect(new: Callable[[], Client], stop: Stop, away: Callable[[str], N
     return None
 
 
-__all__ = ["Brokers", "ConsumerRebalanceListener", "brokers_of", "connect", "new_admin", "new_consumer", "new_producer", "stop_client"]
+async def await_topics(
+    brokers: Brokers, client_id: str, topics: Sequence[str], partitions: int, stop: Stop, away: Callable[[str], None]
+) -> bool:
+    """Wait until the topics are there and as wide as we believe; return False when told to stop first. `away` hears why we wait."""
+    said = ""
+    while not stop.is_set():
+        problem = await topics_problem(brokers, client_id, topics, partitions)
+        if not problem:
+            return True
+        away(problem)
+        if problem != said:
+            log.warning("waiting_for_topics", reason=problem)
+        said = problem
+        await stop.wait(RETRY_S)
+    return False
+
+
+async def topics_problem(brokers: Brokers, client_id: str, topics: Sequence[str], partitions: int) -> str:
+    """Return why `topics` cannot be used, or nothing. With another number of partitions than theirs, records would lie where nobody looks for them."""
+    try:
+        async with asyncio.timeout(_DESCRIBE_S):
+            admin = new_admin(brokers, f"{client_id}-start")
+            await admin.start()
+            try:
+                rows = await admin.describe_topics(list(topics))
+            finally:
+                await admin.close()
+    except (KafkaError, OSError, TimeoutError) as error:
+        return f"cannot reach Kafka ({type(error).__name__}): check KAFKA_BOOTSTRAP_SERVERS"
+    found = {row["topic"]: len(row["partitions"]) for row in rows if not row["error_code"]}
+    missing = [name for name in topics if name not in found]
+    if missing:
+        return f"topics are missing: {', '.join(missing)}: run `churnsignal-topics apply`"
+    wrong = [f"{name} has {count}" for name, count in found.items() if count != partitions]
+    return f"CHURNSIGNAL_PARTITIONS is {partitions}, but {', '.join(wrong)}" if wrong else ""
+
+
+__all__ = [
+    "Brokers", "ConsumerRebalanceListener", "await_topics", "brokers_of", "connect", "new_admin", "new_consumer", "new_producer", "stop_client", "topics_problem",
+]  # fmt: skip

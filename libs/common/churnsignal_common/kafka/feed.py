@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import ConsumerRecord
 
 from churnsignal_common.contracts.partitions import Place
-from churnsignal_common.kafka.client import Brokers, ConsumerRebalanceListener, connect, new_admin, new_consumer, stop_client
+from churnsignal_common.kafka.client import Brokers, ConsumerRebalanceListener, await_topics, connect, new_consumer, stop_client
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.settings import ConsumerSettings
 from churnsignal_common.runtime.tasks import Stop
@@ -66,7 +66,11 @@ class Feed:
 
     async def open(self, stop: Stop) -> bool:
         """Wait for the topics, then join the group; return False when told to stop first."""
-        if not await self._await_topics(stop):
+        who = self._membership
+        # A consumer would hang without a word while one of its topics is missing.
+        if not await await_topics(
+            self._brokers, who.group, [who.prefix + topic for topic in who.topics], who.partitions, stop, self._health.down
+        ):
             return False
         if await connect(self._new, stop, lambda reason: self._health.down(f"cannot join: {reason}"), JOIN_S) is None:
             return False
@@ -88,40 +92,6 @@ class Feed:
     async def close(self) -> None:
         if self._consumer is not None:
             await stop_client(self._consumer)
-
-    async def _await_topics(self, stop: Stop) -> bool:
-        # A consumer would hang without a word while one of its topics is missing.
-        said = ""
-        while not stop.is_set():
-            problem = await self._topics_problem()
-            if not problem:
-                return True
-            self._health.down(problem)
-            if problem != said:
-                log.warning("waiting_for_topics", reason=problem)
-            said = problem
-            await stop.wait(1.0)
-        return False
-
-    async def _topics_problem(self) -> str:
-        who = self._membership
-        names = [who.prefix + topic for topic in who.topics]
-        try:
-            async with asyncio.timeout(CALL_S):
-                admin = new_admin(self._brokers, f"{who.group}-start")
-                await admin.start()
-                try:
-                    rows = await admin.describe_topics(names)
-                finally:
-                    await admin.close()
-        except (KafkaError, OSError, TimeoutError) as error:
-            return f"cannot reach Kafka ({type(error).__name__}): check KAFKA_BOOTSTRAP_SERVERS"
-        found = {row["topic"]: len(row["partitions"]) for row in rows if not row["error_code"]}
-        missing = [name for name in names if name not in found]
-        if missing:
-            return f"topics are missing: {', '.join(missing)}: run `churnsignal-topics apply`"
-        wrong = [f"{name} has {count}" for name, count in found.items() if count != who.partitions]
-        return f"CHURNSIGNAL_PARTITIONS is {who.partitions}, but {', '.join(wrong)}" if wrong else ""
 
     @property
     def _live(self) -> AIOKafkaConsumer:

@@ -1,7 +1,7 @@
 """Door. Keep a working producer in the coalescer: connect, and after a failed flush build a new one, for ever."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -17,12 +17,20 @@ _CONNECT_S = 5.0
 _DRAIN_S = 8.0
 
 
-async def keep_linked(new_producer: Callable[[], AIOKafkaProducer], coalescer: Coalescer, gate: Gate, drained: Stop) -> None:
-    """Run until `drained` (nobody publishes any more), then flush and close.
+async def keep_linked(
+    await_topics: Callable[[Stop, Callable[[str], None]], Awaitable[bool]],
+    new_producer: Callable[[], AIOKafkaProducer],
+    coalescer: Coalescer,
+    gate: Gate,
+    drained: Stop,
+) -> None:
+    """Wait for the topics, run until `drained` (nobody publishes any more), then flush and close.
 
     A producer whose flush failed is replaced, not mended: starting again is the one way back from a dead broker, moved
     addresses and a wedged sender alike, and it is the way that every start takes.
     """
+    if not await await_topics(drained, gate.kafka_away):
+        return
     pump = asyncio.create_task(coalescer.run(), name="coalescer")
     closing: set[asyncio.Task[None]] = set()
     while not drained.is_set():

@@ -84,7 +84,7 @@ REASONS: dict[Reason, Explained] = {
     Reason.NO_IDS: Explained("There is neither a `userId` nor an `anonymousId`.", "Send at least one of them."),
     Reason.NO_GROUP_ID: Explained("A group call has no `groupId`.", "Send the account's id as `groupId`."),
     Reason.NO_PREVIOUS_ID: Explained("An alias call has no `previousId` or no `userId`.", "Send both."),
-    Reason.BAD_ID: Explained("An id is neither a string nor a number.", "Send ids as strings."),
+    Reason.BAD_ID: Explained("An id is neither a string nor a number, or a CloudEvent has no `id` or no `source`.", "Send ids as strings."),
     Reason.ID_TOO_LONG: Explained("An id is over 255 bytes of UTF-8.", "Send a shorter id."),
     Reason.BAD_TIMESTAMP: Explained(
         "A time cannot be read, or lies before 2000.", "Send ISO 8601 with a zone, such as 2026-01-31T12:00:00.000Z."

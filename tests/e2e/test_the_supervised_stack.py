@@ -131,17 +131,18 @@ def test_every_killed_process_comes_back_no_secret_is_seen_and_none_outlives_a_k
     ]
     # Operators may read what was refused, less the key of whoever sent it.
     refused = _answer(f"{addresses['CHURNSIGNAL_INGEST_URL']}/admin/v1/rejected", "GET", None, bearer)
-    logs = {path: path.read_text(errors="replace") for path in devstack.where.rglob("*.log")}
-    of_services = [text for path, text in logs.items() if path.stem in SERVICES]
+    logs = {path.name: path.read_text(errors="replace") for path in devstack.where.rglob("*.log")}
+    said = {f"answer {number}": answer for number, answer in enumerate(answers)} | logs
 
     # So that commands find, with what clients are told, what the services have.
     assert {name for one in settings for name in one.keys() & addresses.keys() if one[name] != addresses[name]} == set()
     assert {"DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS", "CHURNSIGNAL_SIGNING_KEYS", "CHURNSIGNAL_PARTITIONS"} <= addresses.keys()
     assert len(secrets) >= 7
-    assert len(of_services) == len(SERVICES)
+    assert {f"{name}.log" for name in SERVICES} <= logs.keys()
     assert PERSON in refused
-    assert [secret for secret in secrets for text in (*answers, *logs.values(), refused) if secret in text] == []
-    assert [text for text in (*answers, *of_services) if PERSON in text] == []
+    assert [place for place, text in [*said.items(), ("refused", refused)] if any(secret in text for secret in secrets)] == []
+    # What the inbox shows of a mail is its purpose; Postgres and Kafka keep what they are told.
+    assert [place for place, text in said.items() if PERSON in text and place not in ("inbox.log", "postgres.log", "kafka.log")] == []
 
     children = psutil.Process(devstack.supervisor()).children(recursive=True)
     assert len(children) >= 6

@@ -217,6 +217,9 @@ class Hunt:
             started = time.process_time()
             reports = runtestprotocol(item, log=False, nextitem=None)
             self.takes[item.nodeid] = time.process_time() - started
+            # A line whose answer is remembered from the run before is not reached again.
+            for module in self.modules:
+                module.forget()
             sys.settrace(note)
             runtestprotocol(item, log=False, nextitem=None)
             sys.settrace(None)
@@ -283,8 +286,8 @@ def _make_small(item: pytest.Item) -> None:
         function._hypothesis_internal_use_settings = small  # noqa: SLF001
 
 
-def report(hunt: Hunt, explained: dict[str, str], seed: int) -> str:
-    """Return the document: scores by module, and every survivor with the reason why nobody misses it."""
+def report(hunt: Hunt, explained: dict[str, str], draws: dict[str, str], seed: int) -> str:
+    """Return the document: scores by module, every survivor with the reason why nobody misses it, and what earlier draws showed."""
     tried = Counter(module.name for module, _ in hunt.chosen)
     alive = Counter(one.module for one in hunt.survivors)
     part = (
@@ -304,6 +307,9 @@ def report(hunt: Hunt, explained: dict[str, str], seed: int) -> str:
             f"- `{one.name.partition(': ')[0]}`, {one.name.partition(': ')[2]}: {reason(one, explained) or '**not explained**'}"
             for one in hunt.survivors
         ),
+        "\n## Earlier draws\n",
+        "As drawn, before tests were written for what survived. Such tests flatter their draw, so each draw has a seed of its own.\n",
+        *(f"- seed {drawn}: {shown}" for drawn, shown in draws.items() if int(drawn) < seed),
     ]
     return "\n".join(lines) + "\n"
 
@@ -322,7 +328,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="modules whose name begins so, such as measures or view")
     parser.add_argument("--sample", type=int, help="only so many of the mutants, drawn at random")
-    parser.add_argument("--seed", type=int, default=1, help="what the draw begins with")
+    known = tomllib.loads(EXPLAINED.read_text())
+    parser.add_argument(
+        "--seed", type=int, default=1 + max(map(int, known["draws"])), help="what the draw begins with; a new one if not said"
+    )
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
     os.chdir(ROOT)
@@ -334,9 +343,10 @@ def main() -> int:
         ["-s", "-o", "addopts=--import-mode=importlib", *(word for name in plugins for word in ("-p", name)), *tests], plugins=[hunt]
     ):
         return int(ended)
-    explained = tomllib.loads(EXPLAINED.read_text())["survivors"]
+    known = tomllib.loads(EXPLAINED.read_text())  # again: it takes so long that reasons may have come meanwhile
+    explained = known["survivors"]
     if not options.only:
-        REPORT.write_text(report(hunt, explained, options.seed))
+        REPORT.write_text(report(hunt, explained, known["draws"], options.seed))
     strange = [one for one in hunt.survivors if reason(one, explained) is None]
     print(f"{_percent(len(hunt.chosen), len(hunt.survivors))} of {len(hunt.chosen)} noticed; {len(strange)} survivors are not explained")
     return int(bool(strange) or 100 * len(hunt.survivors) > (100 - BAR) * len(hunt.chosen))

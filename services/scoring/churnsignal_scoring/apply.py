@@ -59,6 +59,7 @@ class Apply:
         """Apply the rows of one place; each ends as exactly one outcome."""
         part = slice(span.start, span.end)
         open_accounts: dict[str | None, tuple[AccountState, list[tuple[Envelope, Usage]]]] = {}
+        applied: list[tuple[Envelope, Usage]] = []
         others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
         for envelope, usage, code in zip(reading.envelopes[part], reading.usages[part], codes[part], strict=True):
             if code:
@@ -77,21 +78,19 @@ class Apply:
             if state.merged_into is not None and (passed := self._pass_on(state, envelope, usage, span.place, effects)) is not None:
                 others[passed] += 1
                 continue
-            calls.append((envelope, usage))
+            call = (envelope, usage)
+            calls.append(call)
+            applied.append(call)
             if not usage.active or usage.contact is not None:
-                self._apply(state, calls, span.place, effects)
+                self._engine.apply_all(state, calls)
                 calls.clear()
                 self._follow(state, envelope, usage, span.place.partition, effects, touched)
         for state, calls in open_accounts.values():
-            self._apply(state, calls, span.place, effects)
+            self._engine.apply_all(state, calls)
+        _hear(span.place, applied, effects)
         others[(Outcome.APPLIED, "")] = span.end - span.start - others.total()
         for (outcome, reason), count in others.items():
             effects.tally.add(span.place, outcome, reason, count)
-
-    def _apply(self, state: AccountState, calls: list[tuple[Envelope, Usage]], place: Place, effects: Effects) -> None:
-        self._engine.apply_all(state, calls)
-        if place.topic == USAGE_EVENTS:
-            _hear(place.partition, calls, effects)
 
     def settle(self, touched: Touched, effects: Effects, now: datetime) -> None:
         """Give each account that changed its live score, once for the whole batch."""
@@ -137,7 +136,7 @@ class Apply:
         """Send a call of a merged account on; None when it has come from there: of two that were each merged into the other the later word counts."""
         into = state.merged_into or ""
         if ACCOUNT + into in envelope.via:
-            state.merged_into = None
+            state.merged_into = state.live = None
             return None
         if isinstance(usage.command, AccountMerged):
             return (Outcome.IGNORED, "already_merged")
@@ -161,12 +160,14 @@ class Apply:
             effects.send(partition, USAGE_UNRESOLVED, target, command.subject, encoder.encode(told(envelope, command)))
 
 
-def _hear(partition: int, calls: Sequence[tuple[Envelope, Usage]], effects: Effects) -> None:
+def _hear(place: Place, calls: Sequence[tuple[Envelope, Usage]], effects: Effects) -> None:
     """Count calls by source and hour. What is imported says nothing of whether its source is alive, and neither does what comes days late."""
-    heard = Counter((e.source, e.received_at.toordinal(), e.occurred_at.toordinal(), e.occurred_at.hour) for e, u in calls if not u.command)
+    if place.topic != USAGE_EVENTS:
+        return
+    heard = Counter([(e.source, e.received_at.toordinal(), (at := e.occurred_at).toordinal(), at.hour) for e, u in calls if not u.command])
     for (source, received, day, hour), count in heard.items():
         if received - day <= HEARD_DAYS:
-            effects.heard[partition, source, (day - EPOCH_ORDINAL) * 24 + hour] += count
+            effects.heard[place.partition, source, (day - EPOCH_ORDINAL) * 24 + hour] += count
 
 
 def reject(poison: Poison, effects: Effects, partitions: int, source: str = "", message: str = "") -> None:

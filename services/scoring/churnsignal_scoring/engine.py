@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import groupby
+from functools import lru_cache
+from itertools import count
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from churnsignal_scoring.health.assessment import (
     Assessment,
     Closed,
     Explanation,
+    Live,
     Look,
     Ranks,
     Settled,
@@ -31,9 +33,9 @@ from churnsignal_scoring.health.assessment import (
 from churnsignal_scoring.health.bands import Standing, is_worse
 from churnsignal_scoring.health.beside import Asked, asked, beside, moved
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
-from churnsignal_scoring.health.evaluate import evaluate
+from churnsignal_scoring.health.evaluate import Evaluation, evaluate
 from churnsignal_scoring.health.kept import Kept, encode, keep, unfold
-from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
+from churnsignal_scoring.health.knockouts import Forced, findings, knocked_out, overridden
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, read_norms
@@ -43,13 +45,14 @@ from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.sources import feeding, freeze, judge_sources
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.values import as_date
-from churnsignal_scoring.health.view import View
+from churnsignal_scoring.health.view import View, has_moved
 from churnsignal_scoring.versions import Policy, fixed_policy
 
 
 class OfDay(NamedTuple):
-    """What counts for every account at the close of a day."""
+    """What counts for every account at the close of a day; no other has its `number` while the process lives."""
 
+    number: int
     record: DayRecord | None
     card: Scorecard
     norms: dict[str, Norms]
@@ -65,6 +68,7 @@ class Preview(NamedTuple):
     after: Asked
 
 
+DAYS_OF_CALLS = 1024
 DAYS_AT_HAND = 8
 """For so many days what counts at their close is kept at hand; accounts of a batch were closed last on one or two."""
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
@@ -76,6 +80,8 @@ class AccountEngine:
 
     def __init__(self, mapper: Mapper, scorecard: Scorecard, zone: DayZone) -> None:
         self.zone = zone
+        self._numbers = count()
+        self._span_of = lru_cache(DAYS_OF_CALLS)(zone.span_of)
         self.adopt(fixed_policy(mapper, scorecard))
 
     def adopt(self, policy: Policy) -> None:
@@ -90,11 +96,16 @@ class AccountEngine:
         """Add one distinct call that `usage` did not ignore."""
         self.apply_all(state, ((envelope, usage),))
 
-    def apply_all(self, state: AccountState, calls: Iterable[tuple[Envelope, Usage]]) -> None:
+    def apply_all(self, state: AccountState, calls: Sequence[tuple[Envelope, Usage]]) -> None:
         """Add distinct calls that their usage did not ignore: many at once cost less."""
-        day_of = self.zone.day_of
-        for day, same in groupby(calls, lambda call: day_of(call[0].occurred_at)):
-            state.apply(day, same, day_of)
+        day_of, place, end_of_all = self.zone.day_of, 0, len(calls)
+        while place < end_of_all:
+            first, day = place, day_of(calls[place][0].occurred_at)
+            begin, end = self._span_of(day)
+            place += 1
+            while place < end_of_all and begin <= calls[place][0].occurred_at < end:
+                place += 1
+            state.apply(day, end, calls[first:place], day_of)
 
     def settle(self, state: AccountState, now: datetime, record: DayRecord | None, last_closed: int | None, history: bool) -> Settled:
         """Evaluate after a micro-batch: a live score, and a change of band only if a fact worsened it or a person set it. `record` is that of `last_closed`.
@@ -103,7 +114,13 @@ class AccountEngine:
         """
         today = self.zone.day_of(now)
         as_of = today - 1 if last_closed is None else last_closed
-        look = self._look(state, record, as_of, live=True)
+        of_day, live = self.of_day(record, as_of), state.live
+        if live is not None and live.of_day != of_day.number:
+            live = None
+        # As long as only counts have moved that it never asked for, nothing else can come of the account.
+        if live is not None and not history and not has_moved(live.asked, state.newest):
+            return Settled(live.verdict, None, None)
+        look = self._look(state, record, as_of, live=True) if live is None or live.look is None else _once_more(live.look)
         new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
         is_news = new_facts or not state.segment
         if is_news:
@@ -114,7 +131,9 @@ class AccountEngine:
             state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
         change = None if history else self._at_once(state, look, as_of, now)
         ranks = self._ranks(state, look, today) if is_news or change is not None else None
-        return Settled(self._assessment(state, look), change, self._news(state, look) if new_facts else None, ranks)
+        verdict = self._assessment(state, look)
+        state.live = None if history else Live(of_day.number, look.asked, verdict, look)
+        return Settled(verdict, change, self._news(state, look) if new_facts else None, ranks)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
         """Close `day` for one account: evaluate as of its end, move the band memory, prune. Idempotent: a closed day changes nothing.
@@ -128,7 +147,6 @@ class AccountEngine:
         outage_news = freeze(state, record, day)
         look = self._look(state, record, day, live=False)
         memory.closed_day = day
-        state.dirty = True
         if not exists(look.view):
             return Settled(self._assessment(state, look), None, None, None, Closed(memory.band, memory.sequence, None))
         self._mark_close(state, look, cause, thawed=outage_news and not memory.frozen)
@@ -220,7 +238,7 @@ class AccountEngine:
         told = fingerprint(profile)
         if told == state.published:
             return None
-        state.published, state.dirty = told, True
+        state.published = told
         return profile
 
     def _ranks(self, state: AccountState, look: Look, today: int) -> Ranks:
@@ -240,7 +258,7 @@ class AccountEngine:
             card = self.policy.scorecard_at(end) if record is None else self.policy.cards[record.scorecard]
             if len(self._days) >= DAYS_AT_HAND:
                 self._days.clear()
-            found = self._days[as_of] = OfDay(record, card, read_norms(record), end, self.policy.shadow_at(end))
+            found = self._days[as_of] = OfDay(next(self._numbers), record, card, read_norms(record), end, self.policy.shadow_at(end))
         return found
 
     def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool, scorecard: Scorecard | None = None) -> Look:
@@ -253,10 +271,7 @@ class AccountEngine:
             view.calendar = whole.calendars.of(view.fact(whole.calendars.by))
         life = lifecycle(view)
         card = whole.of(name, life, view.tenure) if whole.variants else whole
-        found = evaluate(view, card)
-        enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
-        score, forced = found.score if enough else None, knocked_out(view, card.knockouts)
-        return Look(view, found, score, name, life, card, forced, overridden(view, of_day.end), record)
+        return _judge(view, name, life, card, overridden(view, of_day.end), record)
 
     def _at_once(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         """Return the change between closes: to the worse where a fact forces it, and either way where a person has just set or ended an override."""
@@ -399,3 +414,26 @@ class AccountEngine:
             held=held,
             record_day=None if look.record is None else from_date(look.record.day),
         )
+
+
+def _once_more(look: Look) -> Look:
+    """Return what can be seen now that nothing but counts of the newest day has changed."""
+    return _judge(look.view, look.segment, look.life, look.card, look.override, look.record, look.found)
+
+
+def _judge(
+    view: View,
+    name: str,
+    life: Lifecycle,
+    card: Scorecard,
+    override: Forced | None,
+    record: DayRecord | None,
+    before: Evaluation | None = None,
+) -> Look:
+    found = evaluate(view, card, before)
+    view.asked = asked = {}
+    forced = knocked_out(view, card.knockouts)
+    for counts in found.asked:
+        asked.update(counts)
+    enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
+    return Look(view, found, found.score if enough else None, name, life, card, forced, override, record, asked)

@@ -1,7 +1,6 @@
 """Door. Read what the owner of partitions needs in memory: positions, states, links, dedup buckets, closes and the unpublished."""
 
 import contextlib
-from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import NamedTuple
 
@@ -13,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket, Run, Stored, unpack
 from churnsignal_scoring.effects import OutboxRow
-from churnsignal_scoring.health.rows import Counted, DayRow, FactRow, StateRow, UserRow
+from churnsignal_scoring.health.rows import Counted, Fact, StateRow
 from churnsignal_scoring.health.state import AccountState, counted
 from churnsignal_scoring.links import NOBODY, Known
 from churnsignal_scoring.residents import Resident
@@ -22,11 +21,12 @@ from churnsignal_scoring.unresolved import Filled, Waiting
 CHUNK = 500
 _COLUMNS = "account, first_day, last_active, last_event_us, events_total, origin, habit, segment, rest, partition, closed_day"
 
-ACCOUNTS = f"""-- states by name
-SELECT {_COLUMNS} FROM accounts WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
-DAYS = "SELECT account, day, counts::text FROM day_counts WHERE account = ANY($1::text[])"
-USERS = "SELECT account, user_id, block, mask FROM user_days WHERE account = ANY($1::text[])"
-FACTS = "SELECT account, name, versions::text FROM facts WHERE account = ANY($1::text[])"
+ACCOUNTS = f"""-- states by name, each in one row: a row of its own for each day, user and fact costs the reader more than all else
+SELECT {_COLUMNS},
+    (SELECT json_object_agg(day, counts)::text FROM day_counts d WHERE d.account = a.account),
+    (SELECT json_agg(json_build_array(user_id, block, mask))::text FROM user_days u WHERE u.account = a.account),
+    (SELECT json_object_agg(name, versions)::text FROM facts f WHERE f.account = a.account)
+FROM accounts a WHERE account = ANY($1::text[])"""  # noqa: S608 constant columns
 
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
 SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
@@ -65,6 +65,9 @@ LEFTOVERS = "SELECT id, partition, topic, target, records FROM outbox WHERE part
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
 SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM closes WHERE day = $1"""
 
+_days = msgspec.json.Decoder(dict[int, dict[str, int]]).decode
+_users = msgspec.json.Decoder(list[tuple[str, int, int]]).decode
+_facts = msgspec.json.Decoder(dict[str, list[Fact]]).decode
 _known = msgspec.json.Decoder(Known)
 _records = msgspec.msgpack.Decoder(list[tuple[bytes, bytes]])
 
@@ -166,20 +169,11 @@ class Load:
 
 
 async def _residents(pg: RawConnection, accounts: list[str]) -> Iterable[Resident]:
-    rows = await pg.fetch(ACCOUNTS, accounts)
-    if not rows:
-        return []
-    names = [row["account"] for row in rows]
-    days, users, facts = defaultdict(list), defaultdict(list), defaultdict(list)
-    for account, day, counts in await pg.fetch(DAYS, names):
-        days[account].append(DayRow(account, day, counts.encode()))
-    for account, user, block, mask in await pg.fetch(USERS, names):
-        users[account].append(UserRow(account, user, block, mask))
-    for account, name, versions in await pg.fetch(FACTS, names):
-        facts[account].append(FactRow(account, name, versions.encode()))
     return [
-        Resident(AccountState.from_rows(StateRow(*row[:9]), days[name], users[name], facts[name]), row["partition"], row["closed_day"])
-        for name, row in zip(names, rows, strict=True)
+        Resident(
+            AccountState.stored(StateRow(*row), _days(days or "{}"), _users(users or "[]"), _facts(facts or "{}")), partition, closed_day
+        )
+        for *row, partition, closed_day, days, users, facts in await pg.fetch(ACCOUNTS, accounts)
     ]
 
 

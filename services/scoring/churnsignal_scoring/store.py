@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from churnsignal_scoring.dedup import Bucket
 from churnsignal_scoring.effects import Effects, OutboxRow, encoder, positions_of
 from churnsignal_scoring.health.days import to_us
-from churnsignal_scoring.health.rows import UserRow
+from churnsignal_scoring.health.rows import DayRow, FactRow, UserRow
 from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, AccountState
 from churnsignal_scoring.ownership import Ownership
 
@@ -136,6 +136,9 @@ PUBLISHED = """-- published and acknowledged
 DELETE FROM outbox WHERE id = ANY($1::bigint[])"""
 
 
+_SAME = (None, None)
+
+
 class Store:
     """The write side of the schema."""
 
@@ -186,6 +189,11 @@ def _columns(rows: Sequence[Sequence[Any]], count: int) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(count)]
 
 
+def _json(columns: list[list[Any]]) -> list[list[Any]]:
+    """Return the columns with the last one as the text that Postgres wants for JSON."""
+    return [*columns[:-1], [value.decode() for value in columns[-1]]]
+
+
 async def _save_progress(pg: RawConnection, effects: Effects) -> list[Any]:
     positions = [(*place, following) for place, following in effects.positions.items()]
     outcomes = sorted((*key, count) for key, count in effects.tally.counts.items() if count)
@@ -197,23 +205,21 @@ async def _save_progress(pg: RawConnection, effects: Effects) -> list[Any]:
 
 async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
     accounts: list[tuple[Any, ...]] = []
-    days: list[tuple[Any, ...]] = []
+    days: list[DayRow] = []
     users: list[UserRow] = []
-    facts: list[tuple[Any, ...]] = []
+    facts: list[FactRow] = []
     owned: list[tuple[Any, ...]] = []
-    for row in sorted(effects.accounts.values(), key=lambda row: row.state.account):
-        changed = row.state.rows()
-        verdict = row.assessment
-        profile = encoder.encode(row.profile).decode() if row.profile is not None else None
-        ranks = (None, None) if row.ranks is None else (row.ranks.standing, row.ranks.at_risk)
-        fixed = (row.partition, verdict.band.value, verdict.score, verdict.coverage, profile, row.closed_day)
-        accounts.append((*changed.account, *fixed, *ranks))
-        if row.profile is not None:
-            owned.append((row.state.account, _owned_since(row.state, effects.now), row.profile.owner))
-        days.extend((account, day, counts.decode()) for account, day, counts in changed.days)
-        users.extend(changed.users)
-        facts.extend((account, name, versions.decode()) for account, name, versions in changed.facts)
-    await pg.execute(STATES, *_columns(accounts, 17), *_columns(days, 3), *_columns(users, 4), *_columns(facts, 3))
+    for name, (state, partition, verdict, profile, ranks, closed_day) in sorted(effects.accounts.items()):
+        changed = state.rows()
+        told = encoder.encode(profile).decode() if profile is not None else None
+        fixed = (partition, verdict.band.value, verdict.score, verdict.coverage, told, closed_day)
+        accounts.append((*changed.account, *fixed, *(_SAME if ranks is None else (ranks.standing, ranks.at_risk))))
+        if profile is not None:
+            owned.append((name, _owned_since(state, effects.now), profile.owner))
+        days += changed.days
+        users += changed.users
+        facts += changed.facts
+    await pg.execute(STATES, *_columns(accounts, 17), *_json(_columns(days, 3)), *_columns(users, 4), *_json(_columns(facts, 3)))
     await _put(pg, OWNED, owned)
 
 

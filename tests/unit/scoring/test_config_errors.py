@@ -157,7 +157,7 @@ variants:
   - name: young
     when: {segment: [" Pro "], lifecycle: [trial], tenure_below_days: 30}
     bands:
-      red: {enter: 10, leave: 10, beyond_pauses: 0, unknown_pause_days: 2}
+      red: {enter: 10, leave: 10, unknown_pause_days: 2}
       green: {enter: 10, leave: 10}
       dwell: {worse_closes: 1, better_closes: 1}
       recovery: {active_days: 1, window_days: 7}
@@ -220,7 +220,10 @@ WRONG = [
     ("{from_day: 0, curve", "{from_day: 1, curve", "does not begin at day 0", "begin with from_day: 0", ""),
     (RAMP, RAMP.replace("14, curve", "0, curve"), "the days do not rise", "sort the curves by from_day", ""),
     (RAMP, RAMP.replace("[7, 100]", "[20, 100]").replace("[14, 50]", "[40, 80]").replace("[30, 0]", "[90, 0]"), "more points for the same", "age alone must not heal", ""),
-    ("{milestone: report_built}", "{milestones: report_built}", "has no option 'milestones'", "its options are: ", ""),
+    ("curve: [[1, 0], [3, 40], [5, 100]]", "curve: [[1, 0], [1, 40], [1, 100]]", "the knots do not rise", "at most two may share one", ""),
+    ("{milestone: report_built}", "{milestones: report_built}", "has no option 'milestones'", "its options are: milestone", ""),
+    ("enterprise: [Report Built,", "enterprise: [1,", "not of the right kind", "write a list of names for each name", ""),
+    ("enterprise: [Report Built, Export Finished, SSO Login]", "enterprise: Report Built", "not of the right kind", "write a list of names for each name", ""),
     ("{milestone: report_built}", "{milestone: [report_built]}", "not of the right kind", "write a name", ""),
     ("window_days: 14, least", "window_days: 0, least", "window_days of active_days cannot be 0", "write 1 to 364", ""),
     ("missing: bad", "missing: worst", "'worst' is not one of", "use one of skip, neutral, bad", ""),

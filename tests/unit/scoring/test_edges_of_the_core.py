@@ -20,7 +20,7 @@ from churnsignal_scoring.health.values import as_date
 from churnsignal_scoring.health.view import View
 
 from tests.unit.scoring.accounts import DAY_ONE, SCORECARD, UTC_DAYS, apply, close_days, command, engine, envelope, using
-from tests.unit.scoring.reading import profile
+from tests.unit.scoring.reading import profile, read_of
 
 ENGINE = engine()
 
@@ -117,6 +117,7 @@ def test_shares_that_do_not_divide_go_to_the_largest_remainders() -> None:
     assert share_out(100, [(1, 3)] * 3) == (34, 33, 33)
     assert share_out(10, [(1, 7), (5, 7), (1, 7)]) == (2, 7, 1)
     assert share_out(10, [(1, 3), (1, 6), (1, 2)]) == (3, 2, 5)
+    assert share_out(10, [(1, 4), (5, 12), (1, 3)]) == (3, 4, 3)
 
 
 def test_a_variant_is_for_whom_all_that_it_names_fits() -> None:
@@ -150,9 +151,24 @@ def test_only_the_last_year_makes_a_habit() -> None:
 
     assert usual_pause(long_ago, 4) == 1
     assert usual_gap(long_ago, 100, 60, 4) == 1
+    state = AccountState("acme", DAY_ONE - 599, DAY_ONE, origin=DAY_ONE - 599, active=long_ago)
+    found = read_of(state, "silence", 0, calendar=Calendar(frozenset({5, 6})), habit_percent=100, longest_habit_days=60)
+    assert isinstance(found, Reading)
+    assert found.baseline == 100
 
 
-@pytest.mark.parametrize(("value", "found"), [(1, date(1970, 1, 1)), (0, None), (True, None), ("2026-01-05T09:00:00Z", date(2026, 1, 5))])
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (1, date(1970, 1, 1)),
+        (0, None),
+        (1e11, None),
+        (1e11 + 1, date(1973, 3, 3)),  # in milliseconds
+        (1e14, None),
+        (True, None),
+        ("2026-01-05T09:00:00Z", date(2026, 1, 5)),
+    ],
+)
 def test_dates_come_as_text_or_as_seconds_since_1970(value: object, found: date | None) -> None:
     assert as_date(value) == found
 
@@ -228,6 +244,29 @@ def test_the_habit_is_remembered_for_two_years_to_the_day() -> None:
     assert (state.origin, state.active) == (DAY_ONE, 0b101001)
     state.prune(DAY_ONE + HABIT_DAYS)
     assert (state.origin, state.active) == (DAY_ONE + 3, 0b101)
+    state.prune(DAY_ONE + HABIT_DAYS + 5)
+    assert (state.active, View(state, DAY_ONE + HABIT_DAYS + 5, None, live=False).last) == (0, DAY_ONE + 5)
+
+
+def test_the_last_call_is_known_of_the_four_newest_days() -> None:
+    assert list(apply(ENGINE, AccountState("acme"), using(range(6))).lasts) == [DAY_ONE + day for day in range(2, 6)]
+
+
+def test_a_late_call_counts_in_what_was_counted_before() -> None:
+    state = apply(ENGINE, AccountState("acme"), using([0, 3, 5]))
+    counts = []
+    for late in ([], [envelope("late", 3, received_day=5)]):
+        apply(ENGINE, state, late)
+        counts.append(View(state, DAY_ONE + 5, None, live=False).count("use", DAY_ONE, DAY_ONE + 5))
+
+    assert counts == [6, 7]
+
+
+@pytest.mark.parametrize(("day", "several"), [(4, False), (5, True)])
+def test_several_users_are_those_who_came_within_the_days(day: int, several: bool) -> None:
+    view = seen(95, *using([9, 95]), envelope("other", day, user="other"))
+
+    assert view.has_several_users(91) is several
 
 
 def test_an_account_knows_when_it_was_last_heard_of_whatever_came_last() -> None:

@@ -96,6 +96,42 @@ PAIRS = {
     "score_fall": Pair(DAILY, DAILY, {}, (scored(9_000, 8_000), scored(9_000, 4_000))),
 }
 
+TOLD = {
+    "silence": Reading(1_900, 2_000, 100, allowed=100),
+    "recency": Reading(2_000, 2_000),
+    "active_days": Reading(2_800, 2_800, 2_800),
+    "volume": Reading(10_000, 5_600, 5_600, events=56),
+    "change": Reading(10_000, 5_600, 5_600, events=56),
+    "slope": Reading(0, 0, events=112),
+    "falling_weeks": Reading(700, 700, events=6),
+    "standing": Reading(8_550, 8_550),
+    "seats_used": Reading(3_000, 300, 1_000, users=3),
+    "users": Reading(300, 300, users=3),
+    "active_users": Reading(300, 300, users=3),
+    "users_change": Reading(10_000, 300, 300, users=3),
+    "user_share": Reading(6_666, 6_666, users=2),
+    "top_user_share": Reading(10_000, 10_000, users=1),
+    "champion_silence": Reading(3_000, 3_000, event_id="profile0['champion']"),
+    "error_share": Reading(2_631, 2_631, events=20),
+    "count": Reading(300, 300, events=3),
+    "tickets": Reading(300, 300, events=3),
+    "urgent_tickets": Reading(100, 100, events=1),
+    "adoption": Reading(10_000, 200, 200),
+    "onboarding": Reading(10_000, 200, 200),
+    "time_to_value": Reading(4_000, 4_000),
+    "nps": Reading(900, 900, event_id="NPS Submitted50"),
+    "csat": Reading(400, 400, event_id="CSAT Submitted50"),
+    "qbr": Reading(400, 400, event_id="QBR Held50"),
+    "csm_view": Reading(400, 400, event_id="profile0['csm_view']"),
+    "number": Reading(1_200, 1_200, event_id="profile0['arr']"),
+    "days_since": Reading(4_900, 4_900, event_id="Meeting Held10"),
+    "days_until": Reading(5_700, 5_700, event_id="profile0['trial_ends_on']"),
+    "renewal": Reading(5_700, 5_700, event_id="profile0['renewal_date']"),
+    "unpaid_days": Reading(5_000, 5_000, event_id="Payment Failed10"),
+    "score_fall": Reading(5_000, 4_000, 9_000),
+}
+"""What people are told of the second account of each pair."""
+
 
 def view_of(calls: list[Envelope], prepare: Callable[[AccountState], None] | None = None) -> View:
     state = apply(ENGINE, AccountState("acme"), {call.id: call for call in calls}.values())
@@ -120,7 +156,7 @@ def card_of(rows: list[tuple[Measure, Curve, dict[str, Any]]], missing: MissingP
 
 
 def test_the_table_has_every_measure() -> None:
-    assert set(PAIRS) == set(MEASURES)
+    assert set(PAIRS) == set(TOLD) == set(MEASURES)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -144,6 +180,7 @@ def test_more_of_a_measure_moves_the_score_the_way_the_measure_says(name: str) -
 
     assert isinstance(less, Reading) and isinstance(more, Reading)
     assert less.measured < more.measured
+    assert more == TOLD[name]
     card = card_of([(measure, straight(measure, less.measured, more.measured), pair.options)])
     assert [evaluate(view, card).score for view in views] == ([10_000, 0] if measure.more_is_better is False else [0, 10_000])
 

@@ -65,6 +65,7 @@ def test_a_measure_without_a_value_has_no_evidence_but_its_cost() -> None:
     [
         # 61 points; 70 and a hundredth for rounding are asked for. `b` has to rise by 30.04 %, `c` by 45.05, and `a` cannot.
         ((A, B, C), Band.YELLOW, "b", 50.04),
+        ((A, C, B), Band.YELLOW, "b", 50.04),
         ((A, row("b", 30, Missing.NO_DATA), row("c", 20, 50)), Band.YELLOW, None, None),
         ((row("a", 50, 90), row("b", 30, 20, "users"), C), Band.YELLOW, "b", 51),
         ((row("a", 50, 90), row("b", 30, 80, "days", FALLING), C), Band.YELLOW, "b", 49),

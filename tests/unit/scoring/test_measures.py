@@ -138,7 +138,10 @@ def test_active_days_are_counted_in_four_weeks_or_the_account_s_life(calls: list
     ],
 )
 def test_volume_is_compared_with_the_account_s_own_weeks_before(calls: list[Envelope], day: int, measured: int) -> None:
-    assert value("volume", calls, day) == measured
+    found = read("volume", calls, day)
+
+    assert isinstance(found, Reading)
+    assert (found.measured, found.events) == (measured, found.value // 100)
 
 
 @pytest.mark.parametrize(("calls", "day"), [(using(range(40)), 39), (using([0, 20, 40, 60, 80], each=1), 80), ([], 5)])
@@ -193,7 +196,8 @@ def test_errors_are_a_share_of_all_use_where_errors_are_reported_at_all() -> Non
     assert value("error_share", failing(14), 29) == 2_000
     assert value("error_share", using(range(30)), 29, norms(reporting={"error_share:error": 1})) == 0
     assert read("error_share", using(range(30)), 29) is Missing.NOT_APPLICABLE
-    assert read("error_share", using(range(3)), 29, norms(reporting={"error_share:error": 1})) is Missing.NO_DATA
+    assert value("error_share", using(range(10)), 29, norms(reporting={"error_share:error": 1})) == 0
+    assert read("error_share", using(range(10))[1:], 29, norms(reporting={"error_share:error": 1})) is Missing.NO_DATA
 
 
 def test_errors_do_not_fade_while_an_account_is_silent_and_absence_earns_nothing() -> None:

@@ -61,6 +61,7 @@ def test_recency_is_days_since_the_last_use_or_signal(day: int, options: dict[st
 
     assert isinstance(found, Reading)
     assert (found.measured, found.value) == (days * 100, days * 100)
+    assert read("recency", [profile(1, plan="pro")], day, **options) is Missing.NO_DATA
 
 
 @pytest.mark.parametrize(
@@ -108,7 +109,7 @@ def test_weeks_that_fall_in_a_row_are_counted() -> None:
     # A week ends with the day of the last use, so the calls of the eighth day before it belong to the week before.
     assert value("falling_weeks", [*FALLING, *using([49], each=30)], 62) == 100
     assert value("falling_weeks", [*FALLING, *using([50], each=30)], 62) == 100
-    assert read("falling_weeks", weeks(1, 8, 8), 20) is Missing.NO_DATA
+    assert read("falling_weeks", weeks(1, 30, 30), 20) is Missing.NO_DATA
     assert read("falling_weeks", weeks(1, *([1] * 8)), 62) is Missing.NO_DATA
     assert read("falling_weeks", [profile(1, plan="pro")], 62) is Missing.NO_DATA
 
@@ -119,9 +120,23 @@ TEAM = [*using(range(28), users=1), *using(range(14, 28), users=3)]
 def test_people_are_counted_who_were_there_often_enough() -> None:
     assert value("active_users", TEAM, 27) == 300
     assert value("active_users", TEAM, 27, least_days=15) == 100
+    assert value("active_users", [*TEAM, envelope("once", 27, user="guest")], 27, least_days=2) == 300
     assert value("active_users", TEAM, 45, window_days=14) == 0
     assert value("users_change", [*using(range(28), users=4), *using(range(28, 56))], 55) == 2_500
+    assert value("users_change", [*using(range(28), users=2), *using(range(28, 56), users=4)], 55) == 20_000
     assert read("users_change", TEAM, 27) is Missing.NO_DATA
+
+
+@pytest.mark.parametrize(("day", "share"), [(27, 3_333), (54, 3_333), (55, 0)])
+def test_the_share_of_who_did_it_is_of_the_users_of_the_last_days_of_use(day: int, share: int) -> None:
+    state = lived([*TEAM, envelope("before", -1, user="gone")])
+    block, offset = divmod(START + 20, 28)
+    state.teams = {"login": {block: {"u0": 1 << offset}}}
+
+    found = read_of(state, "user_share", day)
+
+    assert isinstance(found, Reading)
+    assert found.measured == share
 
 
 def test_one_person_alone_is_a_risk_where_others_have_teams() -> None:

@@ -67,7 +67,7 @@ def test_an_invoice_is_unpaid_from_the_day_the_payment_failed_until_one_comes() 
     failed, paid = answered(20, "Payment Failed"), answered(30, "Invoice Paid")
 
     assert value("unpaid_days", [*DAILY, failed, paid], 25) == 600
-    assert value("unpaid_days", [*DAILY, failed, paid], 40) == 0
+    assert read("unpaid_days", [*DAILY, failed, paid], 40) == Reading(0, 0, event_id="Invoice Paid30")
     assert read("unpaid_days", DAILY, 25) is Missing.NOT_APPLICABLE
 
 

@@ -14,14 +14,14 @@ from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, RiskC
 from churnsignal_common.mapping.usage import USE
 from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.days import open_zone
-from churnsignal_scoring.health.sources import GONE_DAYS, judge_sources
+from churnsignal_scoring.health.sources import GONE_DAYS, feeding, judge_sources
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, engine, envelope
+from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, engine, envelope, using
 
 ENGINE = engine()
 ZONE = ENGINE.zone
@@ -63,7 +63,7 @@ def verdicts(
         said = [since for on, since in (retired or {}).items() if on <= day]
         gone = {"web": DAY_ONE + said[-1]} if said else {}
         judged = judge_sources(DAY_ONE + day, ZONE, {"web": hours_on(day, down, habit=habit)}, records, gone)
-        records[DAY_ONE + day] = DayRecord(day=MONDAY.date(), made_at=MONDAY, scorecard="s", mapping="m", norms={}, sources=judged)
+        records[DAY_ONE + day] = day_record(**judged)
     return [record.sources["web"] for record in records.values()]
 
 
@@ -142,8 +142,51 @@ def test_a_source_that_went_down_on_tuesday_at_ten_is_silent_at_tuesdays_close_a
     assert (found[58].events, found[58].heard_on) == (0, midnight(57).date())
 
 
-def test_an_outage_that_begins_on_friday_goes_on_over_the_weekend() -> None:
-    assert silent_days(verdicts(70, out((60, 9), (63, 8)))) == [60, 61, 62]
+@pytest.mark.parametrize("at_weekends", [1, 0])
+def test_an_outage_that_begins_on_friday_goes_on_over_the_weekend(at_weekends: int) -> None:
+    def habit(day: int, hour: int) -> int:
+        return office(day, hour) if day % 7 < 5 else at_weekends
+
+    assert silent_days(verdicts(70, out((60, 9), (63, 8)), habit)) == [60, 61, 62]
+
+
+def judged(hours: Sequence[int], *weeks: Sequence[int]) -> SourceVerdict:
+    """What is judged of a day with these calls by the hour, after such days in the weeks before, the last one first."""
+    records = {
+        DAY_ONE - 7 * week: day_record(web=SourceVerdict(events=sum(known), silent=False, hours=tuple(known)))
+        for week, known in enumerate(weeks, 1)
+    }
+    return judge_sources(DAY_ONE, ZONE, {"web": hours}, records, {})["web"]
+
+
+def day_record(**sources: SourceVerdict) -> DayRecord:
+    """A day with these verdicts."""
+    return DayRecord(day=MONDAY.date(), made_at=MONDAY, scorecard="s", mapping="m", norms={}, sources=sources)
+
+
+def test_usual_is_the_lower_middle_of_eight_weeks() -> None:
+    little, much = (10,) * 24, (100,) * 24
+
+    assert judged(much, *[little] * 3, *[much] * 5).usual == 2_400
+    assert judged(much, *[little] * 4, *[much] * 5).usual == 240
+
+
+def test_a_day_with_three_quarters_of_its_calls_has_no_gap() -> None:
+    weeks = [(10,) * 24] * 2
+
+    assert not judged((*[10] * 18, *[0] * 6), *weeks).silent
+    assert judged((9, *[10] * 17, *[0] * 6), *weeks).silent
+
+
+@pytest.mark.parametrize(("mobile", "fed"), [(1, ("web",)), (13, ("web",)), (14, ("mobile", "web"))])
+def test_an_account_depends_on_what_brings_a_fifth_of_its_calls(mobile: int, fed: tuple[str, ...]) -> None:
+    calls = [*using(range(28)), *[envelope(f"m{number}", 5, source="mobile") for number in range(mobile)]]
+    view = View(apply(ENGINE, AccountState("acme"), calls), DAY_ONE + 27, None, live=False)
+    heard = SourceVerdict(events=9, silent=False)
+
+    assert feeding(view, day_record(web=heard, mobile=heard)) == fed
+    assert feeding(view, day_record(mobile=heard)) == ("mobile",)
+    assert feeding(view, day_record(api=heard)) == ()
 
 
 def test_a_hiccup_of_two_hours_costs_nobody_the_day() -> None:
@@ -190,7 +233,7 @@ def test_a_source_that_moved_most_of_its_calls_elsewhere_is_judged_by_its_new_se
 
 
 def test_an_operator_may_retire_a_source_at_once_until_it_is_heard_again() -> None:
-    found = verdicts(70, out((57, 10), (64, 0)), retired={58: 58})
+    found = verdicts(70, out((57, 10), (64, 0)), retired={58: 57})
 
     assert silent_days(found) == [57]
     assert [day for day, verdict in enumerate(found) if verdict.retired] == [58, 59, 60, 61, 62, 63]

@@ -92,7 +92,7 @@ class Explanation:
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One evaluation with everything that decides the band."""
+    """One evaluation with everything that decides the band; `asked` are the counts of the newest day that it stands on."""
 
     view: View
     found: Evaluation
@@ -103,6 +103,7 @@ class Look(msgspec.Struct, frozen=True):
     knockouts: tuple[Forced, ...]
     override: Forced | None
     record: DayRecord | None
+    asked: dict[str, int]
 
     def knockout(self, own: Band) -> Forced | None:
         """Return the first knock-out in force while the score's own band is `own`."""
@@ -119,6 +120,18 @@ class Look(msgspec.Struct, frozen=True):
         """Return the same without the hand."""
         knockout = self.knockout(own)
         return own if knockout is None else at_least(own, knockout.band)
+
+
+class Live(msgspec.Struct, frozen=True):
+    """What an account's last live evaluation came to: by which day's norms and scorecard, and which counts of the newest day it asked for.
+
+    `look` is all that was seen; a packed account does without.
+    """
+
+    of_day: int
+    asked: dict[str, int]
+    verdict: Assessment
+    look: Look | None
 
 
 def by_hand(look: Look, own: Band) -> Override | None:

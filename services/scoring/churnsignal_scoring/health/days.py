@@ -22,6 +22,10 @@ class DayZone:
             return moment.toordinal() - EPOCH_ORDINAL
         return moment.astimezone(self.zone).toordinal() - EPOCH_ORDINAL
 
+    def span_of(self, day: int) -> tuple[datetime, datetime]:
+        """Return the first moment of `day` and the first after it, in UTC."""
+        return self.start_of(day), self.end_of(day)
+
     def start_of(self, day: int) -> datetime:
         """Return the first moment of `day`, in UTC; days of 23 and 25 hours are what the zone says."""
         return datetime.combine(to_date(day), time(), self.zone).astimezone(UTC)
@@ -48,7 +52,8 @@ def from_date(value: date) -> int:
 
 def to_us(moment: datetime) -> int:
     """Return whole microseconds since the epoch, without going through a float."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def from_us(stamp: int) -> datetime:

@@ -5,13 +5,15 @@ import msgspec
 from churnsignal_scoring.health.curves import FULL
 from churnsignal_scoring.health.measures.measure import Missing, Reading
 from churnsignal_scoring.health.scorecard import MILLION, Scorecard
-from churnsignal_scoring.health.view import View
+from churnsignal_scoring.health.view import View, has_moved
 
 _NOT_APPLICABLE = Missing.NOT_APPLICABLE
 
 
 class Evaluation(msgspec.Struct, frozen=True):
     """`readings`, `points`, `shares` and `contributions` are in the scorecard's order; points are None where a measure does not count.
+
+    `asked` are the counts that each reading asked for, as they were on the newest day.
 
     `score` is what the points make; whether there is enough evidence for it is in `coverage` (hundredths of a per cent of the weight).
     """
@@ -22,16 +24,23 @@ class Evaluation(msgspec.Struct, frozen=True):
     points: tuple[int | None, ...]
     shares: tuple[int, ...]
     contributions: tuple[int, ...]
+    asked: tuple[dict[str, int], ...] = ()
 
 
-def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
-    """Return the evaluation of one account."""
+def evaluate(view: View, scorecard: Scorecard, before: Evaluation | None = None) -> Evaluation:
+    """Return the evaluation of one account; of what was read `before`, from the same view, only what has moved since is read again."""
     readings: list[Reading | Missing] = []
     points: list[int | None] = []
+    asked: list[dict[str, int]] = []
     present = evident = applicable = 0
     bit = 1
-    for row in scorecard.measures:
-        reading = row.measure.read(view, row.options)
+    for place, row in enumerate(scorecard.measures):
+        if before is None or has_moved(before.asked[place], view.newest):
+            view.asked = {}
+            reading = row.measure.read(view, row.options)
+        else:
+            view.asked, reading = before.asked[place], before.readings[place]
+        asked.append(view.asked)
         readings.append(reading)
         value: int | None = None
         if isinstance(reading, Reading):
@@ -47,7 +56,7 @@ def evaluate(view: View, scorecard: Scorecard) -> Evaluation:
         bit <<= 1
     shares = scorecard.shares(present)
     score, contributions = add_up(points, shares)
-    return Evaluation(score, _coverage(scorecard, evident, applicable), tuple(readings), tuple(points), shares, contributions)
+    return Evaluation(score, _coverage(scorecard, evident, applicable), tuple(readings), tuple(points), shares, contributions, tuple(asked))
 
 
 def add_up(points: list[int | None], shares: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

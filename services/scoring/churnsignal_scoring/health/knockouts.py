@@ -84,11 +84,8 @@ def _fact_holds(view: View, rule: FactHolds) -> bool:
 
 
 def _measure_holds(view: View, rule: MeasureHolds) -> bool:
-    reading = rule.measure.read(view, rule.options)
-    if not isinstance(reading, Reading):
-        return False
-    low, high = rule.at_least, rule.at_most
-    return (low is None or reading.measured >= low) and (high is None or reading.measured <= high)
+    reading, low, high = rule.measure.read(view, rule.options), rule.at_least, rule.at_most
+    return isinstance(reading, Reading) and (low is None or reading.measured >= low) and (high is None or reading.measured <= high)
 
 
 def overridden(view: View, end: datetime) -> Forced | None:

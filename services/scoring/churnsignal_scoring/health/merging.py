@@ -65,4 +65,4 @@ def empty(state: AccountState) -> None:
     for emptied in (state.days, state.blocks, state.teams, state.facts, state.lasts, state.reported, state.memo):
         emptied.clear()
     state.clean()
-    state.dirty = True
+    state.live = None

@@ -66,7 +66,8 @@ class AccountState:
     `lasts` is the latest call of a day: (time, id), for evidence. `reported` is the last day a family of signals was seen.
     `held` says that the account is out of the game (churned, paused, ignored, merged) and counts in no norm. `merged_into` is the account that
     gets its calls. `published` is the fingerprint of the profile as it was published last.
-    `memo` keeps what was worked out from the days before the last, until a call touches one of them; it is not written.
+    `memo` keeps what was worked out from the days before the last, until a call touches one of them, and `live` what the last live evaluation
+    came to, until anything but a count of the last day changes; neither is written.
     The `dirty_*` sets name what changed since `clean()`.
     """
 
@@ -76,7 +77,6 @@ class AccountState:
     last_event: datetime | None = None
     events_total: int = 0
     origin: int = 0
-    active: int = 0
     segment: str = ""
     held: bool = False
     merged_into: str | None = None
@@ -84,27 +84,31 @@ class AccountState:
     days: dict[int, dict[str, int]] = field(default_factory=dict)
     blocks: dict[int, dict[str, int]] = field(default_factory=dict)
     teams: dict[str, dict[int, dict[str, int]]] = field(default_factory=dict)
-    facts: dict[str, list[Fact]] = field(default_factory=dict)
     lasts: dict[int, tuple[datetime, str]] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
     memory: BandMemory = field(default_factory=BandMemory)
+    active: int = 0
+    facts: dict[str, list[Fact]] = field(default_factory=dict)
     memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
-    dirty: bool = False
+    live: Any = field(default=None, compare=False, repr=False)
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
 
-    def apply(self, day: int, calls: Iterable[tuple[Envelope, Usage]], day_of: Callable[[datetime], int]) -> None:  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
-        """Add distinct calls that occurred on `day`; a command comes last. `day_of` tells on which day each was received."""
+    def apply(  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
+        self, day: int, end: datetime, calls: Iterable[tuple[Envelope, Usage]], day_of: Callable[[datetime], int]
+    ) -> None:
+        """Add distinct calls that occurred on `day`, which ends at `end`; a command comes last. `day_of` tells on which day each was received."""
         # In one piece, with what the calls of a day share held in locals: every call of every account comes through here.
-        self.dirty = True
-        if day != self.last_active:
-            self.memo.clear()
         bucket, source, counted = self.days.get(day, {}), "", ""
         users, bit = self.blocks.get(day // BLOCK_DAYS, _NOBODY), 1 << day % BLOCK_DAYS
         last, latest, total = self.lasts.get(day), self.last_event, 0
         # Asked of the mask, not of `lasts`: the day's first call may have come too late to count for the habit.
         noted = day >= self.origin and bool(self.active >> day - self.origin & 1)
+        if day != self.last_active:
+            self.memo.clear()
+        if day != self.last_active or not noted or day not in self.days:
+            self.live = None
         for envelope, usage in calls:
             if (usage.facts or usage.command) and self._is_told(usage, envelope, day):
                 continue
@@ -115,7 +119,7 @@ class AccountState:
             # A profile alone (identify, group) is no sign of life: an account that nobody ever used has no first day.
             if signals and (self.first_day is None or day < self.first_day):
                 self.first_day = day
-            age = day_of(envelope.received_at) - day
+            age = 0 if envelope.received_at < end else day_of(envelope.received_at) - day
             if usage.active:
                 noted = noted or self._note_active(day, age)
                 if last is None or at > last[0] or (at == last[0] and envelope.id > last[1]):
@@ -144,6 +148,11 @@ class AccountState:
         self.events_total += total
         if latest is not None and (self.last_event is None or latest > self.last_event):
             self.last_event = latest
+
+    @property
+    def newest(self) -> dict[str, int]:
+        """Return the counts of the last day of use."""
+        return _NOBODY if self.last_active is None else self.days.get(self.last_active, _NOBODY)
 
     def _is_told(self, usage: Usage, envelope: Envelope, day: int) -> bool:
         """Remember the facts of a call; return whether it was a command, which counts as no event."""
@@ -176,13 +185,14 @@ class AccountState:
             users = blocks[block] = {}
         mask = users.get(user, 0)
         if not mask >> offset & 1:
-            users[user] = mask | 1 << offset
+            users[user], self.live = mask | 1 << offset, None
             self.dirty_users.add((signal, user, block))
         return users
 
     def absorb(self, part: AccountAbsorbed) -> None:
         """Add what was counted of an account that is merged into this one."""
         self.memo.clear()
+        self.live = None
         self.events_total += part.events
         self.first_day = min((day for day in (self.first_day, part.first_day) if day is not None), default=None)
         self.last_active = max((day for day in (self.last_active, part.last_active) if day is not None), default=None)
@@ -221,6 +231,7 @@ class AccountState:
         kept = [old for old in versions if old is not same]
         self.facts[name] = sorted([*kept, fact], key=lambda version: version.stamp, reverse=True)
         self.dirty_facts.add(name)
+        self.live = None
 
     def prune(self, day: int) -> None:
         """Forget what no evaluation after the close of `day` can see."""
@@ -250,11 +261,12 @@ class AccountState:
 
     def rows(self) -> StateRows:
         """Return what changed since `clean()`, as rows in a fixed order."""
+        days, users, facts = self.dirty_days, self.dirty_users, self.dirty_facts
         return StateRows(
             self._row(),
-            [DayRow(self.account, day, _encode(self.days[day])) for day in sorted(self.dirty_days) if day in self.days],
-            [self._user_row(*dirty) for dirty in sorted(self.dirty_users) if dirty[2] in self._blocks_of(dirty[0])],
-            [FactRow(self.account, name, _encode(self.facts[name])) for name in sorted(self.dirty_facts)],
+            [DayRow(self.account, day, _encode(self.days[day])) for day in sorted(days) if day in self.days] if days else [],
+            [self._user_row(*dirty) for dirty in sorted(users) if dirty[2] in self._blocks_of(dirty[0])] if users else [],
+            [FactRow(self.account, name, _encode(self.facts[name])) for name in sorted(facts)] if facts else [],
         )
 
     def _blocks_of(self, signal: str) -> dict[int, dict[str, int]]:
@@ -296,14 +308,12 @@ class AccountState:
 
     def mark_all(self) -> None:
         """Make `rows()` return everything: for digests, and for copies."""
-        self.dirty = True
         self.dirty_days = set(self.days)
         self.dirty_users = self._users()
         self.dirty_facts = set(self.facts)
 
     def clean(self) -> None:
         """Note that everything is written."""
-        self.dirty = False
         self.dirty_days.clear()
         self.dirty_users.clear()
         self.dirty_facts.clear()
@@ -313,17 +323,39 @@ class AccountState:
         cls, row: StateRow, days: Iterable[DayRow] = (), users: Iterable[UserRow] = (), facts: Iterable[FactRow] = ()
     ) -> "AccountState":
         """Return the state that was written as these rows."""
+        return cls.stored(
+            row,
+            {day.day: _counts_decoder.decode(day.counts) for day in days},
+            [(stored.user, stored.block, stored.mask) for stored in users],
+            {fact.name: _versions_decoder.decode(fact.versions) for fact in facts},
+        )
+
+    @classmethod
+    def stored(
+        cls, row: StateRow, days: dict[int, dict[str, int]], users: Iterable[tuple[str, int, int]], facts: dict[str, list[Fact]]
+    ) -> "AccountState":
+        """Return the same of rows that are read already: days and facts by name, users as they are spelled there."""
         rest = _rest_decoder.decode(row.rest)
-        seen = None if row.last_event_us is None else from_us(row.last_event_us)
-        state = cls(row.account, row.first_day, row.last_active, seen, row.events_total, row.origin)
-        state.active = int.from_bytes(row.habit, "little")
-        state.segment, state.held, state.memory, state.merged_into = row.segment, rest.held, rest.memory, rest.merged_into
-        state.published = rest.published
-        state.lasts, state.reported = {day: (from_us(stamp), call) for day, stamp, call in rest.lasts}, rest.reported
-        state.days = {day.day: _counts_decoder.decode(day.counts) for day in days}
-        for stored in users:
-            state._unite_user(stored.user, stored.block, stored.mask)
-        state.facts = {fact.name: _versions_decoder.decode(fact.versions) for fact in facts}
+        state = cls(
+            account=row.account,
+            first_day=row.first_day,
+            last_active=row.last_active,
+            last_event=None if row.last_event_us is None else from_us(row.last_event_us),
+            events_total=row.events_total,
+            origin=row.origin,
+            active=int.from_bytes(row.habit, "little"),
+            segment=row.segment,
+            held=rest.held,
+            merged_into=rest.merged_into,
+            published=rest.published,
+            days=days,
+            facts=facts,
+            lasts={day: (from_us(stamp), call) for day, stamp, call in rest.lasts},
+            reported=rest.reported,
+            memory=rest.memory,
+        )
+        for user in users:
+            state._unite_user(*user)
         return state
 
 

@@ -29,6 +29,9 @@ class View:
     seen), `silent_days` the complete days since the last use, or since `first` when there was none. `lived` is the last day that says
     something of habits: that of the last use, so that they stay what they were while an account is silent.
 
+    `asked` notes which counts were asked for and what they were on the `newest` day: what is said stays the same while these do, and while
+    nothing else changes.
+
     `outages` are cut out of all that is said of use (`days` are the counts of each day), as if the days before them had come later. Facts
     keep their dates.
     """
@@ -38,12 +41,14 @@ class View:
         "active",
         "age",
         "as_of",
+        "asked",
         "calendar",
         "days",
         "end",
         "first",
         "last",
         "lived",
+        "newest",
         "norms",
         "origin",
         "outages",
@@ -71,6 +76,8 @@ class View:
         self.lived = as_of if last is None else last
         self.calendar: Calendar = EVERY_DAY
         self._users: dict[int, int] = {}
+        self.newest = state.newest
+        self.asked: dict[str, int] = {}
 
     def _last_active(self) -> int | None:
         if self.active:
@@ -146,6 +153,7 @@ class View:
     def count(self, signal: str, first: int, last: int) -> int:
         """Return how often `signal` came from day `first` to day `last`."""
         last, top, days = min(last, self.end), self.last, self.days
+        self.asked[signal] = self.newest.get(signal, 0)
         # The day that grows with every call apart from those that stand still.
         grows = top is not None and first <= top <= last
         # As `remembered`, in one piece: nothing is asked more often.
@@ -162,6 +170,11 @@ class View:
         if top is None or not grows or (today := days.get(top)) is None:
             return count
         return count + today.get(signal, 0)
+
+    def days_with(self, signal: str, days: dict[int, dict[str, int]]) -> list[int]:
+        """Return on which of `days` (`days` or, with those of outages, the state's) `signal` came."""
+        self.asked[signal] = self.newest.get(signal, 0)
+        return [day for day, counts in days.items() if day <= self.end and signal in counts]
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""
@@ -211,7 +224,7 @@ class View:
 
     def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
         """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
-        first, last = self.day_at(first), self.day_at(min(last, self.end))
+        first, last = self.day_at(first), self.day_at(last)
         blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
         for block, users in blocks.items():
             base = block * BLOCK_DAYS
@@ -249,6 +262,11 @@ class View:
     def last_seen(self) -> Any:
         """Return the date of the last use."""
         return None if self.last is None else to_date(self.day_at(self.last))
+
+
+def has_moved(asked: dict[str, int], newest: dict[str, int]) -> bool:
+    """Return whether one of these counts of the newest day is another one by now."""
+    return asked != {signal: newest.get(signal, 0) for signal in asked}
 
 
 def _bits_until(mask: int, offset: int) -> int:

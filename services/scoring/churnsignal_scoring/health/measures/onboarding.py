@@ -5,13 +5,9 @@ from churnsignal_scoring.health.state import RETENTION_DAYS
 from churnsignal_scoring.health.view import View
 
 
-def _seen(view: View, signal: str) -> list[int]:
-    return [day for day, counts in view.state.days.items() if day <= view.end and signal in counts]
-
-
 def _is_reached(view: View, milestone: str) -> bool:
     # A fact is remembered for ever, a signal for 17 weeks.
-    return view.fact(milestone) is not None or bool(_seen(view, milestone))
+    return view.fact(milestone) is not None or bool(view.days_with(milestone, view.state.days))
 
 
 def _onboarding(view: View, options: Options) -> Reading | Missing:
@@ -42,7 +38,7 @@ def _time_to_value(view: View, options: Options) -> Reading | Missing:
         return Missing.NOT_APPLICABLE
     if view.first is None:
         return Missing.NO_DATA
-    seen = _seen(view, milestone)
+    seen = view.days_with(milestone, view.state.days)
     began = view.as_of - view.tenure + 1
     days = max(0, min(seen) - began) if seen else view.tenure
     return Reading(days * 100, days * 100)

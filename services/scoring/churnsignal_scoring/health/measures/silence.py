@@ -121,7 +121,7 @@ def _recency(view: View, options: Options) -> Reading | Missing:
     signal = options["signal"]
     if signal == USE:
         return Reading(view.silent_days * 100, view.silent_days * 100)
-    seen = [day for day, counts in view.days.items() if day <= view.end and signal in counts]
+    seen = view.days_with(signal, view.days)
     days = min(RETENTION_DAYS, view.age) if not seen else max(0, view.as_of - max(seen))
     return Reading(days * 100, days * 100)
 

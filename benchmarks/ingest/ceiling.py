@@ -9,6 +9,7 @@ import gc
 import os
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -89,12 +90,16 @@ class Program:
         return made
 
 
+async def _topics_are_there(_stop: Stop, _away: Callable[[str], None]) -> bool:
+    return True
+
+
 async def main(port: int) -> None:
     prefix = os.environ["CHURNSIGNAL_TOPIC_PREFIX"]
     gate = Gate(1 << 30, Dependency("kafka"), time.monotonic)
     coalescer = Coalescer(gate, Pace(), lambda topic: topic, lambda _seconds: None)
     producer = partial(new_producer, Brokers(os.environ["KAFKA_BOOTSTRAP_SERVERS"], {}), "ceiling")
-    link = asyncio.create_task(keep_linked(producer, coalescer, gate, Stop()))
+    link = asyncio.create_task(keep_linked(_topics_are_there, producer, coalescer, gate, Stop()))
     program = Program(coalescer, prefix + "usage.events.v1")
     config = uvicorn.Config(program, host="127.0.0.1", port=port, http="httptools", access_log=False, log_level="warning", lifespan="off")
     gc.freeze()

@@ -22,6 +22,7 @@ from churnsignal_alerts.gather import Waiting, gather
 from churnsignal_alerts.mute import Silence, by_parent, of_silence
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.plan import (
+    BURST,
     Notice,
     Plan,
     Scene,
@@ -31,9 +32,8 @@ from churnsignal_alerts.plan import (
     plan_change,
     plan_command,
     plan_due,
-    plan_heard,
-    plan_moved,
     plan_muted,
+    plan_profile,
     ration,
     rationed,
 )
@@ -153,8 +153,7 @@ class Life:
         self.profiles[profile.account] = profile
         for kind in Kind:
             if ident := self.newest.get((profile.account, kind)):
-                episode, scene = self.see(ident), self._scene(profile)
-                self._maybe(plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene))
+                self._maybe(plan_profile(self.see(ident), profile, self._scene(profile)))
 
     def command(self, ident: str, command: Command) -> Answer:
         plan, answer = plan_command(self.see(ident), command, self.setup, self.now)
@@ -258,7 +257,8 @@ class Life:
             if row.channel is counted.channel and row.recipient == counted.recipient.id and begin <= row.due_at < end and row.notice.kind.alone
         ]  # fmt: skip
         left = {row.delivery for row in rows if row.state in ("sending", "sent")}
-        return Spent(len(left), sum(row.state == "queued" for row in rows))
+        last = [row.due_at for row in rows if row.state != "cancelled" and row.due_at <= counted.due_at + BURST]
+        return Spent(len(left), sum(row.state == "queued" for row in rows), max(last, default=None))
 
     def _queue_up(self, notice: Notice, episode: Episode) -> None:
         rank = priority(episode.change, episode.touched_at)
@@ -439,9 +439,9 @@ class Life:
             return True
         if any(r.state in {"queued", "sending"} for r in rows):
             return False
-        # Void, because a person acted, it is or ended muted, it became worse and the other kind tells, or what was found is gone.
+        # Void, because a person acted, it is or ended muted, it became worse and the other kind tells, or what was found, or the customer, is gone.
         after = [e for e in happened if e.at >= owed.since]
-        words = {Verdict.OVERTAKEN.value, Verdict.PASSED.value}
+        words = {Verdict.OVERTAKEN.value, Verdict.PASSED.value, "the account is churned"}
         quiet = bool(self.episodes[owed.episode].muted) or _ended_muted(happened, owed.since)
         return quiet or any(e.actor != "churnsignal" or e.why in words for e in after)
 

@@ -62,7 +62,7 @@ def _acknowledge(episode: Episode, command: Command, now: datetime) -> tuple[Epi
 def _reassign(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
     if not episode.active:
         return episode, Answer.OVER
-    if episode.csm == command.to and episode.pinned:
+    if (episode.stands_for or episode.csm) == command.to and episode.pinned:
         return episode, Answer.ALREADY
     return replace(_acted(episode, command, now, State.OPEN), csm=command.to, pinned=True, stands_for=None, rung=0), Answer.DONE
 

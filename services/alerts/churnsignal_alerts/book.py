@@ -13,7 +13,7 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Contact, Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_contact, plan_heard, plan_moved, ration, rationed
+from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_contact, plan_profile, ration, rationed
 from churnsignal_alerts.route import day_of
 from churnsignal_alerts.sequences import Held
 
@@ -64,15 +64,15 @@ async def book_arranged(connection: AsyncConnection, arranged: Arranged, setup: 
 
 
 async def book_profiles(connection: AsyncConnection, found: Sequence[AccountProfile], setup: Setup, now: datetime) -> None:
-    """Keep the profiles; an active episode follows them: to a new owner, and into and out of an outage."""
+    """Keep the profiles; an active episode follows them: to a new owner, into and out of an outage, and to its end."""
     latest = {profile.account: profile for profile in found}
     await store.save_profiles(connection, latest.values())
     red = frozenset(await store.red_among(connection, {profile.parent for profile in found} - {None}))
     spent: Days = {}
     for account, episodes in (await store.lock_accounts(connection, sorted(latest))).items():
         for episode in episodes.values():
-            scene, profile = Scene(setup, now, red), latest[account]
-            plan = plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene)
+            scene = Scene(setup, now, red)
+            plan = plan_profile(episode, latest[account], scene)
             if plan is not None:
                 await write(connection, plan, scene, spent)
 
@@ -100,6 +100,7 @@ async def write(connection: AsyncConnection, plan: Plan, scene: Scene, spent: Da
         if day not in spent:
             spent[day] = await store.spent(connection, counted, begin, end)
         plan = ration(plan, counted, spent[day], scene)
-        if counted in plan.notices:
-            spent[day] = replace(spent[day], waiting=spent[day].waiting + 1)
+        told = next((notice for notice in plan.notices if notice.kind is counted.kind), None)
+        if told is not None:
+            spent[day] = replace(spent[day], waiting=spent[day].waiting + 1, last=max(told.due_at, spent[day].last or told.due_at))
     await store.save_plans(connection, [plan], scene.now, recorded_ms)

@@ -45,6 +45,12 @@ class Desk:
                 return None
             if once is not None and not await store.first_use(connection, once):
                 return Answer.ALREADY, episode
+            if (
+                command.act is Act.REOPEN
+                and (await store.lock_accounts(connection, [episode.account]))[episode.account][episode.kind].id != episode.id
+            ):
+                # What came after it says how the account is now.
+                return Answer.OVER, episode
             if command.act is Act.SNOOZE and command.until is None:
                 command = replace(command, until=_tomorrow(default_snooze(command, setup.policy, now)))
             plan, answer = plan_command(episode, command, setup, now)

@@ -20,7 +20,7 @@ class Verdict(StrEnum):
     SUMMARISE = "came to light silently: a line in one summary"
     SUMMARISE_LATE = "too old when it reached us: a line in one summary"
     HOLD_OPEN = "already open"
-    TELL_WORSE = "became worse while snoozed until it does"
+    TELL_WORSE = "became worse"
     TELL_MORE = "the scorecard points out more"
     TELL_RECOVERED = "recovered"
     SUMMARISE_RECOVERED = "recovered silently: a line in one summary"
@@ -109,16 +109,22 @@ def _entered(trigger: Trigger, episode: Episode | None, change: RiskChanged, now
 
 def _went_on(trigger: Trigger, episode: Episode, change: RiskChanged) -> Verdict:
     more = trigger.finding is not None and trigger.is_news(episode.change, change)
+    if trigger.band is not None and has_new_fact(episode.change, change):
+        # What somebody is at work on, or has put off, was not this.
+        return Verdict.TELL_WORSE
     if episode.state is State.SNOOZED:
-        worse = more or (trigger.band is not None and is_worse(episode.change, change))
+        worse = more or (trigger.band is not None and is_lower(episode.change, change))
         return Verdict.TELL_WORSE if episode.worse_only and worse else Verdict.HOLD_OPEN
     return Verdict.TELL_MORE if more else Verdict.HOLD_OPEN
 
 
-def is_worse(before: RiskChanged, after: RiskChanged) -> bool:
-    """Return whether trouble that was there became markedly worse: a new fact that forces the band, or a much lower score."""
-    if after.knockout is not None and after.knockout != before.knockout:
-        return True
+def has_new_fact(before: RiskChanged, after: RiskChanged) -> bool:
+    """Return whether another fact than before forces the band."""
+    return after.knockout is not None and after.knockout != before.knockout
+
+
+def is_lower(before: RiskChanged, after: RiskChanged) -> bool:
+    """Return whether the score is markedly lower than before."""
     return after.score_after is not None and before.score_after is not None and before.score_after - after.score_after >= MARKEDLY
 
 
@@ -157,7 +163,7 @@ NOTICES = {
     Verdict.TELL_MORE: NoticeKind.WORSE,
     Verdict.SUMMARISE: NoticeKind.SUMMARY,
     Verdict.SUMMARISE_LATE: NoticeKind.SUMMARY,
-    Verdict.DIGEST_FLAPPING: NoticeKind.NEWS,
+    Verdict.DIGEST_FLAPPING: NoticeKind.LINE,
     Verdict.DIGEST_MISSED: NoticeKind.DIGEST,
     Verdict.SUMMARISE_RECOVERED: NoticeKind.NEWS,
     Verdict.TELL_RECOVERED: NoticeKind.RECOVERY,
@@ -192,12 +198,14 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
         case Verdict.MERGED:
             assert episode is not None
             # It is over for good: trouble goes on, if it does, under the other account.
-            return replace(
-                episode, state=State.CLOSED, ended_at=change.as_of, change=change, until=None, worse_only=False, next_at=None,
-                outcome=Outcome.NO_ACTION, note=f"merged into {change.account.merged_into}",
-            )  # fmt: skip
+            return replace(end(episode, change.as_of, Outcome.NO_ACTION, f"merged into {change.account.merged_into}"), change=change)
         case _:
             assert_never(verdict)
+
+
+def end(episode: Episode, at: datetime, outcome: Outcome, note: str) -> Episode:
+    """Return an episode that is closed because of what is known of the account."""
+    return replace(episode, state=State.CLOSED, ended_at=at, until=None, worse_only=False, next_at=None, outcome=outcome, note=note)
 
 
 def _opened(kind: Kind, change: RiskChanged) -> Episode:

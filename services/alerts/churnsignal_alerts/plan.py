@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import assert_never
 
 import msgspec
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 from churnsignal_alerts.act import Act, Answer, Command, act
-from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide
+from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide, end
 from churnsignal_alerts.directory import Channel, Directory
-from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, State, Task
+from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, Outcome, State, Task
 from churnsignal_alerts.mute import OUTAGE, Mute, Silence, mute, of_outage
 from churnsignal_alerts.policy import POOL, Policy, Target
 from churnsignal_alerts.route import (
@@ -113,12 +113,16 @@ def plan_change(change: RiskChanged, newest: Mapping[Kind, Episode], scene: Scen
 def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
     setup, now = scene.setup, scene.now
     routed = _routed(episode, setup, now)
-    kind = _as_line(NOTICES.get(verdict), episode, setup.policy)
+    kind = NOTICES.get(verdict)
+    if kind is NoticeKind.WORSE and not episode.told:
+        # Nobody knows yet than what it is worse.
+        kind = NoticeKind.RISK
+    kind = _as_line(kind, episode, setup.policy)
     if kind in ENDINGS and kind is not NoticeKind.DIGEST and not setup.policy.recoveries:
         kind = None
     entry = Entry(episode.id, now, _what(verdict, episode), _SYSTEM, verdict.value)
     if verdict is Verdict.HOLD_OPEN:
-        return Plan(episode, (entry,))
+        return Plan(episode, (entry,), edit=True)
     episode = replace(episode, csm=routed.recipient.id, stands_for=routed.stands_for)
     when = now if kind is None else _due(kind, episode, routed, setup, now)
     if episode.active:
@@ -145,12 +149,23 @@ def _as_line(kind: NoticeKind | None, episode: Episode, policy: Policy) -> Notic
     return _LINES.get(kind, kind) if kind and episode.kind in policy.digest_kinds else kind
 
 
+# In a burst the first message goes at once, and what follows within this time goes together.
+BURST = timedelta(seconds=60)
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What somebody is told on one day by one channel: the messages that have left, and the notices that wait to be one."""
+    """What somebody is told on one day by one channel: the messages that have left, the notices that wait to be one, and when the last is due."""
 
     messages: int
     waiting: int
+    last: datetime | None = None
+
+    def turn(self, due_at: datetime) -> datetime:
+        """Return when one notice more is told that could be at `due_at`."""
+        if self.last is None or self.last == due_at or self.last + BURST <= due_at:
+            return due_at
+        return self.last if self.last > due_at else self.last + BURST
 
     def after(self, merge_from: int) -> int:
         """Return how many messages it will be with one notice more."""
@@ -159,7 +174,7 @@ class Spent:
 
 
 def rationed(plan: Plan, scene: Scene) -> Notice | None:
-    """Return the notice of a plan that counts against a CSM's budget of the day in which it is due; None: it may go in any case."""
+    """Return the notice of a plan that counts against a CSM's budget of the day in which it is due; None: it may go in any case, at once."""
     if scene.setup.policy.budget is None:
         return None
     counted = (n for n in plan.notices if n.kind in _RATIONED and not n.recipient.id.startswith(POOL))
@@ -167,17 +182,17 @@ def rationed(plan: Plan, scene: Scene) -> Notice | None:
 
 
 def ration(plan: Plan, counted: Notice, spent: Spent, scene: Scene) -> Plan:
-    """Return the plan within the budget: what is over it is a line of the next digest."""
-    policy = scene.setup.policy
-    if policy.budget is None or spent.after(policy.merge_from) <= policy.budget:
-        return plan
-    when = digest_at(counted.recipient, counted.due_at, policy.digest)
-    why = f"more than {policy.budget} messages a day: a line in the digest"
-    lines = tuple(replace(n, kind=_LINES[n.kind], due_at=when) if n.kind is counted.kind else n for n in plan.notices)
-    episode = plan.episode
+    """Return the plan within the budget: what follows another message too soon waits, what is over the budget is a line of the next digest."""
+    policy, episode, entries, kind = scene.setup.policy, plan.episode, plan.entries, counted.kind
+    when = spent.turn(counted.due_at)
+    if policy.budget is not None and spent.after(policy.merge_from) > policy.budget:
+        kind, when = _LINES[kind], digest_at(counted.recipient, counted.due_at, policy.digest)
+        why = f"more than {policy.budget} messages a day: a line in the digest"
+        entries = (*entries, Entry(episode.id, scene.now, "digested", _SYSTEM, why))
     if episode.next_at is not None:
         episode = replace(episode, next_at=next_due(episode, counted.recipient, policy, when))
-    return replace(plan, episode=episode, notices=lines, entries=(*plan.entries, Entry(episode.id, scene.now, "digested", _SYSTEM, why)))
+    notices = tuple(replace(n, kind=kind, due_at=when) if n.kind is counted.kind else n for n in plan.notices)
+    return replace(plan, episode=episode, notices=notices, entries=entries)
 
 
 def plan_muted(episode: Episode, quiet: Mute, entry: Entry | None, now: datetime) -> Plan:
@@ -219,7 +234,7 @@ def _what(verdict: Verdict, episode: Episode) -> str:
     if not episode.active:
         return "ended"
     if verdict in (Verdict.HOLD_OPEN, Verdict.TELL_MORE, Verdict.TELL_WORSE):
-        return "woke" if verdict is Verdict.TELL_WORSE else "changed"
+        return "worse" if verdict is Verdict.TELL_WORSE else "changed"
     return "reopened" if episode.flips else "opened"
 
 
@@ -265,6 +280,8 @@ def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime
     routed = _routed(after, setup, now)
     since = now
     if command.act is Act.REASSIGN:
+        # Whoever stands in for somebody on leave.
+        after = replace(after, csm=routed.recipient.id, stands_for=routed.stands_for)
         since = due(routed.recipient, now, urgent=False)
         why = f"reassigned by {command.by}"
         notices = _notices(after, NoticeKind.MOVED, _round(now), why, routed, since)
@@ -354,6 +371,19 @@ def _detail(command: Command) -> str:
 
 def _round(now: datetime) -> int:
     return int(now.timestamp() * 1000)
+
+
+def plan_profile(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan | None:
+    """Return what an account's new profile means for its episode. None: nothing changes."""
+    if episode.active and profile.lifecycle in _GONE:
+        over = end(episode, scene.now, _GONE[profile.lifecycle], f"the account is {profile.lifecycle}")
+        over = replace(over, muted="", change=msgspec.structs.replace(episode.change, account=profile))
+        return Plan(over, (Entry(episode.id, scene.now, "ended", _SYSTEM, over.note),), cancel=True, edit=True)
+    return plan_moved(episode, profile, scene) or plan_heard(episode, profile, scene)
+
+
+# Accounts of which nothing more is to be told, and what that says of their episodes.
+_GONE = {"churned": Outcome.CHURNED, "ignored": Outcome.NO_ACTION}
 
 
 def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan | None:

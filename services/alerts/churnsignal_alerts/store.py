@@ -11,9 +11,9 @@ from sqlalchemy import RowMapping, insert, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from churnsignal_alerts.episodes import CALLS, ENDINGS, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
+from churnsignal_alerts.episodes import CALLS, ENDINGS, WATCHDOG, Contact, Entry, Episode, Feedback, Kind, NoticeKind, Outcome, State, Task
 from churnsignal_alerts.mute import Matcher, Mute, by_parent, keys_of
-from churnsignal_alerts.plan import Notice, Plan, Spent
+from churnsignal_alerts.plan import BURST, Notice, Plan, Spent
 from churnsignal_alerts.route import priority
 from churnsignal_alerts.tables import contacts, episodes, notices, profiles, timeline
 
@@ -50,16 +50,17 @@ NEWEST = text(
 LOCK_THESE = text("SELECT account FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE")
 THESE = text(f"SELECT e.*, {_TOLD} FROM alerts.episodes e WHERE e.id = ANY(:ids) ORDER BY e.id")  # noqa: S608 as above
 CANCEL = text("UPDATE alerts.notices SET state = 'cancelled' WHERE episode = ANY(:ids) AND state = 'queued'")
-# The newest message per place that shows the episode is edited to show its new state: once for each entry of the timeline, not for each
-# moment, as two may share one.
+# Every message that shows the episode is edited to show its new state: once for each entry of the timeline, not for each moment, as two may
+# share one.
 EDIT = text(f"""
 INSERT INTO alerts.notices (episode, kind, round, verdict, recipient, name, channel, address, locale, zone, route, created_at, due_at,
                             priority, state, target)
-SELECT DISTINCT ON (n.address) n.episode, 'state', (SELECT max(t.id) FROM alerts.timeline t WHERE t.episode = n.episode),
+SELECT DISTINCT ON (n.episode, n.delivery) n.episode, 'state',
+       ((SELECT max(t.id) FROM alerts.timeline t WHERE t.episode = n.episode) << 20) | (n.delivery & 1048575),
        'show the new state', n.recipient, n.name, n.channel, n.address, n.locale, n.zone, n.route, :now, :now, n.priority, 'queued', n.delivery
 FROM alerts.notices n WHERE n.episode = ANY(:ids) AND n.channel = 'slack' AND n.state = 'sent'
   AND n.kind IN ({_among(CALLS)}) AND n.delivery IS NOT NULL
-ORDER BY n.address, n.id DESC ON CONFLICT DO NOTHING
+ORDER BY n.episode, n.delivery, n.id ON CONFLICT DO NOTHING
 """)  # noqa: S608 as above
 # Episodes whose time has come, by an index that holds nothing else; another replica takes others.
 DUE = text("SELECT id FROM alerts.episodes WHERE next_at <= :now ORDER BY next_at LIMIT :most FOR NO KEY UPDATE SKIP LOCKED")
@@ -86,10 +87,10 @@ RED = text(
 )
 UNMUTE = text("UPDATE alerts.episodes SET next_at = :now WHERE muted = :by AND state IN ('open', 'acknowledged', 'snoozed')")
 # From an index that holds all that silences compare.
-COVERED = text("""
+COVERED = text(f"""
 SELECT id FROM alerts.episodes WHERE state IN ('open', 'acknowledged', 'snoozed') AND account_key LIKE :account AND segment_key LIKE :segment
-  AND owner_key LIKE :owner AND kind LIKE :kind ORDER BY id
-""")
+  AND owner_key LIKE :owner AND kind LIKE :kind AND account NOT LIKE '{WATCHDOG}:%' ORDER BY id
+""")  # noqa: S608 a constant
 SOME = text("SELECT * FROM alerts.episodes WHERE id = ANY(:ids) ORDER BY id")
 
 
@@ -142,6 +143,8 @@ FORGET_EPISODES = tuple(
     for statement in (
         "DELETE FROM alerts.notices WHERE episode = ANY(:ids)",
         "DELETE FROM alerts.timeline WHERE episode = ANY(:ids)",
+        # Of the watchdog's accounts, which never come back; of all others the order of changes is kept.
+        f"DELETE FROM alerts.sequences WHERE account LIKE '{WATCHDOG}:%' AND account IN (SELECT account FROM alerts.episodes WHERE id = ANY(:ids))",  # noqa: S608 a constant
         "DELETE FROM alerts.episodes WHERE id = ANY(:ids)",
     )
 )
@@ -221,16 +224,17 @@ def _notice_row(notice: Notice, now: datetime, rank: int, recorded_ms: int | Non
 
 SPENT = text(f"""
 SELECT count(DISTINCT delivery) FILTER (WHERE state IN ('sending', 'sent')) AS messages,
-       count(DISTINCT (episode, kind, round)) FILTER (WHERE state = 'queued') AS waiting
+       count(DISTINCT (episode, kind, round)) FILTER (WHERE state = 'queued') AS waiting,
+       max(due_at) FILTER (WHERE state IN ('queued', 'sending', 'sent') AND due_at <= :soon) AS last
 FROM alerts.notices WHERE recipient = :recipient AND channel = :channel AND due_at >= :begin AND due_at < :end AND kind IN ({_among(_MESSAGES)})
 """)  # noqa: S608 words of our own
 
 
 async def spent(connection: AsyncConnection, counted: Notice, begin: datetime, end: datetime) -> Spent:
     """Return what the notice's recipient is told on its day already."""
-    where = {"recipient": counted.recipient.id, "channel": counted.channel, "begin": begin, "end": end}
+    where = {"recipient": counted.recipient.id, "channel": counted.channel, "begin": begin, "end": end, "soon": counted.due_at + BURST}
     row = (await connection.execute(SPENT, where)).one()
-    return Spent(row.messages, row.waiting)
+    return Spent(row.messages, row.waiting, row.last)
 
 
 # Built once: to build them costs more than to run them.
@@ -302,7 +306,11 @@ async def first_use(connection: AsyncConnection, key: bytes) -> bool:
 async def save_profiles(connection: AsyncConnection, found: Iterable[AccountProfile]) -> None:
     """Keep each profile unless a newer one is there."""
     never = datetime.min.replace(tzinfo=UTC)
-    rows = [{"account": p.account, "profile": _encoder.encode(p), "updated_at": p.updated_at or never} for p in found]
+    rows = [
+        {"account": p.account, "profile": _encoder.encode(p), "updated_at": p.updated_at or never}
+        for p in found
+        if not p.account.startswith(WATCHDOG)
+    ]
     if rows:
         await connection.execute(_KEEP_NEWER, rows)
 

@@ -291,3 +291,32 @@ async def test_when_500_accounts_turn_red_each_csm_gets_one_message_at_the_openi
         "WHERE e.account LIKE 'storm-%' AND n.state = 'sent'"
     )
     assert found == 500
+
+
+async def test_every_message_about_an_episode_shows_what_became_of_it(world: World) -> None:
+    await world.csm("both")
+    await world.publish(world.change("two-messages", "both"))
+    await world.until(lambda: world.to("U0BOTH"))
+    await world.quiet()
+    episode = (await world.episode("two-messages"))["id"]
+    await world.act(episode, "snooze", until=(world.now + timedelta(hours=1)).isoformat())
+    world.advance(hours=1, minutes=1)
+    await world.until(lambda: len(world.to("U0BOTH")) == 2)
+    await world.quiet()
+
+    await world.act(episode, "close", outcome="saved")
+
+    await world.until(lambda: all("closed by" in str(message.blocks) for message in world.to("U0BOTH")))
+
+
+async def test_an_account_that_has_left_is_spoken_of_no_more(world: World) -> None:
+    await world.csm("left")
+    gone = world.change("has-left", "left")
+    await world.publish(gone)
+    await world.until(lambda: world.to("U0LEFT"))
+
+    await world.publish_profile(msgspec.structs.replace(gone.account, lifecycle="churned"))
+
+    await world.until(lambda: timelines(world, "has-left", "ended"))
+    seen = await world.episode("has-left")
+    assert (seen["state"], seen["outcome"], seen["note"]) == ("closed", "churned", "the account is churned")

@@ -312,3 +312,16 @@ async def test_readers_see_and_only_csms_act(world: World) -> None:
     assert (await world.http.post("/v1/episodes/x/acknowledge", json={}, headers=reader)).status_code == 403
     assert (await world.http.put("/v1/csms/x", json={"name": "X", "email": "x@y.z"}, headers=reader)).status_code == 403
     assert (await world.http.get("/v1/episodes", headers={"Authorization": "Bearer nonsense"})).status_code == 401
+
+
+async def test_only_the_newest_episode_of_an_account_can_be_reopened(world: World) -> None:
+    old = await alerted(world, "twolives")
+    await world.act(old, "close", outcome="saved")
+    await world.publish(world.change("twolives", "twolives"))
+    await world.until(lambda: len(world.to("U0TWOLIVES")) == 2)
+    new = (await world.episode("twolives"))["id"]
+
+    answers = [await world.act(ident, "reopen") for ident in (old, new)]
+
+    assert old != new
+    assert [answer.status_code for answer in answers] == [409, 200]

@@ -35,6 +35,7 @@ async def test_it_arrives_is_closed_and_shows_in_no_list(watched: World) -> None
     (message,) = [m for m in watched.kept(kind="slack") if m.channel_name == "dog"][-1:]
     assert message.text == "Test alert: alerts arrive"
     assert "churnsignal:watchdog" not in (await watched.http.get("/v1/episodes", params={"limit": 500})).text
+    assert "churnsignal:watchdog" not in (await watched.http.get("/v1/unowned", params={"limit": 500})).text
     query = "SELECT state FROM alerts.episodes WHERE account LIKE 'churnsignal:watchdog:%' ORDER BY opened_at DESC, id LIMIT 1"
     assert await watched.database.fetchval(query) == "closed"
 

@@ -2,13 +2,15 @@
 
 import random
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.hours import ALWAYS
 from churnsignal_common.contracts.risk import Band
 
-from tests.support.alerts import change
+from tests.support.alerts import NOON, change, setup
 from tests.support.alerts_life import Fault, Life
 from tests.support.alerts_year import CSMS, Year, live, people
 
@@ -65,3 +67,18 @@ def test_when_500_accounts_turn_red_in_a_minute_each_csm_gets_one_message_and_ev
     assert Counter(heard.recipient for heard in life.heard) == Counter(f"csm{n}" for n in range(CSMS))
     assert {episode for heard in life.heard for episode, _, _ in heard.told} == set(life.episodes)
     assert len(life.episodes) == 500
+
+
+def test_when_500_accounts_turn_red_within_a_minute_of_work_each_csm_gets_the_first_at_once_and_all_others_in_one_message() -> None:
+    awake = [replace(csm, hours=ALWAYS, country=None, away_from=None) for csm in people().directory.csms.values()]
+    life = Life(setup(awake), NOON)
+    for n in range(500):
+        life.now = NOON + n * timedelta(seconds=0.1)
+        life.change(change(1, profile_account=f"a{n}", profile_owner=f"csm{n % CSMS}", as_of=life.now))
+        life.turn()
+
+    life.run_until(NOON + timedelta(hours=1))
+
+    told = {f"csm{n}": [len(heard.told) for heard in life.heard if heard.recipient == f"csm{n}"] for n in range(CSMS)}
+    assert set(map(tuple, told.values())) == {(1, 24)}
+    assert max(heard.at for heard in life.heard) <= NOON + timedelta(minutes=2)

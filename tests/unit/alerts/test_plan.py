@@ -6,11 +6,23 @@ from typing import Any
 
 import msgspec
 import pytest
-from churnsignal_alerts.act import Act, Command
+from churnsignal_alerts.act import Act, Answer, Command
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.episodes import Episode, Kind, NoticeKind
+from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.hours import ALWAYS
-from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_command, plan_moved, ration, rationed
+from churnsignal_alerts.plan import (
+    Plan,
+    Scene,
+    Setup,
+    Spent,
+    plan_away,
+    plan_change,
+    plan_command,
+    plan_moved,
+    plan_profile,
+    ration,
+    rationed,
+)
 from churnsignal_alerts.policy import Pool
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
@@ -30,6 +42,53 @@ def told(new: RiskChanged, episode: Episode | None = None, who: Setup | None = N
 
 def heard(plan: Plan) -> list[tuple[str, NoticeKind]]:
     return [(notice.recipient.id, notice.kind) for notice in plan.notices]
+
+
+def test_a_new_fact_is_told_whatever_is_done_about_the_account_and_is_the_first_word_where_nobody_knew() -> None:
+    gone = change(2, from_band=Band.RED, knockout="cancelled", profile_owner="hanako")
+
+    known, unknown = told(gone, opened(state=State.ACKNOWLEDGED)), told(gone, opened(told=False))
+    held = told(change(2, from_band=Band.RED, score_after=1200, profile_owner="hanako"), opened(state=State.ACKNOWLEDGED))
+
+    assert (heard(known), known.episode.state, known.edit) == ([("hanako", NoticeKind.WORSE)], State.OPEN, False)
+    assert heard(unknown) == [("hanako", NoticeKind.RISK)]
+    assert (heard(held), held.episode.state, held.edit) == ([], State.ACKNOWLEDGED, True)
+
+
+def test_a_fall_that_came_back_too_often_is_a_line_whatever_recoveries_are() -> None:
+    for recoveries in (True, False, "wins"):
+        again = told(
+            change(3, as_of=NOON + 4 * DAY), recovered(csm="hanako", flips=3), setup([AWAKE], replace(POLICY, recoveries=recoveries))
+        )
+
+        assert heard(again) == [("hanako", NoticeKind.LINE)]
+
+
+@pytest.mark.parametrize(("lifecycle", "outcome"), [("churned", Outcome.CHURNED), ("ignored", Outcome.NO_ACTION)])
+def test_of_an_account_that_is_gone_nothing_more_is_told(lifecycle: str, outcome: Outcome) -> None:
+    profile = msgspec.structs.replace(change(profile_owner="emma").account, lifecycle=lifecycle)
+    scene = Scene(setup([AWAKE, OTHER]), NOON + DAY)
+
+    over = plan_profile(opened(state=State.SNOOZED, next_at=NOON + DAY), profile, scene)
+
+    assert over is not None
+    assert (over.episode.state, over.episode.outcome, over.episode.next_at) == (State.CLOSED, outcome, None)
+    assert (over.notices, over.cancel, over.edit) == ((), True, True)
+    assert plan_profile(over.episode, profile, scene) is None
+
+
+def test_whoever_stands_in_for_the_chosen_is_told_once_and_whoever_is_on_leave_is_not_taken_leave_of() -> None:
+    away = replace(OTHER, delegate="hanako2", away_from=NOON.date(), away_until=NOON.date() + DAY)
+    people = setup([AWAKE, away, replace(AWAKE, id="hanako2")])
+    command = Command(Act.REASSIGN, "boss", to="emma")
+
+    given, _ = plan_command(opened(), command, people, NOON)
+    assert given is not None
+
+    assert heard(given) == [("hanako2", NoticeKind.MOVED), ("hanako", NoticeKind.HANDED)]
+    assert (given.episode.csm, given.episode.stands_for) == ("hanako2", "emma")
+    assert plan_away(given.episode, Scene(people, NOON)) is None
+    assert plan_command(given.episode, command, people, NOON) == (None, Answer.ALREADY)
 
 
 def test_a_first_fall_is_told_at_once_to_the_owner() -> None:
@@ -82,6 +141,23 @@ def test_what_is_over_the_budget_of_the_day_is_a_line_of_the_digest(spent: Spent
     assert (within.entries[-1].what == "digested") is (kind is NoticeKind.LINE)
     assert within.episode.next_at is not None
     assert within.episode.next_at > within.notices[0].due_at
+
+
+@pytest.mark.parametrize(
+    ("last", "due"),
+    [
+        (None, 0),
+        (-60, 0),
+        # What came in with it may become one message with it.
+        (0, 0),
+        (-59, 1),
+        (45, 45),
+    ],
+)
+def test_what_follows_a_message_within_a_minute_waits_for_its_end_and_for_what_waits_already(last: int | None, due: int) -> None:
+    second = timedelta(seconds=1)
+
+    assert Spent(0, 0, None if last is None else NOON + last * second).turn(NOON) == NOON + due * second
 
 
 def test_what_is_urgent_and_what_goes_to_a_pool_is_in_no_budget() -> None:

@@ -92,9 +92,14 @@ class Story(RuleBasedStateMachine):
     def a_band_changes(self, account: str, band: Band, cause: Cause) -> None:
         self.life.change(self._change(account, band, cause=cause))
 
-    @rule(account=st.sampled_from(ACCOUNTS), late=st.integers(0, 5), score=st.integers(0, 3_000))
-    def trouble_comes_late_or_grows(self, account: str, late: int, score: int) -> None:
-        self.life.change(self._change(account, Band.RED, as_of=self.life.now - timedelta(days=late), score_after=score))
+    @rule(
+        account=st.sampled_from(ACCOUNTS),
+        late=st.integers(0, 5),
+        score=st.integers(0, 3_000),
+        fact=st.sampled_from([None, None, "cancelled", "payment_failed"]),
+    )
+    def trouble_comes_late_or_grows(self, account: str, late: int, score: int, fact: str | None) -> None:
+        self.life.change(self._change(account, Band.RED, as_of=self.life.now - timedelta(days=late), score_after=score, knockout=fact))
 
     @rule(account=st.sampled_from(ACCOUNTS), codes=st.lists(st.sampled_from(FINDINGS), unique=True))
     def findings_come_and_go(self, account: str, codes: list[str]) -> None:
@@ -133,6 +138,11 @@ class Story(RuleBasedStateMachine):
         self.owners[account] = owner
         if account in self.life.profiles:
             self.life.own(with_fields(self.life.profiles[account], owner=owner))
+
+    @rule(account=st.sampled_from(ACCOUNTS))
+    def a_customer_leaves(self, account: str) -> None:
+        if account in self.life.profiles:
+            self.life.own(with_fields(self.life.profiles[account], lifecycle="churned"))
 
     @rule(who=st.sampled_from(IDS), days=st.integers(0, 9))
     def somebody_goes_on_leave(self, who: str, days: int) -> None:

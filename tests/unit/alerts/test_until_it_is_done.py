@@ -141,7 +141,7 @@ def test_a_snooze_until_it_is_worse_wakes_when_it_is_and_at_last_by_itself() -> 
 
     worse, _ = plan_change(change(2, profile_owner="hanako", score_after=1500), {asleep.kind: asleep}, Scene(PEOPLE, NOON + DAY))
 
-    assert (worse[0].episode.state, worse[0].entries[0].what) == (State.OPEN, "woke")
+    assert (worse[0].episode.state, worse[0].entries[0].what) == (State.OPEN, "worse")
     assert heard([(NOON, worse[0])]) == [("hanako", NoticeKind.WORSE)]
     assert taken(asleep)[0][0] == NOON + 14 * DAY
 

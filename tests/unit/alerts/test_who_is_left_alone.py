@@ -23,6 +23,7 @@ from churnsignal_alerts.plan import (
 )
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.route import absent
+from churnsignal_alerts.watchdog import synthetic
 from churnsignal_common.contracts.risk import AccountProfile, Band, SilentSource
 from churnsignal_common.document import ConfigError
 from msgspec.structs import replace as with_fields
@@ -108,6 +109,12 @@ PROFILE = AccountProfile(account="acme-tokyo", segment="mid-market", owner="hana
 )
 def test_a_silence_covers_what_fits_everything_it_names(matcher: Matcher, fits: bool) -> None:
     assert matcher.fits(Kind.RISK, PROFILE) is fits
+
+
+def test_the_proof_that_alerts_arrive_cannot_be_silenced() -> None:
+    everything = replace(QUIET, matcher=Matcher(account="*", kind=Kind.RISK))
+
+    assert mute(Kind.RISK, synthetic(1, NOON).account, [everything], frozenset(), NOON) is None
 
 
 def test_a_pattern_means_the_same_to_postgres() -> None:

@@ -340,7 +340,7 @@ def _opening(kind: NoticeKind, episode: Episode, reader: Reader, now: datetime) 
     if kind is NoticeKind.REMINDER:
         return [say(locale, "reminder.snooze" if episode.kind is Kind.RISK else "reminder.again")]
     if kind is NoticeKind.WORSE:
-        return [say(locale, "reminder.worse" if episode.kind.trouble else "reminder.more")]
+        return [say(locale, "reminder.worse" if episode.kind.trouble and not episode.change.knockout else "reminder.more")]
     if kind in (NoticeKind.NUDGE, NoticeKind.ESCALATED):
         length = formats.span(locale, now - max(episode.since, episode.acted_at or episode.since))
         key = "nudge.open" if kind is NoticeKind.NUDGE else "escalated.from"

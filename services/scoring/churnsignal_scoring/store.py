@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -12,9 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.dedup import Bucket
 from churnsignal_scoring.effects import Effects, OutboxRow, encoder, positions_of
-from churnsignal_scoring.health.days import to_us
-from churnsignal_scoring.health.rows import DayRow, FactRow, UserRow
-from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, AccountState
+from churnsignal_scoring.health.merging import OLDER_US
+from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, UserRow
+from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS
+from churnsignal_scoring.health.values import as_text
 from churnsignal_scoring.ownership import Ownership
 
 crash.declare("scoring.in_transaction")
@@ -68,10 +68,8 @@ ON CONFLICT (account) DO UPDATE SET first_day = EXCLUDED.first_day, last_active 
     band = EXCLUDED.band, score = EXCLUDED.score, coverage = EXCLUDED.coverage, profile = coalesce(EXCLUDED.profile, a.profile),
     closed_day = EXCLUDED.closed_day, standing = coalesce(EXCLUDED.standing, a.standing), at_risk = coalesce(EXCLUDED.at_risk, a.at_risk)"""
 
-OWNED = """-- since when an account has its owner, when that is somebody else than before
-INSERT INTO owner_history (account, since_us, owner)
-SELECT n.account, n.since, n.owner FROM unnest($1::text[], $2::bigint[], $3::text[]) AS n(account, since, owner)
-WHERE n.owner IS DISTINCT FROM (SELECT h.owner FROM owner_history h WHERE h.account = n.account ORDER BY h.id DESC LIMIT 1)"""
+OWNED = """-- since when an account has its owner, in the order in which it was heard
+INSERT INTO owner_history (account, since_us, owner) SELECT * FROM unnest($1::text[], $2::bigint[], $3::text[])"""
 
 EMPTY = """-- what was handed over to the accounts that these are merged into
 WITH days AS (DELETE FROM day_counts WHERE account = ANY($1::text[])),
@@ -214,8 +212,7 @@ async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
         told = encoder.encode(profile).decode() if profile is not None else None
         fixed = (partition, verdict.band.value, verdict.score, verdict.coverage, told, closed_day)
         accounts.append((*changed.account, *fixed, *(_SAME if ranks is None else (ranks.standing, ranks.at_risk))))
-        if profile is not None:
-            owned.append((name, _owned_since(state, effects.now), profile.owner))
+        owned += [(name, _since(fact), as_text(fact.value)) for fact in state.dirty_owners]
         days += changed.days
         users += changed.users
         facts += changed.facts
@@ -223,10 +220,9 @@ async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, OWNED, owned)
 
 
-def _owned_since(state: AccountState, now: datetime) -> int:
-    said = state.facts.get("owner")
-    # What came from a merged account has no time of its own here.
-    return said[0].occurred_us if said and said[0].occurred_us > 0 else to_us(now)
+def _since(owner: Fact) -> int:
+    # What came from a merged account counts as older than it is.
+    return owner.occurred_us % OLDER_US
 
 
 async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:

@@ -257,8 +257,9 @@ async def test_the_most_at_risk_come_first_and_accounts_without_an_owner_are_lis
 @pytest.mark.asyncio
 async def test_it_is_known_whose_account_it_was_since_when(world: dict[str, str]) -> None:
     async with open_plant(world) as plant:
-        for hour, owner in ((8, "kei"), (9, "kei"), (10, "hana"), (11, None)):
-            await plant.put([group("handed", None, at(DAY, hour), f"h{hour}", owner=owner)])
+        # In one batch or in several: each change counts.
+        for hours in (((8, "kei"), (9, "kei"), (10, "hana")), ((11, None),)):
+            await plant.put([group("handed", None, at(DAY, hour), f"h{hour}", owner=owner) for hour, owner in hours])
             await plant.drained()
 
     found = (await get(world, "/v1/accounts/handed/owners"))["items"]

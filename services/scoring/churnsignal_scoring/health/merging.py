@@ -64,5 +64,6 @@ def empty(state: AccountState) -> None:
     state.events_total = state.origin = state.active = 0
     for emptied in (state.days, state.blocks, state.teams, state.facts, state.lasts, state.reported, state.memo):
         emptied.clear()
+    owners = state.dirty_owners[:]
     state.clean()
-    state.live = None
+    state.live, state.dirty_owners = None, owners

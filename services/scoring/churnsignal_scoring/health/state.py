@@ -30,6 +30,8 @@ TEAM_BLOCKS = 1 << 20
 BUCKET_FEATURES = 64
 """Distinct features kept of an account's day: those with the smallest hash stay, so the order of arrival does not matter."""
 
+OWNER = "owner"
+"""The fact whose every change is kept, not only the latest ones."""
 LAST_DAYS = 4
 """The latest call is kept for the newest days only: those not yet closed, and the one before."""
 
@@ -68,7 +70,7 @@ class AccountState:
     gets its calls. `published` is the fingerprint of the profile as it was published last.
     `memo` keeps what was worked out from the days before the last, until a call touches one of them, and `live` what the last live evaluation
     came to, until anything but a count of the last day changes; neither is written.
-    The `dirty_*` sets name what changed since `clean()`.
+    The `dirty_*` sets name what changed since `clean()`, `dirty_owners` in the order in which it was heard.
     """
 
     account: str
@@ -94,6 +96,7 @@ class AccountState:
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
+    dirty_owners: list[Fact] = field(default_factory=list)
 
     def apply(  # noqa: C901, PLR0912 -- the hottest path: a call of a helper costs more than what it would do
         self, day: int, end: datetime, calls: Iterable[tuple[Envelope, Usage]], day_of: Callable[[datetime], int]
@@ -230,6 +233,8 @@ class AccountState:
             return
         kept = [old for old in versions if old is not same]
         self.facts[name] = sorted([*kept, fact], key=lambda version: version.stamp, reverse=True)
+        if name == OWNER and self.facts[name][0] is fact and (not versions or versions[0].value != fact.value):
+            self.dirty_owners.append(fact)
         self.dirty_facts.add(name)
         self.live = None
 
@@ -317,6 +322,7 @@ class AccountState:
         self.dirty_days.clear()
         self.dirty_users.clear()
         self.dirty_facts.clear()
+        self.dirty_owners.clear()
 
     @classmethod
     def from_rows(

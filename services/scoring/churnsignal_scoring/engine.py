@@ -45,7 +45,7 @@ from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.sources import feeding, freeze, judge_sources
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.values import as_date
-from churnsignal_scoring.health.view import View, has_moved
+from churnsignal_scoring.health.view import View
 from churnsignal_scoring.versions import Policy, fixed_policy
 
 
@@ -117,8 +117,8 @@ class AccountEngine:
         of_day, live = self.of_day(record, as_of), state.live
         if live is not None and live.of_day != of_day.number:
             live = None
-        # As long as only counts have moved that it never asked for, nothing else can come of the account.
-        if live is not None and not history and not has_moved(live.asked, state.newest):
+        # As long as only what it never asked for has moved, nothing else can come of the account.
+        if live is not None and not history and not state.has_moved(live.asked):
             return Settled(live.verdict, None, None)
         look = self._look(state, record, as_of, live=True) if live is None or live.look is None else _once_more(live.look)
         new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
@@ -417,7 +417,7 @@ class AccountEngine:
 
 
 def _once_more(look: Look) -> Look:
-    """Return what can be seen now that nothing but counts of the newest day has changed."""
+    """Return what can be seen now that nothing but users and counts of the newest day has changed."""
     return _judge(look.view, look.segment, look.life, look.card, look.override, look.record, look.found)
 
 

@@ -112,6 +112,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     lasts: dict[int, tuple[datetime, str]]
     reported: dict[str, int]
     memory: BandMemory
+    noted: int
     live: tuple[int, dict[str, int], Assessment] | None = None
 
 

@@ -117,7 +117,7 @@ def test_a_call_that_no_reading_looks_at_is_not_evaluated_again() -> None:
     settle_both(machine, state, DAY_ONE + 2, known)
     live = state.live
 
-    apply(machine, state, [envelope("again", 3.1, event="Exports")])
+    apply(machine, state, [envelope("again", 3.1, event="Exports", user="u2")])
     settle_both(machine, state, DAY_ONE + 2, known)
     assert state.live is live
 
@@ -127,7 +127,7 @@ def test_a_call_that_no_reading_looks_at_is_not_evaluated_again() -> None:
 
     settle_both(machine, state, DAY_ONE + 2, known)
     live = state.live
-    apply(machine, state, [envelope("somebody else", 3.2, user="u2")])
+    apply(machine, state, [envelope("trouble", 3.2, event="Error")])
     settle_both(machine, state, DAY_ONE + 2, known)
     assert state.live is not live
     live = packed(state).live

@@ -92,7 +92,7 @@ class Explanation:
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One evaluation with everything that decides the band; `asked` are the counts of the newest day that it stands on."""
+    """One evaluation with everything that decides the band; `asked` is what of the newest day it stands on."""
 
     view: View
     found: Evaluation
@@ -123,7 +123,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Live(msgspec.Struct, frozen=True):
-    """What an account's last live evaluation came to: by which day's norms and scorecard, and which counts of the newest day it asked for.
+    """What an account's last live evaluation came to: by which day's norms and scorecard, and what of the newest day it asked for.
 
     `look` is all that was seen; a packed account does without.
     """

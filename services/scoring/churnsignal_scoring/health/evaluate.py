@@ -5,7 +5,7 @@ import msgspec
 from churnsignal_scoring.health.curves import FULL
 from churnsignal_scoring.health.measures.measure import Missing, Reading
 from churnsignal_scoring.health.scorecard import MILLION, Scorecard
-from churnsignal_scoring.health.view import View, has_moved
+from churnsignal_scoring.health.view import View
 
 _NOT_APPLICABLE = Missing.NOT_APPLICABLE
 
@@ -35,7 +35,7 @@ def evaluate(view: View, scorecard: Scorecard, before: Evaluation | None = None)
     present = evident = applicable = 0
     bit = 1
     for place, row in enumerate(scorecard.measures):
-        if before is None or has_moved(before.asked[place], view.newest):
+        if before is None or view.state.has_moved(before.asked[place]):
             view.asked = {}
             reading = row.measure.read(view, row.options)
         else:

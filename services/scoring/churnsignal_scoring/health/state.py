@@ -59,6 +59,8 @@ _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
 _NOBODY: dict[str, int] = {}
+USERS = "\0users"
+"""Beside the names of signals, which have no NUL: whoever asked for users asked for this."""
 
 
 @dataclass(slots=True)
@@ -69,7 +71,7 @@ class AccountState:
     `held` says that the account is out of the game (churned, paused, ignored, merged) and counts in no norm. `merged_into` is the account that
     gets its calls. `published` is the fingerprint of the profile as it was published last.
     `memo` keeps what was worked out from the days before the last, until a call touches one of them, and `live` what the last live evaluation
-    came to, until anything but a count of the last day changes; neither is written.
+    came to, until anything changes but a count of the last day or who used it: `noted` counts changes of users. None of them is written.
     The `dirty_*` sets name what changed since `clean()`, `dirty_owners` in the order in which it was heard.
     """
 
@@ -89,6 +91,7 @@ class AccountState:
     lasts: dict[int, tuple[datetime, str]] = field(default_factory=dict)
     reported: dict[str, int] = field(default_factory=dict)
     memory: BandMemory = field(default_factory=BandMemory)
+    noted: int = field(default=0, compare=False)
     active: int = 0
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
@@ -152,6 +155,11 @@ class AccountState:
         if latest is not None and (self.last_event is None or latest > self.last_event):
             self.last_event = latest
 
+    def has_moved(self, asked: dict[str, int]) -> bool:
+        """Return whether one of these counts of the newest day, or `USERS`, is another one by now."""
+        newest = self.newest
+        return asked != {name: self.noted if name == USERS else newest.get(name, 0) for name in asked}
+
     @property
     def newest(self) -> dict[str, int]:
         """Return the counts of the last day of use."""
@@ -188,7 +196,8 @@ class AccountState:
             users = blocks[block] = {}
         mask = users.get(user, 0)
         if not mask >> offset & 1:
-            users[user], self.live = mask | 1 << offset, None
+            users[user] = mask | 1 << offset
+            self.noted += 1
             self.dirty_users.add((signal, user, block))
         return users
 

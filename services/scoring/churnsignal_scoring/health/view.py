@@ -9,7 +9,7 @@ from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.rows import Fact
-from churnsignal_scoring.health.state import BLOCK_DAYS, AccountState
+from churnsignal_scoring.health.state import BLOCK_DAYS, USERS, AccountState
 from churnsignal_scoring.health.values import as_date
 
 WINDOW = 28
@@ -29,7 +29,7 @@ class View:
     seen), `silent_days` the complete days since the last use, or since `first` when there was none. `lived` is the last day that says
     something of habits: that of the last use, so that they stay what they were while an account is silent.
 
-    `asked` notes which counts were asked for and what they were on the `newest` day: what is said stays the same while these do, and while
+    `asked` notes which counts were asked for, and whether users were, and what they were on the `newest` day: what is said stays while these do, and while
     nothing else changes.
 
     `outages` are cut out of all that is said of use (`days` are the counts of each day), as if the days before them had come later. Facts
@@ -75,7 +75,7 @@ class View:
         self.silent_days = as_of - since if since is not None and since < as_of else 0
         self.lived = as_of if last is None else last
         self.calendar: Calendar = EVERY_DAY
-        self._users: dict[int, int] = {}
+        self._users: dict[tuple[int, int], int] = {}
         self.newest = state.newest
         self.asked: dict[str, int] = {}
 
@@ -180,9 +180,11 @@ class View:
         """Return the distinct users of the last `days` days."""
         if self.silent_days >= days:
             return 0
-        known = self._users.get(days)
+        key = (days, self.state.noted)
+        known = self._users.get(key)
         if known is None:
-            known = self._users[days] = len(self.users_between(self.as_of - days + 1, self.end))
+            known = self._users[key] = len(self.users_between(self.as_of - days + 1, self.end))
+        self.asked[USERS] = self.state.noted
         return known
 
     def has_several_users(self, days: int) -> bool:
@@ -218,12 +220,14 @@ class View:
 
     def last_day_of(self, user: str) -> int | None:
         """Return the last day the user was active on, as far back as users are known."""
+        self.asked[USERS] = self.state.noted
         seen = [(block * BLOCK_DAYS, users[user]) for block, users in self.state.blocks.items() if user in users]
         days = [self._place_of(base + mask.bit_length() - 1) for base, whole in seen if (mask := _bits_until(whole, self.end - base))]
         return max(days, default=None)
 
     def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
         """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
+        self.asked[USERS] = self.state.noted
         first, last = self.day_at(first), self.day_at(last)
         blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
         for block, users in blocks.items():
@@ -240,6 +244,7 @@ class View:
 
     def has_users(self) -> bool:
         """Return whether calls name their users at all."""
+        self.asked[USERS] = self.state.noted
         return bool(self.state.blocks)
 
     def fact(self, name: str) -> Any:
@@ -262,11 +267,6 @@ class View:
     def last_seen(self) -> Any:
         """Return the date of the last use."""
         return None if self.last is None else to_date(self.day_at(self.last))
-
-
-def has_moved(asked: dict[str, int], newest: dict[str, int]) -> bool:
-    """Return whether one of these counts of the newest day is another one by now."""
-    return asked != {signal: newest.get(signal, 0) for signal in asked}
 
 
 def _bits_until(mask: int, offset: int) -> int:

@@ -46,7 +46,7 @@ SHOTS = [
         for language in READERS
     ),
     *((f"slack.phone.digest.{language}", f"slack.digest.{language}", (390, 1000), False) for language in READERS),
-    *((f"mail.phone.overflow.{language}", f"mail.overflow.{language}", (390, 3000), False) for language in READERS),
+    *((f"mail.phone.overflow.{language}", f"mail.overflow.{language}", (390, 4100), False) for language in READERS),
 ]
 FOUND = {
     Kind.OPPORTUNITY: [("seats_full", 95.0, "percent"), ("usage_growing", 42.0, "percent")],

@@ -102,7 +102,7 @@ async def test_silent_causes_make_one_ranked_summary(world: World) -> None:
     await world.quiet()
     lines = [block["text"]["text"].split("\n")[0] for block in message.blocks if "accessory" in block]
     assert lines == ["1. Quiet-3", "2. Quiet-2", "3. Quiet-1"]
-    assert message.text == "解約予兆のあるお客様 3社 · 合計 ¥6,000,000 /年"
+    assert message.text == "解約予兆のあるお客様 3社 · 契約額の合計 ¥6,000,000 /年"
     assert len(world.to("U0SUMI")) == 1
 
 
@@ -118,7 +118,7 @@ async def test_recovery_is_told_once_in_the_thread_with_its_duration(world: Worl
     second = (await world.until(lambda: world.to("U0RIKA", "slack")[1:]))[0]
     answer = (await world.until(lambda: world.to("rika@example.com")[1:]))[0]
     assert second.thread_ts == first.ts
-    assert "At risk for 3 days" in second.text
+    assert "It was red for 3 days" in second.text
     assert answer.headers["In-Reply-To"] == mail.headers["Message-ID"]
     await world.until(lambda: "recovered on" in str(first.blocks))
 

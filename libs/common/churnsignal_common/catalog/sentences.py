@@ -54,7 +54,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "task.open": Both("{step} (by {day})", "{step}(期限 {day})"),
     "task.done": Both("✓ {step} (done by {by})", "✓ {step}({by} が完了)"),
     "label.trend": Both("Score over {days}", "{days}間のスコア"),
-    "trend.words": Both("from {first} to {last}, lowest {lowest}", "{first} → {last}、最低 {lowest}"),
+    "trend.lowest": Both(", lowest {lowest}", "、最低 {lowest}"),
     "trend.ends": Both("from {first} to {last}", "{first} → {last}"),
     "label.why": Both("Why", "要因"),
     "label.next": Both("What to do next", "次の一手"),

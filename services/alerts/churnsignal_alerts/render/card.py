@@ -72,16 +72,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The scores of the last closes, for a picture, with what it shows in words."""
+    """The scores of the last closes, for a picture, with what it shows in words; `line` stands where no picture can be."""
 
     title: str
     words: str
+    line: str
     scores: tuple[int | None, ...]
-
-    @property
-    def line(self) -> str:
-        """Return it where no picture can be: blocks and words."""
-        return f"{explain.sparkline(self.scores)}  {self.words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +241,9 @@ def _history(trend: tuple[int | None, ...], locale: Locale) -> History | None:
         return None
     first, last, lowest = (formats.score(score) for score in (known[0], known[-1], min(known)))
     title = say(locale, "label.trend", days=formats.quantity(locale, len(trend), "days"))
-    key = "trend.ends" if lowest in (first, last) else "trend.words"
-    return History(title, say(locale, key, first=first, last=last, lowest=lowest), trend)
+    between = "" if lowest in (first, last) else say(locale, "trend.lowest", lowest=lowest)
+    words = say(locale, "trend.ends", first=first, last=last) + between
+    return History(title, words, f"{first} {explain.sparkline(trend)} {last}{between}", trend)
 
 
 def _worth(change: RiskChanged, locale: Locale) -> str:
@@ -371,7 +368,7 @@ def _notes(change: RiskChanged, reader: Reader) -> tuple[str, ...]:
 
 def state_line(episode: Episode, reader: Reader) -> str:
     """Return who does what about the episode, for the foot of a message."""
-    locale, by = reader.locale, clean(episode.by or "", 60)
+    locale, by = reader.locale, clean(episode.by or "Churnsignal", 60)
     acted = formats.moment(locale, episode.acted_at, reader.zone) if episode.acted_at else ""
     match episode.state:
         case State.OPEN:

@@ -113,7 +113,8 @@ def _reason(kind: NoticeKind, episode: Episode, reader: Reader) -> str:
             found = [explain.knockout_sentence(locale, change.knockout)]
         else:
             found = [explain.driver_sentence(locale, driver) for driver in explain.strongest(change.drivers, 1)]
-        return _SEPARATOR.join(dict.fromkeys([*found, *([] if episode.state is State.OPEN else [state_line(episode, reader)])]))
+        said = [*found, *([] if episode.state is State.OPEN else [state_line(episode, reader)])]
+        return ("" if locale is Locale.JA else " ").join(dict.fromkeys(said))
     missed = kind is NoticeKind.DIGEST
     if episode.state is State.CLOSED or (not episode.kind.trouble and not missed):
         return state_line(episode, reader)

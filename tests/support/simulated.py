@@ -13,13 +13,13 @@ RHYTHMS = ((1, 0.7), (7, 0.9), (28, 0.9))
 OF_TEN = (0, 0, 0, 1, 1, 1, 1, 1, 2, 2)
 
 
-def use(accounts: int, days: int) -> pl.DataFrame:
+def use(accounts: int, days: int, first: datetime = FIRST) -> pl.DataFrame:
     """Return the events of so many accounts in so many days: about 0.7 a day from each."""
     columns = ["account_id", "user_id", "event", "occurred_at", "seats"]
-    return pl.DataFrame(list(_rows(accounts, days)), schema=columns, orient="row").sort("occurred_at", maintain_order=True)
+    return pl.DataFrame(list(_rows(accounts, days, first)), schema=columns, orient="row").sort("occurred_at", maintain_order=True)
 
 
-def _rows(accounts: int, days: int) -> Iterator[tuple[str, str, str, datetime, int | None]]:
+def _rows(accounts: int, days: int, first: datetime) -> Iterator[tuple[str, str, str, datetime, int | None]]:
     for number in range(accounts):
         chance = random.Random(number)
         every, likely = RHYTHMS[OF_TEN[number % 10]]
@@ -28,6 +28,6 @@ def _rows(accounts: int, days: int) -> Iterator[tuple[str, str, str, datetime, i
         users, seats = chance.randint(1, 6), chance.choice((None, 5, 10))
         for day in range(chance.randrange(every), end, every):
             for _ in range(chance.randint(1, 2) if chance.random() < likely else 0):
-                at = FIRST + timedelta(days=day, minutes=chance.randrange(420, 1200))
+                at = first + timedelta(days=day, minutes=chance.randrange(420, 1200))
                 event = "Payment Failed" if chance.random() < 0.002 else chance.choice(EVENTS)
                 yield f"account-{number}", f"account-{number}-{chance.randrange(users)}", event, at, seats

@@ -220,14 +220,14 @@ class AccountEngine:
         and `retired` the days on which operators called sources gone.
         """
         end = self.zone.end_of(day)
-        verdicts = judge_sources(day, self.zone, sources, previous, retired)
+        verdicts = judge_sources(day, self.zone, sources, previous, retired, partly=bool(left_out))
         silent = {source for source, verdict in verdicts.items() if verdict.silent}
         return DayRecord(
             day=to_date(day),
             made_at=made_at,
             scorecard=self.policy.scorecard_at(end).version,
             mapping=self.policy.mapping_at(end).version,
-            norms=merge_norms(partials, previous.get(day - 1), silent),
+            norms=merge_norms(partials, previous.get(day - 1), silent, partly=bool(left_out)),
             sources=verdicts,
             left_out=left_out,
         )

@@ -13,7 +13,6 @@ from churnsignal_scoring.dedup import Bucket
 from churnsignal_scoring.effects import Effects, OutboxRow, encoder, positions_of
 from churnsignal_scoring.health.merging import OLDER_US
 from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, UserRow
-from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS
 from churnsignal_scoring.health.values import as_text
 from churnsignal_scoring.ownership import Ownership
 
@@ -78,9 +77,10 @@ shadows AS (DELETE FROM shadow_scores WHERE account = ANY($1::text[]))
 DELETE FROM facts WHERE account = ANY($1::text[])"""
 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
-DELETE FROM day_counts WHERE account = ANY($1::text[]) AND day < $2"""
+DELETE FROM day_counts AS old USING unnest($1::text[], $2::int[]) AS kept (account, day) WHERE old.account = kept.account AND old.day < kept.day"""
 PRUNE_USERS = """-- users' days that no evaluation can see any more
-DELETE FROM user_days WHERE account = ANY($1::text[]) AND block % 1048576 < $2"""
+DELETE FROM user_days AS old USING unnest($1::text[], $2::int[]) AS kept (account, day)
+WHERE old.account = kept.account AND old.block % 1048576 < kept.day / 28"""
 
 SCORES = """-- what closes concluded
 INSERT INTO score_history (account, day, band, score, coverage, sequence, reasons)
@@ -231,8 +231,9 @@ async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
     await _put(pg, RECORDED, effects.recorded)
     for day in sorted({row.day for row in effects.scores}):
         closed = [row.account for row in effects.scores if row.day == day]
-        await pg.execute(PRUNE_DAYS, closed, day - RETENTION_DAYS + 1)
-        await pg.execute(PRUNE_USERS, closed, (day - RETENTION_DAYS + 1) // BLOCK_DAYS)
+        kept = [effects.accounts[account].state.kept_from(day) for account in closed]
+        await pg.execute(PRUNE_DAYS, closed, kept)
+        await pg.execute(PRUNE_USERS, closed, kept)
     changes = [
         (
             c.account.account,

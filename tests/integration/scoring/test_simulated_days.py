@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,11 +14,14 @@ from churnsignal_scoring.backtest.shares import Policies, replay
 from churnsignal_scoring.health.days import from_date, open_zone
 
 from tests.support.plant import Hands, open_plant
-from tests.support.simulated import FIRST, use
+from tests.support.simulated import use
 from tests.support.stack import service
 
 ACCOUNTS, DAYS = (int(number) for number in os.environ.get("SIMULATED", "20x20").split("x"))
-POLICIES = Policies(None, None, "UTC")
+ZONE = "Europe/Berlin"
+FIRST = datetime(2026, 3, 16, tzinfo=UTC)
+"""Two weeks before the clocks go forward."""
+POLICIES = Policies(None, None, ZONE)
 
 
 def sent(events: Events) -> Iterator[tuple[int, list[Envelope]]]:
@@ -43,14 +47,16 @@ def sent(events: Events) -> Iterator[tuple[int, list[Envelope]]]:
 
 
 @pytest.mark.asyncio
-async def test_a_backtest_closes_every_day_as_the_running_service_does(told: dict[str, str], tmp_path: Path) -> None:
-    use(ACCOUNTS, DAYS).write_parquet(tmp_path / "events.parquet")
-    events = read_events(tmp_path / "events.parquet", open_zone("UTC"))
+async def test_a_backtest_closes_every_day_as_the_running_service_does_when_the_clocks_change_too(
+    told: dict[str, str], tmp_path: Path
+) -> None:
+    use(ACCOUNTS, DAYS, FIRST).write_parquet(tmp_path / "events.parquet")
+    events = read_events(tmp_path / "events.parquet", open_zone(ZONE))
     first = from_date(FIRST.date())
     hands = Hands(tmp_path / "clock.json")
     hands.set(first)
     async with open_plant(told) as plant:
-        with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec}, tmp_path):
+        with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec, "CHURNSIGNAL_DAY_ZONE": ZONE}, tmp_path):
             for day, calls in sent(events):
                 hands.set(day, 23.5)
                 await plant.put(calls)

@@ -320,6 +320,7 @@ def test_no_day_more_of_silence_raises_a_score_of_all_measures_of_use() -> None:
     of_use = ("silence", "recency", "active_days", "volume", "slope", "falling_weeks", "standing", "users", "active_users", "users_change")
     card = card_of([(MEASURES[name], straight(MEASURES[name], -10_000, 20_000), {}) for name in of_use])
     state = apply(ENGINE, AccountState("acme"), [*using(range(100), users=3), *using(range(60, 100, 3), users=5)])
+    state.reported = dict.fromkeys(card.reporting, DAY_ONE + 99)  # as the close of its last day notes
     scores = [evaluate(View(state, DAY_ONE + day, PEERS, live=False), card).score for day in range(99, 300)]
 
     assert all(after <= before for before, after in itertools.pairwise(scores))

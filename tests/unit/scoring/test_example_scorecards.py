@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from importlib.resources import as_file, files
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -9,12 +10,12 @@ from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_scoring.engine import AccountEngine
-from churnsignal_scoring.health.assessment import Explanation
+from churnsignal_scoring.health.assessment import Explanation, Settled
 from churnsignal_scoring.health.days import open_zone
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
-from tests.unit.scoring.accounts import DAY_ONE, MAPPER, apply, close_days, envelope, record, using
+from tests.unit.scoring.accounts import DAY_ONE, MAPPER, apply, close_days, engine, envelope, record, using
 
 EXAMPLES = files("churnsignal_scoring.health.config") / "examples"
 
@@ -26,6 +27,7 @@ def example(name: str, *, mapped: bool = True) -> AccountEngine:
 
 
 POSTHOG, SIGNALS, SAAS = example("posthog"), example("signals"), example("saas", mapped=False)
+DEFAULT = engine()
 GITLAB = example("gitlab", mapped=False)
 GITLAB.mapper = Mapper(replace(load_mapping(None), profile={"billable_users": (), "seats": (), "created_on": ()}))
 
@@ -245,6 +247,38 @@ def test_a_trial_is_judged_by_its_first_steps_and_a_customer_by_its_habits() -> 
     assert {driver.measure for driver in trial.drivers} == {"onboarding", "time_to_value", "active_days"}
     assert "silence" in {driver.measure for driver in customer.drivers}
     assert customer.missing["nps"] == "not enough evidence yet"
+
+
+LOVED = [
+    *[call for day in range(0, 90, 2) for call in using([day], users=4, each=1 + (89 - day) // 12)],
+    *[said(day, "Ticket Opened", "u1", priority="urgent") for day in (60, 82, 85)],
+    *[said(day, "Events Captured", "u1", count=1000 - day) for day in range(30, 90, 3)],
+    said(86, "Query Run", "u1", status="failed"),
+    known(1, champion="u1", seats=5, billable_users=4, users_total=9),
+]
+
+
+@pytest.mark.parametrize("machine", [DEFAULT, SAAS, GITLAB, POSTHOG, SIGNALS], ids=["default", "saas", "gitlab", "posthog", "signals"])
+def test_no_day_more_of_silence_raises_a_score_and_none_depends_on_what_is_in_memory(machine: AccountEngine) -> None:
+    kept = apply(machine, AccountState("acme"), LOVED)
+    close_days(machine, kept, 80, 89)
+    scores = []
+
+    for day in range(90, 340):
+        kept.mark_all()
+        loaded = AccountState.from_rows(*kept.rows())
+        by_memory, by_rows = (close_days(machine, state, day, day)[0] for state in (kept, loaded))
+        assert (by_memory.assessment, reasons(by_memory)) == (by_rows.assessment, reasons(by_rows)), day
+        scores.append(kept.memory.score or 0)
+
+    assert [(day, before, after) for day, (before, after) in enumerate(pairwise(scores), 91) if after > before] == []
+    assert scores[0] > scores[-1]
+
+
+def reasons(one: Settled) -> bytes:
+    assert one.closed is not None
+    assert one.closed.reasons is not None
+    return one.closed.reasons()
 
 
 def test_days_off_in_japan_are_no_silence_there() -> None:

@@ -2,7 +2,10 @@
 
 from datetime import UTC, datetime
 
+import msgspec
+import pytest
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
+from churnsignal_common.contracts.risk import Band, Cause
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.norms import FULL_DAY, PEERS, WORTH_DAYS, merge_norms, read_norms
 from churnsignal_scoring.health.state import AccountState, counted
@@ -117,3 +120,31 @@ def test_the_table_of_worths_is_bounded() -> None:
 def test_accounts_long_gone_say_nothing_of_what_accounts_do() -> None:
     assert ENGINE.partial(accounts([[0]]), DAY_ONE + 90).norms["free"].seen == {"": (1, 0)}
     assert ENGINE.partial(accounts([[0]]), DAY_ONE + 91).norms == {}
+
+
+@pytest.mark.parametrize("weeks", [2, 4])
+def test_a_season_when_everybody_is_away_turns_nobody_red(weeks: int) -> None:
+    states = [AccountState(f"a{number}") for number in range(PEERS)]
+    at_work = {day for day in range(130) if day % 7 < 5 and not 84 <= day < 84 + weeks * 7}
+    records: dict[int, DayRecord] = {}
+    bands = set()
+
+    for day in range(84 + weeks * 7 + 7):
+        for state in states if day in at_work else ():
+            apply(ENGINE, state, [msgspec.structs.replace(call, account=state.account) for call in using([day], users=2, each=1)])
+        today = DAY_ONE + day
+        records[today] = ENGINE.merge(today, [ENGINE.partial(states, today)], {}, records, MADE)
+        bands |= {ENGINE.close(state, today, records[today], Cause.CLOSE).assessment.band for state in states}
+
+    assert bands == {Band.GREY, Band.GREEN, Band.YELLOW}
+
+
+def test_a_segment_of_which_no_partition_was_there_goes_on_and_learns_nothing() -> None:
+    known = ENGINE.merge(DAY_ONE, [ENGINE.partial(accounts([[0], [0]]), DAY_ONE)], {}, {}, MADE)
+    rest = ENGINE.partial(accounts([[0]]), DAY_ONE + 1)
+
+    whole, partly = (ENGINE.merge(DAY_ONE + 1, [rest], {}, {DAY_ONE: known}, MADE, left_out) for left_out in ((), (3,)))
+
+    assert (set(known.norms), set(whole.norms)) == ({"free", "pro"}, {"free"})
+    assert partly.norms["free"] == whole.norms["free"]
+    assert partly.norms["pro"] == msgspec.structs.replace(known.norms["pro"], worths=(FULL_DAY, *known.norms["pro"].worths))

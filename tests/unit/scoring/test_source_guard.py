@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from itertools import pairwise
 from random import Random
@@ -12,14 +12,17 @@ from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVer
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, RiskChanged, SilentSource
 from churnsignal_common.mapping.usage import USE
+from churnsignal_scoring.backtest.calls import Call
+from churnsignal_scoring.backtest.replay import Part, Replay
 from churnsignal_scoring.health import outages
-from churnsignal_scoring.health.days import open_zone
+from churnsignal_scoring.health.days import from_date, open_zone
 from churnsignal_scoring.health.sources import GONE_DAYS, feeding, judge_sources
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, engine, envelope, using
 
@@ -187,6 +190,21 @@ def test_an_account_depends_on_what_brings_a_fifth_of_its_calls(mobile: int, fed
     assert feeding(view, day_record(web=heard, mobile=heard)) == fed
     assert feeding(view, day_record(mobile=heard)) == ("mobile",)
     assert feeding(view, day_record(api=heard)) == ()
+
+
+def test_no_source_falls_silent_on_a_day_of_which_partitions_are_missing_and_none_comes_back() -> None:
+    records: dict[int, DayRecord] = {}
+
+    def is_silent(day: int, hours: list[int], *, partly: bool) -> bool:
+        found = judge_sources(DAY_ONE + day, ZONE, {"web": hours}, records, {}, partly=partly)
+        records[DAY_ONE + day] = day_record(**found)
+        return found["web"].silent
+
+    for day in range(28):
+        is_silent(day, hours_on(day, never), partly=False)
+
+    assert [is_silent(28, [0] * 24, partly=partly) for partly in (True, False)] == [False, True]
+    assert is_silent(29, [0] * 24, partly=True)
 
 
 def test_a_hiccup_of_two_hours_costs_nobody_the_day() -> None:
@@ -420,6 +438,27 @@ def test_each_hour_belongs_to_one_day(zone: str, day: int, hours: int) -> None:
     assert len(hours_of(known, day)) == hours
     assert hours_of(known, day).stop == hours_of(known, day + 1).start
     assert datetime.fromtimestamp(hours_of(known, day).start * 3600, UTC) >= known.start_of(day)
+
+
+@pytest.mark.parametrize("day", [28, 29, 30])
+def test_a_backtest_counts_a_source_by_the_hours_of_the_zone_s_days_as_live_scoring_does(day: int) -> None:
+    machine, today = engine(zone="Europe/Berlin"), from_date(date(2026, 3, day))
+    times = [
+        moment
+        for n in range(96)
+        if machine.zone.day_of(moment := datetime(2026, 3, day - 1, 12, tzinfo=UTC) + n * timedelta(minutes=30)) == today
+    ]
+    parts: list[Part] = []
+
+    def agree(_: int, part: Part) -> DayRecord:
+        parts.append(part)
+        return machine.merge(today, [part.sums], {"backtest": part.hours}, {}, machine.zone.end_of(today))
+
+    Replay(machine, {}, agree).day(today, [Call("acme", "u1", at, Raw(b'{"type":"track","event":"Report Viewed"}')) for at in times])
+
+    whole = len(times) // 2
+    assert whole == (23 if day == 29 else 24)
+    assert parts[0].hours == [2] * whole + [0] * (24 - whole)
 
 
 def test_partitions_add_up_by_source_and_hour() -> None:

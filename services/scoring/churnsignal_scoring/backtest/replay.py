@@ -1,5 +1,6 @@
 """Pure. Replay events through the engine in event time, closing each day as live scoring does."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,9 +12,11 @@ from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
 from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.days import EPOCH_ORDINAL
 from churnsignal_scoring.health.norms import Partial
 from churnsignal_scoring.health.sources import HABIT_WEEKS, HOURS
 from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.sums import by_hour, hours_of
 
 SOURCE = "backtest"
 RECORDS_KEPT = HABIT_WEEKS * 7
@@ -74,17 +77,20 @@ class Replay:
     living: list[AccountState] = field(default_factory=list)
     transitions: list[Transition] = field(default_factory=list)
     calls: int = 0
-    hours: list[int] = field(default_factory=list)
+    heard: Counter[int] = field(default_factory=Counter)
     record: DayRecord | None = None
 
     def day(self, day: int, calls: Iterable[Call]) -> None:
         """Apply the day's calls and close it."""
-        self.hours = [0] * HOURS
+        self.heard.clear()
         for call in calls:
             if self.ends.get(call.account, day) >= day:
                 self._apply(call, day)
         self.living = [state for state in self.living if self.ends.get(state.account, day) >= day]
-        self.record = record = self.agree(day, Part(self.engine.partial(self.living, day), self.hours))
+        hours = hours_of(self.engine.zone, day)
+        heard = by_hour(((SOURCE, hour, count) for hour, count in self.heard.items() if hour in hours), hours)
+        part = Part(self.engine.partial(self.living, day), heard.get(SOURCE, [0] * HOURS))
+        self.record = record = self.agree(day, part)
         for state in self.living:
             self._note(state.account, self.engine.close(state, day, record, Cause.CLOSE).change)
             state.clean()
@@ -112,7 +118,7 @@ class Replay:
         usage = self.engine.mapper.usage(envelope)
         if usage.ignored is None:
             self.engine.apply(state, envelope, usage)
-            self.hours[call.at.hour] += 1
+            self.heard[(call.at.toordinal() - EPOCH_ORDINAL) * 24 + call.at.hour] += 1
             # Between closes only facts can move a band; live scoring settles after every batch, which comes to the same.
             if usage.facts or not state.segment:
                 self._note(call.account, self.engine.settle(state, call.at, self.record, day - 1, history=False).change)

@@ -103,14 +103,26 @@ def add(partial: Partial, state: AccountState | Counted) -> None:
             sums.reporting[family] = sums.reporting.get(family, 0) + 1
 
 
-def merge_norms(partials: Iterable[Partial], previous: DayRecord | None, silent: AbstractSet[str] = frozenset()) -> dict[str, SegmentNorms]:
-    """Return each segment's norms of the day; a segment that nobody is in any more ends. Accounts that depend on `silent` sources were not seen."""
+def merge_norms(
+    partials: Iterable[Partial], previous: DayRecord | None, silent: AbstractSet[str] = frozenset(), *, partly: bool = False
+) -> dict[str, SegmentNorms]:
+    """Return each segment's norms of the day; a segment that nobody is in any more ends. Accounts that depend on `silent` sources were not seen.
+
+    `partly` says that partitions are missing: a segment that may be in them goes on, and the day teaches it nothing.
+    """
     sums: dict[str, PartialNorms] = {}
     for partial in partials:
         for segment, part in partial.norms.items():
             _add_up(sums.setdefault(segment, PartialNorms({}, [0] * 29, {})), part)
     before = {} if previous is None else previous.norms
-    return {segment: _next(sums[segment], before.get(segment), silent) for segment in sorted(sums)}
+    return {
+        segment: _next(sums[segment], before.get(segment), silent) if segment in sums else _unseen(before[segment])
+        for segment in sorted({*sums, *(before if partly else ())})
+    }
+
+
+def _unseen(before: SegmentNorms) -> SegmentNorms:
+    return msgspec.structs.replace(before, worths=(FULL_DAY, *before.worths[: WORTH_DAYS - 1]))
 
 
 def _add_up(total: PartialNorms, part: PartialNorms) -> None:

@@ -34,13 +34,22 @@ DEPENDS = 5
 
 
 def judge_sources(
-    day: int, zone: DayZone, hours: Mapping[str, Sequence[int]], previous: Mapping[int, DayRecord], retired: Mapping[str, int]
+    day: int,
+    zone: DayZone,
+    hours: Mapping[str, Sequence[int]],
+    previous: Mapping[int, DayRecord],
+    retired: Mapping[str, int],
+    *,
+    partly: bool = False,
 ) -> dict[str, SourceVerdict]:
-    """Return the verdict on each source. `hours` are its calls by hour of the day; `retired` the days on which operators called sources gone."""
+    """Return the verdict on each source. `hours` are its calls by hour of the day; `retired` the days on which operators called sources gone.
+
+    `partly` says that partitions are missing: what did not come may be theirs, so that no source falls silent on such a day.
+    """
     yesterday = previous.get(day - 1)
     known = set() if yesterday is None else set(yesterday.sources)
     return {
-        source: _verdict(day, zone, hours.get(source, (0,) * HOURS), _past(source, day, previous), retired.get(source))
+        source: _verdict(day, zone, hours.get(source, (0,) * HOURS), _past(source, day, previous), retired.get(source), partly)
         for source in sorted(known | set(hours))
     }
 
@@ -58,12 +67,14 @@ def _past(source: str, day: int, previous: Mapping[int, DayRecord]) -> dict[int,
     return found
 
 
-def _verdict(day: int, zone: DayZone, hours: Sequence[int], past: Mapping[int, SourceVerdict], retired_on: int | None) -> SourceVerdict:
+def _verdict(
+    day: int, zone: DayZone, hours: Sequence[int], past: Mapping[int, SourceVerdict], retired_on: int | None, partly: bool
+) -> SourceVerdict:
     before, events = past.get(day - 1), sum(hours)
     heard = to_date(day) if events else None if before is None else before.heard_on
     habit = _habit(day, past)
     usual, start = sum(habit), _gap(hours, habit)
-    since = None if start is None else zone.start_of(day) + timedelta(hours=start)
+    since = None if start is None or partly else zone.start_of(day) + timedelta(hours=start)
     if before is not None and before.silent and (start is not None or events * LITTLE <= usual):
         since = before.silent_since
     over = since is not None and day - zone.day_of(since) >= GONE_DAYS

@@ -15,6 +15,7 @@ from churnsignal_common.contracts.envelope import AccountAbsorbed, Envelope
 from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.mapping.usage import FEATURE_PREFIX, SOURCE_PREFIX, Usage
 
+from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import Counted, DayRow, Fact, FactRow, Remembered, StateRow, StateRows, UserRow
@@ -249,11 +250,11 @@ class AccountState:
 
     def prune(self, day: int) -> None:
         """Forget what no evaluation after the close of `day` can see."""
-        oldest = day - RETENTION_DAYS
-        while self.days and (past := min(self.days)) <= oldest:
+        kept = self.kept_from(day)
+        while self.days and (past := min(self.days)) < kept:
             del self.days[past]
         for blocks in (self.blocks, *self.teams.values()):
-            for block in [block for block in blocks if block * BLOCK_DAYS + BLOCK_DAYS - 1 <= oldest]:
+            for block in [block for block in blocks if block < kept // BLOCK_DAYS]:
                 del blocks[block]
         for name, versions in self.facts.items():
             if len(versions) > 1 and versions[-2].day <= day:
@@ -263,6 +264,10 @@ class AccountState:
             keep = max((past for past in self.lasts if past <= day), default=day)
             self.lasts = {past: last for past, last in self.lasts.items() if past >= keep}
         self._prune_habit(day - HABIT_DAYS)
+
+    def kept_from(self, day: int) -> int:
+        """Return the first day of which counts and users are kept after the close of `day`: days of outages are no time that passed."""
+        return outages.day_at(self.memory.outages, day - RETENTION_DAYS) + 1
 
     def _prune_habit(self, oldest: int) -> None:
         if self.active and self.origin <= oldest:

@@ -9,7 +9,7 @@ from churnsignal_scoring.health.calendars import EVERY_DAY, Calendar
 from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.norms import Norms
 from churnsignal_scoring.health.rows import Fact
-from churnsignal_scoring.health.state import BLOCK_DAYS, USERS, AccountState
+from churnsignal_scoring.health.state import BLOCK_DAYS, RETENTION_DAYS, USERS, AccountState
 from churnsignal_scoring.health.values import as_date
 
 WINDOW = 28
@@ -110,6 +110,10 @@ class View:
     def silent(self) -> bool:
         """Return whether the last four weeks saw no use at all."""
         return self.silent_days >= 28
+
+    def forgets(self, days: int) -> bool:
+        """Return whether the silence has lasted so long that counts of the last `days` days of use are not all known any more."""
+        return self.silent_days > RETENTION_DAYS - days
 
     @property
     def tenure(self) -> int:

@@ -71,6 +71,8 @@ def _change(view: View, options: Options) -> Reading | Missing:
     start = view.lived - 2 * window + 1
     if view.first is None or view.first > start:
         return Missing.NO_DATA
+    if view.forgets(2 * window):
+        return CHANGE.worst(view, options, Reading(0, 0, events=0))
     # What it is compared with ends before the last weeks *of use*: silence lowers the one and leaves the other.
     before = view.count(signal, start, view.lived - window)
     if before < options["least_events"]:
@@ -89,25 +91,30 @@ CHANGE = Measure(
     options={"signal": USE, "window_days": WINDOW, "least_events": 10},
     tell=of_baseline,
     limits=COMPARED,
+    reports=lambda view, options: isinstance(_change(view, options), Reading),
 )
 
 
-def weekly(view: View, signal: str, weeks: int) -> list[int] | None:
-    """Return the sums of the last whole weeks of use, the oldest first; None when the account is younger."""
+def _weekly(view: View, options: Options) -> list[int] | None:
+    """Return the sums of the last whole weeks of use, the oldest first; None when the account is younger, or has too few to tell."""
+    signal, weeks = options["signal"], options["weeks"]
     if view.first is None or view.lived - view.first + 1 < weeks * 7:
         return None
     starts = [view.lived - 7 * week + 1 for week in range(weeks, 0, -1)]
     # Between closes the week of the last use goes on.
-    return [view.count(signal, start, start + 6) for start in starts]
+    sums = [view.count(signal, start, start + 6) for start in starts]
+    return sums if sum(sums) >= options["least_events"] else None
 
 
 def _slope(view: View, options: Options) -> Reading | Missing:
-    weeks = options["weeks"]
-    sums = weekly(view, options["signal"], weeks)
-    if sums is None or sum(sums) < options["least_events"]:
+    weeks, worst = options["weeks"], Reading(-PERCENT, -PERCENT, events=0)
+    if view.forgets(weeks * 7):
+        return SLOPE.worst(view, options, worst)
+    sums = _weekly(view, options)
+    if sums is None:
         return Missing.NO_DATA
     if view.silent:
-        return Reading(-PERCENT, -PERCENT, events=0)
+        return worst
     # Least squares in integers: the rise a week in per cent of the mean week.
     number = weeks * (weeks - 1) // 2
     over = weeks * sum(place * count for place, count in enumerate(sums)) - number * sum(sums)
@@ -124,18 +131,23 @@ SLOPE = Measure(
     about="How much use rises (or, below 0, falls) a week, in per cent of the mean of the last eight weeks of use; -100 for a silent account.",
     read=_slope,
     options={"signal": USE, "weeks": 8, "least_events": 20},
+    reports=lambda view, options: isinstance(_slope(view, options), Reading),
 )
 
 
 def _falling(view: View, options: Options) -> Reading | Missing:
     weeks = options["weeks"]
-    sums = weekly(view, options["signal"], weeks)
-    if sums is None or sum(sums) < options["least_events"]:
+    worst = Reading((weeks - 1) * 100, (weeks - 1) * 100, events=0)
+    if view.forgets(weeks * 7):
+        return FALLING.worst(view, options, worst)
+    sums = _weekly(view, options)
+    if sums is None:
         return Missing.NO_DATA
+    if view.silent:
+        return worst
     fell = 0
     while fell < weeks - 1 and sums[-1 - fell] < sums[-2 - fell]:
         fell += 1
-    fell = weeks - 1 if view.silent else fell
     return Reading(fell * 100, fell * 100, events=sums[-1])
 
 
@@ -147,6 +159,7 @@ FALLING = Measure(
     about="So many weeks in a row saw less use than the week before; all of them for a silent account.",
     read=_falling,
     options={"signal": USE, "weeks": 8, "least_events": 20},
+    reports=lambda view, options: isinstance(_falling(view, options), Reading),
 )
 
 

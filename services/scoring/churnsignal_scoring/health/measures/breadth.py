@@ -93,6 +93,8 @@ def _users_change(view: View, options: Options) -> Reading | Missing:
     start = view.lived - 2 * window + 1
     if view.first is None or view.first > start or _unnamed(view):
         return Missing.NO_DATA
+    if view.forgets(2 * window):
+        return USERS_CHANGE.worst(view, options, Reading(0, 0, users=0))
     before = len(view.users_between(start, view.lived - window))
     if before < options["least_users"]:
         return Missing.NO_DATA
@@ -110,13 +112,14 @@ USERS_CHANGE = Measure(
     options={"window_days": WINDOW, "least_users": 2},
     tell=of_baseline,
     limits=COMPARED,
+    reports=lambda view, options: isinstance(_users_change(view, options), Reading),
 )
 
 
 def _user_share(view: View, options: Options) -> Reading | Missing:
     if view.first is None or _unnamed(view):
         return Missing.NO_DATA
-    if view.silent_days >= options["window_days"]:
+    if view.silent or view.silent_days >= options["window_days"]:
         return Reading(0, 0, users=0)
     start = view.lived - options["window_days"] + 1
     users = len(view.users_between(start, view.end))
@@ -164,7 +167,7 @@ def _champion(view: View, _: Options) -> Reading | Missing:
     if named is None or named.value is None:
         return Missing.NOT_APPLICABLE
     seen = view.last_day_of(str(named.value))
-    days = min(RETENTION_DAYS, view.tenure) if seen is None else max(0, view.as_of - seen)
+    days = min(RETENTION_DAYS, view.tenure if seen is None else max(0, view.as_of - seen))
     return Reading(days * 100, days * 100, event_id=named.event_id)
 
 

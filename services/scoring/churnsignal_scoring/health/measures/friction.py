@@ -6,6 +6,8 @@ from churnsignal_scoring.health.measures.measure import Measure, Missing, Option
 from churnsignal_scoring.health.view import WINDOW, View
 
 PERCENT = 10_000
+UNTOLD = Reading(1_000_000_000_00, 0)
+"""Nobody is there to have trouble, and how much there was is forgotten: that earns nothing, and no number is told."""
 
 
 def _in_last_use(view: View, options: Options) -> int:
@@ -14,7 +16,7 @@ def _in_last_use(view: View, options: Options) -> int:
 
 
 def _shows(view: View, options: Options) -> bool:
-    return view.last is not None and _in_last_use(view, options) > 0
+    return view.last is not None and not view.forgets(options["window_days"]) and _in_last_use(view, options) > 0
 
 
 def _reported_here(view: View, options: Options, measure: Measure) -> bool:
@@ -22,10 +24,9 @@ def _reported_here(view: View, options: Options, measure: Measure) -> bool:
 
     No news is not good news: where nobody ever reports it, it is not measured here.
     """
-    family = measure.family(options)
-    if view.norms is not None and view.norms.reported_by_some(family, per_mille=0):
+    if view.norms is not None and view.norms.reported_by_some(measure.family(options), per_mille=0):
         return True
-    return view.state.reported.get(family, 0) >= view.lived or _shows(view, options)
+    return measure.showed(view, options) or _shows(view, options)
 
 
 def _error_share(view: View, options: Options) -> Reading | Missing:
@@ -73,6 +74,8 @@ COUNT = Measure(
 def _tickets(view: View, options: Options) -> Reading | Missing:
     if not _reported_here(view, options, TICKETS):
         return Missing.NOT_APPLICABLE
+    if view.forgets(options["window_days"]) and TICKETS.showed(view, options):
+        return UNTOLD
     events = _in_last_use(view, options)
     return Reading(events * 100, events * 100, events=events)
 
@@ -89,11 +92,22 @@ TICKETS = Measure(
 )
 
 
+def _opened_and_closed(view: View, options: Options) -> tuple[int, int]:
+    start = view.lived - options["window_days"] + 1
+    return view.count(options["signal"], start, view.end), view.count(options["closed"], start, view.end)
+
+
+def _has_open(view: View, options: Options) -> bool:
+    opened, closed = _opened_and_closed(view, options)
+    return opened > closed
+
+
 def _open_tickets(view: View, options: Options) -> Reading | Missing:
     if view.first is None:
         return Missing.NO_DATA
-    start = view.lived - options["window_days"] + 1
-    opened, closed = (view.count(options[name], start, view.end) for name in ("signal", "closed"))
+    opened, closed = _opened_and_closed(view, options)
+    if view.forgets(options["window_days"]) and URGENT_TICKETS.showed(view, options) and not closed >= opened > 0:
+        return UNTOLD
     still = max(0, opened - closed)
     return Reading(still * 100, still * 100, events=opened)
 
@@ -106,4 +120,5 @@ URGENT_TICKETS = Measure(
     about="Urgent tickets of the last 91 days that are still open: opened less closed.",
     read=_open_tickets,
     options={"signal": "urgent_ticket_opened", "closed": "urgent_ticket_closed", "window_days": 91},
+    reports=_has_open,
 )

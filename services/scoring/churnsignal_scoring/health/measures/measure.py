@@ -94,6 +94,14 @@ class Measure:
         """Return the least and the most that an option may be which is a whole number."""
         return self.limits.get(option) or LIMITS.get(option) or (1, MOST)
 
+    def worst(self, view: View, options: Options, reading: Reading) -> Reading | Missing:
+        """Return what is said once the counts of the last use are forgotten: the worst, if the account showed it then; silence heals nothing."""
+        return reading if self.showed(view, options) else Missing.NO_DATA
+
+    def showed(self, view: View, options: Options) -> bool:
+        """Return whether a close since the last use found the account reporting it."""
+        return view.state.reported.get(self.family(options), 0) >= view.lived
+
     def family(self, options: Options) -> str:
         """Return the name under which accounts report it: one measure may watch several signals."""
         return f"{self.name}:{options['signal']}" if "signal" in options else self.name

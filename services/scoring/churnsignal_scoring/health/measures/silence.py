@@ -50,8 +50,8 @@ def is_quiet(view: View, pause_percent: int, unknown_pause_days: int) -> bool:
     if pause_percent == 0:
         return True
     usual = _pause(view)
-    # Plain days on both sides: the pauses of the past were not weighed by what peers did either.
-    return view.silent_days * 100 > pause_percent * (unknown_pause_days if usual is None else usual)
+    # A season when everybody is away is no silence of this account's.
+    return worth_of_silence(view) > pause_percent * (unknown_pause_days if usual is None else usual)
 
 
 def is_sustained(view: View, active_days: int, window_days: int) -> bool:

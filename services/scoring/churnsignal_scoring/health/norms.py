@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
@@ -59,6 +59,11 @@ class Norms:
         """Return what `days` complete days of silence up to the record's day are worth; never falls when a day is added."""
         known = min(days, len(self.worths) - 1)
         return self.worths[known] + (days - known) * FULL_DAY
+
+    def seasons(self, days: int) -> int:
+        """Return how much less than whole those of the last `days` days were, in hundredths, on which most of the similar accounts were away."""
+        worths = [after - before for before, after in pairwise(self.worths[: days + 1])]
+        return sum(FULL_DAY - worth for worth in worths if worth * 2 < FULL_DAY)
 
     def standing(self, active_days: int) -> int:
         """Return the share (hundredths of a percent) of similar accounts with fewer active days, ties counted half."""

@@ -50,8 +50,9 @@ def is_quiet(view: View, pause_percent: int, unknown_pause_days: int) -> bool:
     if pause_percent == 0:
         return True
     usual = _pause(view)
-    # A season when everybody is away is no silence of this account's.
-    return worth_of_silence(view) > pause_percent * (unknown_pause_days if usual is None else usual)
+    # Plain days on both sides, as the pauses of the past were not weighed by what peers did either; but a season is no silence of its own.
+    seasons = 0 if view.norms is None else view.norms.seasons(_days_without_use(view))
+    return view.silent_days * FULL_DAY - seasons > pause_percent * (unknown_pause_days if usual is None else usual)
 
 
 def is_sustained(view: View, active_days: int, window_days: int) -> bool:
@@ -79,9 +80,13 @@ def _usual_in_working_days(view: View, quantile: int, limit: int, least: int) ->
     return min(limit, gaps[max(0, -(-quantile * len(gaps) // 100) - 1)])
 
 
+def _days_without_use(view: View) -> int:
+    return view.as_of - view.day_at(view.as_of - view.silent_days)
+
+
 def worth_of_silence(view: View) -> int:
     """Return the days without use in hundredths: days off and outages count nothing, and days when the account's peers were away count less."""
-    silent, norms = view.as_of - view.day_at(view.as_of - view.silent_days), view.norms
+    silent, norms = _days_without_use(view), view.norms
     worth = silent * FULL_DAY if norms is None else norms.worth(silent)
     if not view.calendar.rests and not view.outages:
         return worth

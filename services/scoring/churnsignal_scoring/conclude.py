@@ -1,12 +1,13 @@
 """Pure. Evaluate accounts after a micro-batch or at a close, and note in the effects what came of it."""
 
+from copy import copy
 from datetime import datetime
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.risk import Cause
 
-from churnsignal_scoring.effects import AccountRow, Effects, ScoreRow, ShadowRow
+from churnsignal_scoring.effects import AccountRow, Effects, PassedOver, ScoreRow, ShadowRow
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.ledger import Ledger
@@ -40,11 +41,17 @@ class Conclude:
         if resident.closed_day >= day:
             return
         record = self._ledger.records[day]
-        settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
+        before = copy(resident.state.memory)
+        try:
+            settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
+            reasons = None if settled.closed is None or settled.closed.reasons is None else settled.closed.reasons()
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the other accounts' day must close; a replay fails on it, too, and does the same
+            settled, reasons = self.engine.pass_over(resident.state, day, record, before), None
+            effects.passed_over.append(PassedOver(resident.state.account, day, error))
         resident.closed_day = day
         verdict, closed = settled.assessment, settled.closed
         if resident.state.merged_into is None and closed is not None:
-            row = (closed.band.value, verdict.score, verdict.coverage, closed.sequence, closed.reasons and closed.reasons())
+            row = (closed.band.value, verdict.score, verdict.coverage, closed.sequence, reasons)
             effects.scores.append(ScoreRow(resident.state.account, day, *row))
             shadow = resident.state.memory.shadow
             if shadow is not None:

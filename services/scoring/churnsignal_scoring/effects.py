@@ -82,6 +82,14 @@ class ScoreRow(NamedTuple):
     reasons: bytes | None
 
 
+class PassedOver(NamedTuple):
+    """An account whose close of a day failed, and why."""
+
+    account: str
+    day: int
+    error: Exception
+
+
 class ShadowRow(NamedTuple):
     """What a close concluded under the scorecard in force and under the one beside it."""
 
@@ -138,6 +146,7 @@ class Effects:
     accounts: dict[str, AccountRow] = field(default_factory=dict)
     scores: list[ScoreRow] = field(default_factory=list)
     shadows: list[ShadowRow] = field(default_factory=list)
+    passed_over: list[PassedOver] = field(default_factory=list)
     changes: list[RiskChanged] = field(default_factory=list)
     recorded: list[OutcomeRow] = field(default_factory=list)
     emptied: list[str] = field(default_factory=list)

@@ -168,6 +168,26 @@ class AccountEngine:
         state.prune(day)
         return Settled(verdict, change, news, ranks, closed)
 
+    def pass_over(self, state: AccountState, day: int, record: DayRecord, before: BandMemory) -> Settled:
+        """Close `day` for an account that cannot be evaluated: band and score stay as they were `before`, and nothing is told."""
+        before.closed_day = day
+        before.note(before.score)
+        state.memory, state.live, state.published = before, None, ""
+        state.memo.clear()
+        state.prune(day)
+        verdict = Assessment(
+            as_of=day,
+            score=before.score,
+            coverage=before.coverage,
+            band=before.band,
+            segment=state.segment,
+            lifecycle=Lifecycle.ACTIVE.value,
+            knockout=None,
+            held=None,
+            record_day=from_date(record.day),
+        )
+        return Settled(verdict, None, None, None, Closed(before.band, before.sequence, None))
+
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
         before = self._look(state, record, last_closed, live=True)

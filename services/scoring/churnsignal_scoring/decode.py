@@ -13,11 +13,11 @@ from churnsignal_common.mapping.usage import Usage
 from xxhash import xxh3_64_digest
 
 from churnsignal_scoring.dedup import WINDOW_DAYS, Bodies, Bucket, Group, Ids
+from churnsignal_scoring.health.days import EPOCH_ORDINAL
 from churnsignal_scoring.links import ACCOUNT, USER
 
 USAGE_TOPICS = (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED)
 ACCOUNT_LANE, USER_LANE = 0, 1
-_EPOCH_ORDINAL = 719163
 # Browser SDKs write how often they tried into the last member of a call, so that only its end is searched.
 RETRY_TAIL = 400
 # What msgspec raises for bytes that are no JSON: its own class, and these two from deep inside.
@@ -140,7 +140,7 @@ def _read_place(reading: Reading, place: Place, records: Sequence[Record], usage
         row += 1
     lane = USER_LANE if by_user else ACCOUNT_LANE
     for (day, loose), rows in groups.items():
-        bucket = Bucket(place.partition, lane, day - _EPOCH_ORDINAL)
+        bucket = Bucket(place.partition, lane, day - EPOCH_ORDINAL)
         reading.groups.append(Group(bucket, loose, np.array(rows, np.intp)))
 
 

@@ -107,12 +107,6 @@ def test_an_override_ends_with_the_day_on_which_it_expires() -> None:
     assert overridden(seen(0, *calls), UTC_DAYS.end_of(DAY_ONE + 0)) is None
 
 
-def test_working_days_are_those_from_the_first_to_the_last() -> None:
-    calendar = Calendar(frozenset({5, 6}), frozenset({DAY_ONE + 1}))
-
-    assert [calendar.working_days(DAY_ONE, DAY_ONE + days) for days in (0, 1, 6, 7, -1)] == [1, 1, 4, 5, 0]
-
-
 def test_shares_that_do_not_divide_go_to_the_largest_remainders() -> None:
     assert share_out(100, [(1, 3)] * 3) == (34, 33, 33)
     assert share_out(10, [(1, 7), (5, 7), (1, 7)]) == (2, 7, 1)

@@ -14,12 +14,12 @@ from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.days import EPOCH_ORDINAL
 from churnsignal_scoring.health.norms import Partial
-from churnsignal_scoring.health.sources import HABIT_WEEKS, HOURS
+from churnsignal_scoring.health.sources import HOURS
 from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.sums import by_hour, hours_of
 
 SOURCE = "backtest"
-RECORDS_KEPT = HABIT_WEEKS * 7
 
 
 class Answer(NamedTuple):
@@ -55,14 +55,13 @@ class Register:
     """The day records, made of the parts of all shares."""
 
     engine: AccountEngine
-    records: dict[int, DayRecord] = field(default_factory=dict)
+    ledger: Ledger = field(default_factory=Ledger)
 
     def record(self, day: int, parts: Sequence[Part]) -> DayRecord:
         hours = [sum(counts) for counts in zip(*(part.hours for part in parts), strict=True)]
         end = self.engine.zone.end_of(day)
-        record = self.engine.merge(day, [part.sums for part in parts], {SOURCE: hours}, self.records, end)
-        self.records[day] = record
-        self.records.pop(day - RECORDS_KEPT - 1, None)
+        record = self.engine.merge(day, [part.sums for part in parts], {SOURCE: hours}, self.ledger.records, end)
+        self.ledger.learn(day, record)
         return record
 
 

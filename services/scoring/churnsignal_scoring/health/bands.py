@@ -38,6 +38,12 @@ def wanted(policy: BandPolicy, current: Band, score: int | None, *, quiet: bool)
     return Band.YELLOW
 
 
+def settled(policy: BandPolicy, current: Band, score: int | None, *, quiet: bool, recovered: bool) -> Band:
+    """Return the band that `score` asks for, dwell aside: red is left only once use is sustained."""
+    asked = wanted(policy, current, score, quiet=quiet)
+    return current if current is Band.RED and asked is not Band.GREY and not recovered else asked
+
+
 def step(policy: BandPolicy, standing: Standing, score: int | None, *, quiet: bool, recovered: bool) -> Standing:
     """Return where the band stands after one more close.
 
@@ -45,8 +51,8 @@ def step(policy: BandPolicy, standing: Standing, score: int | None, *, quiet: bo
     to leave red.
     """
     current = standing.band
-    asked = wanted(policy, current, score, quiet=quiet)
-    if asked is current or (current is Band.RED and asked is not Band.GREY and not recovered):
+    asked = settled(policy, current, score, quiet=quiet, recovered=recovered)
+    if asked is current:
         return Standing(current)
     if current is Band.GREY:
         return Standing(asked)  # the first evidence is believed at once

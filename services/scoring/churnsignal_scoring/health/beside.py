@@ -5,7 +5,7 @@ from typing import NamedTuple
 from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health.assessment import Look
-from churnsignal_scoring.health.bands import Standing, step, wanted
+from churnsignal_scoring.health.bands import Standing, settled, step
 from churnsignal_scoring.health.measures.silence import is_quiet, is_sustained
 from churnsignal_scoring.health.memory import BandMemory, Shadow, Side
 
@@ -41,8 +41,7 @@ def asked(memory: BandMemory, look: Look) -> Asked:
 
 def _settled(memory: BandMemory, look: Look) -> Band:
     quiet, recovered = shape(look, memory.own)
-    own = wanted(look.card.bands, memory.own, look.score, quiet=quiet)
-    return memory.own if memory.own is Band.RED and own is not Band.GREY and not recovered else own
+    return settled(look.card.bands, memory.own, look.score, quiet=quiet, recovered=recovered)
 
 
 def beside(memory: BandMemory, shown: Band, look: Look, version: str) -> Shadow:

@@ -26,10 +26,6 @@ class Calendar:
         """Return the days off from `first` to `last`."""
         return _off(self, first, last)
 
-    def working_days(self, first: int, last: int) -> int:
-        """Return how many working days lie from `first` to `last`."""
-        return max(0, last - first + 1) - len(self.off(first, last))
-
 
 @lru_cache(maxsize=4096)
 def _off(calendar: Calendar, first: int, last: int) -> tuple[int, ...]:

@@ -6,8 +6,8 @@ RUN := exec $(BIN)/python tools/tether.py
 CODE := $(wildcard libs services tools tests benchmarks)
 # Tests and checks start many Pythons: each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
-# Tests run on two workers; see tests/support/spread.py.
-SPREAD := -n 2 --dist loadscope --no-loadscope-reorder
+# How tests are dealt out to workers: tests/support/spread.py. Those of running services wait half of their time, so more of them run than there are processors.
+SPREAD := --dist loadscope --no-loadscope-reorder -n
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
@@ -33,7 +33,7 @@ down: setup ## end what `make up` started
 	@$(BIN)/churnsignal-devstack down
 
 test: setup ## every test; K=expr narrows it
-	@$(RUN) $(BIN)/python -m pytest $(SPREAD) $(if $(K),-k "$(K)")
+	@$(RUN) $(BIN)/python -m pytest $(SPREAD) 3 $(if $(K),-k "$(K)")
 
 check: setup ## format, lint, types, room contracts, unit tests: about a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit format lint types contracts
@@ -51,7 +51,7 @@ contracts: setup
 	@$(BIN)/lint-imports --no-logo
 
 unit: setup
-	@$(RUN) env ALERTS_STEPS=$(or $(ALERTS_STEPS),4000) $(BIN)/python -m pytest -q $(SPREAD) $(FAST)
+	@$(RUN) env ALERTS_STEPS=$(or $(ALERTS_STEPS),4000) $(BIN)/python -m pytest -q $(SPREAD) 2 $(FAST)
 
 docs: setup ## write the documents that come from the code: contracts, OpenAPI, settings, reasons
 	@$(BIN)/python tools/docs.py

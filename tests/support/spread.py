@@ -1,4 +1,4 @@
-"""Root. A pytest plugin: how a run is spread over workers (`-n 2 --dist loadscope --no-loadscope-reorder`).
+"""Root. A pytest plugin: how a run is spread over workers (`--dist loadscope --no-loadscope-reorder`).
 
 A module stays on one worker, so that its servers are started once; the next goes to the worker that is free. What takes longest begins first, so
 that no worker is left alone with it at the end.

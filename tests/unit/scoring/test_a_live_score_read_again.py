@@ -74,7 +74,7 @@ steps = st.one_of(
 
 @pytest.mark.parametrize("name", ENGINES)
 @given(st.integers(0, 50), st.lists(steps, min_size=1, max_size=15))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_was_read_before_says_what_a_new_evaluation_says(name: str, began: int, then: list[tuple[str, Any]]) -> None:
     machine, day = ENGINES[name], 60
     state = apply(machine, AccountState("acme"), [*using(range(began, 59), users=2), profile(1, seats=5)])

@@ -73,6 +73,18 @@ def test_a_shadow_waits_its_own_dwell_before_it_turns_red() -> None:
     assert shadow(state).since == DAY_ONE
 
 
+def test_a_shadow_of_a_red_account_begins_red_while_use_is_not_back() -> None:
+    machine = engine()
+    state = used(machine, range(60), 110)
+    never_red = replace(SCORECARD, version="never red", bands=replace(SCORECARD.bands, red_enter=0, red_leave=0))
+
+    machine.adopt(fixed_policy(MAPPER, SCORECARD, never_red))
+    close_days(machine, state, 111, 111)
+
+    assert state.memory.own is Band.RED
+    assert shadow(state).own is Band.RED
+
+
 def test_an_account_that_holds_still_holds_still_under_both() -> None:
     machine = beside(STRICT)
     state = apply(machine, used(machine, range(60), 59), [command("x", 60, type="outcome.recorded", outcome="churned", author="eve")])

@@ -177,6 +177,7 @@ def test_a_scorecard_means_what_it_says(tmp_path: Path) -> None:
     assert (since.curves, since.missing, since.options) == (((0, Curve((0, 750, 750, 3_000), (10_000, 5_000, 2_500, 0))),), "skip", login)
     assert (times.name, times.code, times.share, times.missing) == ("count", "count", 70, "bad")
     assert times.curves == ((0, Curve((0, 100), (0, 10_000))), (90, Curve((0, 200), (0, 10_000))))
+    assert (times.curve_at(89), times.curve_at(90)) == tuple(drawn for _, drawn in times.curves)
     assert (adoption.share, adoption.group, adoption.weight, nps.share, nps.missing) == (1, 1, 40, 1, "neutral")
     assert adoption.options == {"features": ("export",), "plans": {"pro": ("export", "alert")}, "window_days": 28}
     assert card.bands == BandPolicy(4_050, 4_500, 150, 7, 7_500, 7_025, 2, 3, 4, 4)
@@ -201,6 +202,7 @@ def test_a_scorecard_means_what_it_says(tmp_path: Path) -> None:
     assert whom == Whom(("pro",), (Lifecycle.TRIAL,), 30)
     assert (young.name, young.version, young.bands) == ("young", card.version, BandPolicy(1_000, 1_000, 0, 2, 1_000, 1_000, 1, 1, 1, 7))
     assert (young.measures, young.calendars, young.variants) == (card.measures, None, ())
+    assert (card.variant("young"), card.variant("default")) == (young, card)
 
 
 RAMP = "{from_day: 14, curve: [[7, 100], [14, 50], [30, 0]]}"
@@ -222,7 +224,7 @@ WRONG = [
     (RAMP, RAMP.replace("[7, 100]", "[20, 100]").replace("[14, 50]", "[40, 80]").replace("[30, 0]", "[90, 0]"), "more points for the same", "age alone must not heal", ""),
     ("curve: [[1, 0], [3, 40], [5, 100]]", "curve: [[1, 0], [1, 40], [1, 100]]", "the knots do not rise", "at most two may share one", ""),
     ("{milestone: report_built}", "{milestones: report_built}", "has no option 'milestones'", "its options are: milestone", ""),
-    ("enterprise: [Report Built,", "enterprise: [1,", "not of the right kind", "write a list of names for each name", ""),
+    ("enterprise: [Report Built,", "pro: [Report Built], enterprise: [1,", "not of the right kind", "write a list of names for each name", ""),
     ("enterprise: [Report Built, Export Finished, SSO Login]", "enterprise: Report Built", "not of the right kind", "write a list of names for each name", ""),
     ("{milestone: report_built}", "{milestone: [report_built]}", "not of the right kind", "write a name", ""),
     ("window_days: 14, least", "window_days: 0, least", "window_days of active_days cannot be 0", "write 1 to 364", ""),

@@ -63,6 +63,10 @@ def test_the_value_for_points_earns_them_and_its_neighbour_does_not(shape: Curve
     assert worse < shape.xs[0] or worse > shape.xs[-1] or shape.points(worse) < points
 
 
+def test_on_a_falling_curve_the_largest_value_that_earns_enough_is_found() -> None:
+    assert [Curve((0, 10), (10, 0)).value_for(points) for points in range(11)] == list(range(10, -1, -1))
+
+
 @pytest.mark.parametrize(("ys", "rises"), [((100, 100, 0), False), ((100, 0, 0), False), ((0, 0, 100), True), ((0, 100, 100), True)])
 def test_a_curve_that_is_flat_at_one_end_still_has_its_direction(ys: tuple[int, ...], rises: bool) -> None:
     assert Curve((0, 1, 2), ys).rising is rises

@@ -10,10 +10,11 @@ from churnsignal_common.contracts.risk import Band, Cause, FindingKind
 from churnsignal_scoring.health.calendars import Calendar
 from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
 from churnsignal_scoring.health.measures import MEASURES
-from churnsignal_scoring.health.measures.measure import Measure, Missing, Reading
+from churnsignal_scoring.health.measures.measure import Measure, Missing, Reading, of_baseline
 from churnsignal_scoring.health.measures.silence import usual_gap, usual_pause
+from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.norms import Norms
-from churnsignal_scoring.health.profile import Lifecycle
+from churnsignal_scoring.health.profile import Lifecycle, lifecycle
 from churnsignal_scoring.health.scorecard import BandIs, FactHolds, Flag, MeasureHolds, Whom, share_out
 from churnsignal_scoring.health.state import HABIT_DAYS, AccountState, retold
 from churnsignal_scoring.health.values import as_date
@@ -105,6 +106,47 @@ def test_an_override_ends_with_the_day_on_which_it_expires() -> None:
     assert (forced.band, forced.fact and forced.fact.event_id) == (Band.GREEN, "o")
     assert overridden(seen(2, *calls), UTC_DAYS.end_of(DAY_ONE + 2)) is None
     assert overridden(seen(0, *calls), UTC_DAYS.end_of(DAY_ONE + 0)) is None
+
+
+def test_working_days_are_those_from_the_first_to_the_last() -> None:
+    view = seen(8, *using(range(4)))
+    view.calendar = Calendar(frozenset({5, 6}), frozenset({DAY_ONE + 1}))
+
+    assert [view.working_days(DAY_ONE, DAY_ONE + days) for days in (0, 1, 6, 7)] == [1, 1, 4, 5]
+
+
+@pytest.mark.parametrize(("percent", "days"), [(1, 1), (20, 1), (21, 5), (100, 5)])
+def test_the_usual_gap_of_who_rests_at_weekends_is_in_working_days(percent: int, days: int) -> None:
+    state = apply(ENGINE, AccountState("acme"), using([0, 1, 8, 15, 22, 29]))
+
+    found = read_of(state, "silence", 29, calendar=Calendar(frozenset({5, 6})), habit_percent=percent)
+
+    assert isinstance(found, Reading)
+    assert found.baseline == days * 100
+
+
+@pytest.mark.parametrize(("day", "life"), [(2, Lifecycle.PAUSED), (3, Lifecycle.ACTIVE)])
+def test_a_pause_ends_on_the_day_that_was_named(day: int, life: Lifecycle) -> None:
+    assert lifecycle(seen(day, *using(range(4)), profile(1, lifecycle="paused", paused_until="2026-01-08"))) is life
+
+
+def test_what_is_told_of_a_share_is_that_part_of_its_baseline() -> None:
+    assert [of_baseline(Reading(0, 0, baseline), 5_000) for baseline in (800, None)] == [400, 0]
+
+
+def test_the_last_call_is_the_latest_of_the_day_that_is_seen() -> None:
+    call = seen(2, *using(range(4))).last_call()
+
+    assert call is not None
+    assert call[1] == "d2u0n1"
+
+
+def test_a_score_of_nothing_is_remembered_as_a_score() -> None:
+    memory = BandMemory()
+    for score in (None, 0, 1):
+        memory.note(score)
+
+    assert memory.scores == (None, 0, 1)
 
 
 def test_shares_that_do_not_divide_go_to_the_largest_remainders() -> None:

@@ -46,6 +46,7 @@ def mask(*days: int) -> int:
         (mask(*range(0, 70, 7)), 7, 7),
         (mask(0, 1, 2, 3, 4, 5, 6, 7, 8, 60), 1, 1),
         (mask(0, 1, 2, 3, 33, 34, 35, 65, 66), 14, 30),
+        (mask(0, 10, 20, 21, 22), 10, 10),
         (mask(0, 1, 2, 3), None, None),
         (0, None, None),
     ],
@@ -211,6 +212,7 @@ def test_standing_is_the_share_of_accounts_that_do_less_with_ties_counted_half()
 
     assert value("standing", DAILY, 99, norms(below=below)) == 9_000
     assert read("standing", DAILY, 99) is Missing.NOT_APPLICABLE
+    assert [isinstance(read("standing", DAILY, 99, Norms(peers, (0,), below, {})), Reading) for peers in (19, 20)] == [False, True]
 
 
 @pytest.mark.parametrize("zone", ["Europe/Berlin", "America/New_York", "Asia/Tokyo"])

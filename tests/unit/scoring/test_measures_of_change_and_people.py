@@ -90,6 +90,7 @@ def weeks(*counts: int) -> list[Envelope]:
     ]
 
 
+ENOUGH = weeks(1, 6, *([2] * 7))
 STEADY, FALLING, RISING = weeks(1, *([8] * 8)), weeks(1, *range(40, 0, -5)), weeks(1, *range(5, 45, 5))
 
 
@@ -97,13 +98,15 @@ def test_slope_is_the_weekly_rise_in_per_cent_of_the_mean_week() -> None:
     assert value("slope", STEADY, 62) == 0
     assert value("slope", RISING, 62) == 2_222  # 5 of 22.5
     assert value("slope", FALLING, 62) == -2_223  # rounded down
-    assert value("slope", RISING, 100) == -10_000  # nobody is there any more
+    assert value("slope", ENOUGH, 62) < 0
+    assert read("slope", RISING, 100) == Reading(-10_000, -10_000, events=0)  # nobody is there any more
     assert read("slope", weeks(1, 8, 8), 20) is Missing.NO_DATA
 
 
 def test_weeks_that_fall_in_a_row_are_counted() -> None:
     assert value("falling_weeks", STEADY, 62) == 0
     assert value("falling_weeks", FALLING, 62) == 700
+    assert value("falling_weeks", ENOUGH, 62) == 0
     assert value("falling_weeks", weeks(1, 9, 9, 9, 9, 12, 8, 7, 6), 62) == 300
     assert value("falling_weeks", STEADY, 100) == 700
     # A week ends with the day of the last use, so the calls of the eighth day before it belong to the week before.
@@ -120,11 +123,14 @@ TEAM = [*using(range(28), users=1), *using(range(14, 28), users=3)]
 def test_people_are_counted_who_were_there_often_enough() -> None:
     assert value("active_users", TEAM, 27) == 300
     assert value("active_users", TEAM, 27, least_days=15) == 100
-    assert value("active_users", [*TEAM, envelope("once", 27, user="guest")], 27, least_days=2) == 300
+    guest = [envelope(f"guest{day}", day, user="guest") for day in (-1, 27)]
+    assert value("active_users", [*TEAM, *guest], 27, least_days=2) == 300
+    assert value("active_users", TEAM, 27, least_days=14) == 300
     assert value("active_users", TEAM, 45, window_days=14) == 0
     assert value("users_change", [*using(range(28), users=4), *using(range(28, 56))], 55) == 2_500
     assert value("users_change", [*using(range(28), users=2), *using(range(28, 56), users=4)], 55) == 20_000
     assert read("users_change", TEAM, 27) is Missing.NO_DATA
+    assert read("users_change", DAILY, 99) is Missing.NO_DATA
 
 
 @pytest.mark.parametrize(("day", "share"), [(27, 3_333), (54, 3_333), (55, 0)])

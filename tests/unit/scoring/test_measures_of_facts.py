@@ -66,7 +66,7 @@ def test_the_renewal_is_as_near_as_the_customer_has_to_decide(traits: dict[str, 
 def test_an_invoice_is_unpaid_from_the_day_the_payment_failed_until_one_comes() -> None:
     failed, paid = answered(20, "Payment Failed"), answered(30, "Invoice Paid")
 
-    assert value("unpaid_days", [*DAILY, failed, paid], 25) == 600
+    assert [value("unpaid_days", [*DAILY, failed, paid], day) for day in (20, 25)] == [100, 600]
     assert read("unpaid_days", [*DAILY, failed, paid], 40) == Reading(0, 0, event_id="Invoice Paid30")
     assert read("unpaid_days", DAILY, 25) is Missing.NOT_APPLICABLE
 
@@ -97,19 +97,20 @@ def test_time_to_value_runs_until_the_first_value_comes() -> None:
     assert isinstance(found, Reading)
     assert (found.measured, found.value) == (1_200, 1_200)
     assert value("time_to_value", [*calls, profile(0, created_at="2025-12-26")], 50, milestone="login") == 2_200
-    assert read("time_to_value", calls, 150, milestone="login") is Missing.NOT_APPLICABLE
+    assert value("time_to_value", calls, 118, milestone="login") == 1_200
+    assert read("time_to_value", calls, 119, milestone="login") is Missing.NOT_APPLICABLE
 
 
 def test_the_fall_of_the_score_is_from_the_best_of_the_last_closes() -> None:
     state = apply(ENGINE, AccountState("acme"), DAILY)
-    for score in (None, 9_000, 8_000, 5_500):
+    for score in (None, 9_000, 8_000, 7_000, 5_500):
         state.memory.note(score)
     view = View(state, DAY_ONE + 59, None, live=False)
     measure = measures.MEASURES["score_fall"]
 
     found = [measure.read(view, {"closes": closes}) for closes in (28, 2, 1)]
 
-    assert [one.measured if isinstance(one, Reading) else one for one in found] == [3_500, 2_500, Missing.NO_DATA]
+    assert found == [Reading(3_500, 5_500, 9_000), Reading(1_500, 5_500, 7_000), Missing.NO_DATA]
 
 
 def test_facts_of_a_later_day_are_not_seen() -> None:

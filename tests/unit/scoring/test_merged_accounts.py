@@ -138,6 +138,7 @@ def test_an_account_of_many_users_is_handed_over_in_parts_that_fit_a_record_and_
     assert max(len(encoder.encode(part)) for part in handed) < 2 * PART_BYTES
     assert max(sum(len(encoder.encode(row)) for row in (*part.days, *part.users)) for part in handed) <= PART_BYTES
     assert told(after) == told(state)
+    assert after.lasts == state.lasts
     assert len(list(parts(AccountState("empty")))) == 1
 
 

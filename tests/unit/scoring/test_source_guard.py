@@ -16,8 +16,8 @@ from churnsignal_scoring.backtest.calls import Call
 from churnsignal_scoring.backtest.replay import Part, Replay
 from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.days import from_date, open_zone
-from churnsignal_scoring.health.sources import GONE_DAYS, feeding, judge_sources
-from churnsignal_scoring.health.state import AccountState
+from churnsignal_scoring.health.sources import GONE_DAYS, feeding, freeze, judge_sources
+from churnsignal_scoring.health.state import HABIT_DAYS, AccountState
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sums
 from hypothesis import given, settings
@@ -179,6 +179,22 @@ def test_a_day_with_three_quarters_of_its_calls_has_no_gap() -> None:
 
     assert not judged((*[10] * 18, *[0] * 6), *weeks).silent
     assert judged((9, *[10] * 17, *[0] * 6), *weeks).silent
+
+
+def test_a_known_source_that_sent_nothing_sent_nothing() -> None:
+    yesterday = {DAY_ONE - 1: day_record(web=SourceVerdict(events=9, silent=False))}
+
+    assert judge_sources(DAY_ONE, ZONE, {}, yesterday, {})["web"].events == 0
+
+
+def test_an_outage_is_forgotten_after_two_years_to_the_day() -> None:
+    state = AccountState("acme")
+    state.memory.fed = ("web",)
+    state.memory.outages = ((DAY_ONE - HABIT_DAYS,) * 2, (DAY_ONE - HABIT_DAYS + 2,) * 2)
+
+    freeze(state, day_record(web=SourceVerdict(events=9, silent=False)), DAY_ONE)
+
+    assert state.memory.outages == ((DAY_ONE - HABIT_DAYS + 2,) * 2,)
 
 
 @pytest.mark.parametrize(("mobile", "fed"), [(1, ("web",)), (13, ("web",)), (14, ("mobile", "web"))])
@@ -398,13 +414,17 @@ def test_a_day_more_of_silence_never_raises_the_score_while_the_guard_goes_on_an
 @settings(max_examples=100)
 def test_cutting_out_outages_keeps_every_other_day_once_and_in_order(gaps: list[tuple[int, int]], mask: int, origin: int) -> None:
     ranges: outages.Ranges = ()
+    down = set()
     day = 100
     for pause, length in gaps:
         day += pause
         for _ in range(length):
             ranges = outages.added(ranges, day)
+            down.add(day)
             day += 1
     out_days = set(outages.within(ranges, 0, 400))
+    assert out_days == down
+    assert all(begin - end > 1 for (_, end), (begin, _) in pairwise(ranges))
     seen = [one for one in range(60, day + 60) if one not in out_days]
 
     places = [outages.place_of(ranges, one) for one in seen]
@@ -422,6 +442,7 @@ def test_a_view_looks_at_whole_windows_of_days_that_were_seen() -> None:
 
     view = View(state, DAY_ONE + 83, None, live=False)
 
+    assert (view.age, view.tenure) == (77, 84)
     assert view.active_days(28) == 20
     assert view.count(USE, view.as_of - 27, view.as_of) == 20 * len(WORK)
     assert view.users(28) == 3

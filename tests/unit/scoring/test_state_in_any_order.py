@@ -115,7 +115,7 @@ def test_a_state_written_half_way_goes_on_as_if_it_never_left_memory(sent: list[
 
 
 def test_only_what_changed_is_written() -> None:
-    state = after([envelope("a", 0), envelope("b", 1, user="u2")])
+    state = after([envelope("a", 0), envelope("b", 1, user="u2"), envelope("g", 1, kind="group", traits={"plan": "pro"}, user=None)])
     state.clean()
 
     apply(ENGINE, state, [envelope("c", 1, user="u2")])
@@ -124,6 +124,10 @@ def test_only_what_changed_is_written() -> None:
     assert [row.day for row in rows.days] == [DAY_ONE + 1]
     assert rows.users == []
     assert rows.facts == []
+
+    state.mark_all()
+    whole = state.rows()
+    assert [len(part) for part in (whole.days, whole.users, whole.facts)] == [2, 2, 1]
 
 
 def test_the_features_of_a_wild_day_are_bounded_and_independent_of_order() -> None:
@@ -162,10 +166,12 @@ def test_a_fact_keeps_the_value_it_had_at_the_close_until_that_close_is_made() -
 
 def test_old_versions_of_a_fact_go_with_the_next_close() -> None:
     state = after([envelope(f"p{day}", day, kind="group", traits={"plan": f"p{day}"}) for day in range(5)])
+    state.clean()
 
     ENGINE.close(state, DAY_ONE + 3, record(ENGINE, DAY_ONE + 3), Cause.CLOSE)
 
     assert [version.value for version in state.facts["plan"]] == ["p4", "p3"]
+    assert [row.name for row in state.rows().facts] == ["plan"]
 
 
 def _sizes(change: Callable[[AccountState], object]) -> tuple[int, int]:

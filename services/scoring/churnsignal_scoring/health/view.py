@@ -104,7 +104,7 @@ class View:
     def working_days(self, first: int, last: int) -> int:
         """Return on how many of the days from `first` to `last` the account's people work."""
         first, last = self.day_at(first), self.day_at(last)
-        return max(0, last - first + 1) - len(self.days_off(first, last))
+        return last - first + 1 - len(self.days_off(first, last))
 
     @property
     def silent(self) -> bool:

@@ -8,6 +8,7 @@ from churnsignal_scoring.health.calendars import Calendar
 from churnsignal_scoring.health.days import from_date
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Missing, Reading
+from churnsignal_scoring.health.norms import Norms
 
 from tests.unit.scoring.accounts import MONDAY, envelope, using
 from tests.unit.scoring.reading import TEAMS, lived, profile, read, read_of, value
@@ -31,6 +32,13 @@ START = from_date(MONDAY.date())
 def test_days_off_do_not_count_as_silence(day: int, calendar: Calendar, measured: int) -> None:
     # Used on workdays up to Tuesday, day 99.
     assert value("silence", OFFICE, day, calendar=calendar, habit_percent=80) == measured
+
+
+def test_a_day_off_counts_as_little_as_it_would_have_counted_among_peers() -> None:
+    # Twelve days, the last five of them worth a tenth; less two weekends, of which one is worth a fifth of a day and one two days.
+    quiet = Norms(100, (0, 10, 20, 30, 40, 50), (0,) * 30, {})
+
+    assert value("silence", OFFICE, 111, quiet, calendar=Calendar(WEEKEND), habit_percent=80) == 750 - 20 - 200 - 100
 
 
 def test_the_habit_of_who_rests_at_weekends_is_one_working_day() -> None:
@@ -139,10 +147,11 @@ def test_the_share_of_who_did_it_is_of_the_users_of_the_last_days_of_use(day: in
     block, offset = divmod(START + 20, 28)
     state.teams = {"login": {block: {"u0": 1 << offset}}}
 
-    found = read_of(state, "user_share", day)
+    assert read_of(state, "user_share", day) == Reading(share, share, users=int(share > 0))
 
-    assert isinstance(found, Reading)
-    assert found.measured == share
+
+def test_the_share_of_nobody_is_none() -> None:
+    assert value("user_share", [*using([0]), *[envelope(f"n{day}", day, user=None) for day in range(1, 60)]], 59) == 0
 
 
 def test_one_person_alone_is_a_risk_where_others_have_teams() -> None:

@@ -32,7 +32,7 @@ def test_the_last_answer_counts_and_names_the_call_that_said_it() -> None:
     assert (found.measured, found.event_id) == (200, "CSAT Submitted20")
 
 
-@pytest.mark.parametrize("said", ["", "good", True, [1], "1e99"])
+@pytest.mark.parametrize("said", ["", "good", True, [1], "1e99", "1e15", "-1e15"])
 def test_an_answer_that_is_no_number_says_nothing(said: object) -> None:
     assert read("nps", [*DAILY, answered(10, "NPS Submitted", score=said)], 30) is Missing.NO_DATA
 

@@ -194,7 +194,7 @@ def test_an_outage_is_forgotten_after_two_years_to_the_day() -> None:
 
     freeze(state, day_record(web=SourceVerdict(events=9, silent=False)), DAY_ONE)
 
-    assert state.memory.outages == ((DAY_ONE - HABIT_DAYS + 2,) * 2,)
+    assert list(state.memory.outages) == [(DAY_ONE - HABIT_DAYS + 2,) * 2]
 
 
 @pytest.mark.parametrize(("mobile", "fed"), [(1, ("web",)), (13, ("web",)), (14, ("mobile", "web"))])

@@ -141,13 +141,13 @@ def test_people_are_counted_who_were_there_often_enough() -> None:
     assert read("users_change", DAILY, 99) is Missing.NO_DATA
 
 
-@pytest.mark.parametrize(("day", "share"), [(27, 3_333), (54, 3_333), (55, 0)])
-def test_the_share_of_who_did_it_is_of_the_users_of_the_last_days_of_use(day: int, share: int) -> None:
+@pytest.mark.parametrize(("day", "window", "share"), [(27, 28, 3_333), (40, 14, 3_333), (41, 14, 0), (54, 28, 3_333), (55, 28, 0)])
+def test_the_share_of_who_did_it_is_of_the_users_of_the_last_days_of_use(day: int, window: int, share: int) -> None:
     state = lived([*TEAM, envelope("before", -1, user="gone")])
     block, offset = divmod(START + 20, 28)
     state.teams = {"login": {block: {"u0": 1 << offset}}}
 
-    assert read_of(state, "user_share", day) == Reading(share, share, users=int(share > 0))
+    assert read_of(state, "user_share", day, window_days=window) == Reading(share, share, users=int(share > 0))
 
 
 def test_the_share_of_nobody_is_none() -> None:

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from churnsignal_alerts.episodes import Episode, Feedback, Outcome, State
+
+# Nobody means a snooze or a silence to last for longer.
+FARTHEST = timedelta(days=731)
 
 
 class Act(StrEnum):
@@ -42,7 +45,7 @@ class Answer(StrEnum):
     DONE = "done"
     ALREADY = "it was so before"
     OVER = "the episode has ended"
-    PAST = "the time to be told again is not in the future"
+    PAST = "the time to be told again must lie in the future, within two years"
     NO_TASK = "its playbook has no such step"
 
 
@@ -75,7 +78,7 @@ def _acted(episode: Episode, command: Command, now: datetime, state: State) -> E
 def _snooze(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:
     if not episode.active:
         return episode, Answer.OVER
-    if command.until is None or command.until <= now:
+    if command.until is None or not now < command.until <= now + FARTHEST:
         return episode, Answer.PAST
     if episode.state is State.SNOOZED and (episode.until, episode.worse_only) == (command.until, command.worse_only):
         return episode, Answer.ALREADY

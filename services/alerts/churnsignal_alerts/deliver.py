@@ -168,7 +168,8 @@ class Deliverer:
         message = compose(delivery, contents, place, setup, self._out.links, now)
         crash.point("alerts.deliver.composed")
         if delivery.unknown and not place.edit:
-            sighting = await sender.look_up(message)
+            where = await queue.conversation(self._engine, delivery) if delivery.address.startswith("#") else None
+            sighting = await sender.look_up(replace(message, since=delivery.first_try, conversation=where))
             if isinstance(sighting, Found):
                 log.info("delivery_found", delivery=delivery.id, channel=delivery.channel)
                 return Sent(sighting.ref), message

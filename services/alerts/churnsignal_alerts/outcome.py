@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 from typing import Protocol
 
@@ -77,7 +78,10 @@ def asked_s(headers: Mapping[str, str]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message to hand over. `key` is the same at every attempt; `thread` and `edit` are refs of earlier messages."""
+    """One message to hand over. `key` is the same at every attempt; `thread` and `edit` are refs of earlier messages.
+
+    `since` is when it was first tried, and `conversation` where messages to its address are, for whoever looks it up.
+    """
 
     key: str
     address: str
@@ -89,6 +93,8 @@ class Outgoing:
     edit: str | None = None
     possible_duplicate: bool = False
     webhook: bytes | None = None
+    since: datetime | None = None
+    conversation: str | None = None
 
 
 # Called right before the provider may take the message: writes that down, or raises, and then nothing may be handed over.

@@ -116,6 +116,9 @@ SELECT d.ref FROM alerts.notices n JOIN alerts.deliveries d ON d.id = n.delivery
 WHERE n.episode = :episode AND d.channel = :channel AND d.address = :address AND d.ref IS NOT NULL AND n.kind <> 'state' AND d.id <> :delivery
 ORDER BY d.id LIMIT 1
 """)
+CONVERSATION = text(
+    "SELECT split_part(ref, ':', 1) FROM alerts.deliveries WHERE channel = :channel AND address = :address AND ref IS NOT NULL ORDER BY id DESC LIMIT 1"
+)
 FINISH = text("""
 WITH done AS (
   UPDATE alerts.deliveries SET state = :state, ref = coalesce(:ref, ref), accepted_at = :accepted_at, lease_until = NULL,
@@ -255,6 +258,13 @@ async def thread(connection: AsyncConnection, delivery: Delivery, episode: str) 
     """Return the earlier message about the episode in the same place."""
     values = {"episode": episode, "channel": delivery.channel, "address": delivery.address, "delivery": delivery.id}
     found: str | None = await connection.scalar(THREAD, values)
+    return found
+
+
+async def conversation(engine: AsyncEngine, delivery: Delivery) -> str | None:
+    """Return the id of the conversation that an earlier message to the same place went to: a channel's name cannot be asked about."""
+    async with engine.connect() as connection:
+        found: str | None = await connection.scalar(CONVERSATION, {"channel": delivery.channel, "address": delivery.address})
     return found
 
 

@@ -325,3 +325,16 @@ async def test_only_the_newest_episode_of_an_account_can_be_reopened(world: Worl
 
     assert old != new
     assert [answer.status_code for answer in answers] == [409, 200]
+
+
+async def test_the_link_of_somebody_who_is_gone_acts_no_more(world: World) -> None:
+    await alerted(world, "leaver")
+    link = links(world, "leaver")[0]
+    here = await world.http.get(link)
+    await world.csm("leaver", active=False)
+
+    answers = [await world.http.get(link), await world.http.post(link)]
+
+    assert here.status_code == 200
+    assert [answer.status_code for answer in answers] == [404, 404]
+    assert (await world.episode("leaver"))["state"] == "open"

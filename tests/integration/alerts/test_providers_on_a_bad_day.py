@@ -134,3 +134,19 @@ async def test_a_token_that_was_revoked_is_told_once_by_the_other_channel(world:
     await world.until(lambda: world.to("U0HEALED"))
     await world.quiet()
     assert await world.database.fetchval("SELECT count(*) FROM alerts.troubles WHERE channel = 'slack' AND address = '*'") == 0
+
+
+async def test_an_answer_that_is_lost_in_a_channel_is_looked_up_there(world: World) -> None:
+    await world.publish(world.change("channel-first", None))
+    await world.until(lambda: [m for m in world.inbox.kept if "Channel-First" in m.text])
+    await world.quiet()
+    world.inbox.fail("chat.postMessage", "cut_after", match="customer-success", count=1)
+
+    await world.publish(world.change("channel-second", None))
+    await world.applied("channel-second", 1)
+    await world.quiet()
+
+    assert struck(world) == 1
+    copies = [m for m in world.inbox.kept if "Channel-Second" in m.text]
+    assert [("possible_duplicate" in str(m.metadata)) for m in copies] == [False]
+    world.inbox.faults.clear()

@@ -199,6 +199,7 @@ COMMANDS = [
     ("acknowledge while snoozed", opened(state=State.SNOOZED), Command(Act.ACKNOWLEDGE, "hanako"), Answer.DONE, State.ACKNOWLEDGED),
     ("snooze", opened(), Command(Act.SNOOZE, "hanako", until=NOON + DAY), Answer.DONE, State.SNOOZED),
     ("snooze into the past", opened(), Command(Act.SNOOZE, "hanako", until=NOON), Answer.PAST, State.OPEN),
+    ("snooze for ever", opened(), Command(Act.SNOOZE, "hanako", until=NOON + 732 * DAY), Answer.PAST, State.OPEN),
     ("snooze without an end", opened(), Command(Act.SNOOZE, "hanako"), Answer.PAST, State.OPEN),
     ("snooze what is over", recovered(), Command(Act.SNOOZE, "hanako", until=NOON + DAY), Answer.OVER, State.RECOVERED),
     ("reassign", opened(), Command(Act.REASSIGN, "hanako", to="emma"), Answer.DONE, State.OPEN),

@@ -1,17 +1,19 @@
 """What every service's HTTP side shares."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import httpx2
 import pytest
+from churnsignal_common.runtime import http
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, may, serve_http
 from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens, hash_token
 from churnsignal_devstack.ports import free_port
-from fastapi import Depends, FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException, Request
 from prometheus_client import CollectorRegistry, Counter
 
 pytestmark = pytest.mark.asyncio
@@ -181,3 +183,73 @@ async def _ask(port: int) -> bytes:
         return await reader.readuntil(b"ok")
     finally:
         writer.close()
+
+
+async def _size(request: Request) -> int:
+    return len(await request.body())
+
+
+async def test_a_body_beyond_the_limit_is_refused_before_it_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "BODY_BYTES", 1000)
+    app, sent = _app(Readiness(())), 0
+    app.post("/v1/raw")(_size)
+
+    @app.post("/v1/checked")
+    async def checked(body: dict[str, str]) -> int:
+        return len(body)
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal sent
+        while sent < 1_000_000:
+            sent += 100
+            yield b"x" * 100
+
+    async with _client(app) as client:
+        answers = [await client.post(path, content=endless()) for path in ("/v1/raw", "/v1/checked")]
+        fits = await client.post("/v1/raw", content=b"x" * 1000)
+
+    assert [(answer.status_code, answer.headers["Content-Type"]) for answer in answers] == [(413, "application/problem+json")] * 2
+    assert answers[0].json()["detail"] == "the body is larger than 1,000 bytes; send less at once"
+    assert (fits.status_code, fits.json()) == (200, 1000)
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    while True:
+        try:
+            return await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "answer"),
+    [
+        ([], b""),
+        ([b"POST / HTTP/1.1\r\nHost: x\r\n"], b""),
+        ([b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na"], b""),
+        ([b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Y: z", b"\r\n\r\n"], b"HTTP/1.1 200 OK"),
+    ],
+)
+async def test_who_sends_a_request_too_slowly_is_cut_and_who_waits_for_the_next_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, pieces: list[bytes], answer: bytes
+) -> None:
+    monkeypatch.setattr(http, "READ_S", 0.2)
+    stop, port, app = Stop(), free_port(), _app(Readiness(()))
+    app.post("/")(_size)
+    serving = asyncio.create_task(serve_http(app, "127.0.0.1", port, stop))
+    reader, writer = await _connected(port)
+    for piece in pieces:
+        writer.write(piece)
+        await writer.drain()
+        await asyncio.sleep(0.01)
+
+    if answer:
+        assert (await reader.read(1000)).startswith(answer)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.5)
+    else:
+        assert await asyncio.wait_for(reader.read(), 2) == answer
+
+    writer.close()
+    stop.set()
+    await serving

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from typing import Annotated, Any
 
+import h11
 import uvicorn
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +15,8 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from churnsignal_common.postgres.failures import STORE_ERRORS
 from churnsignal_common.runtime.health import Readiness
@@ -22,6 +25,10 @@ from churnsignal_common.runtime.tasks import Stop
 from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 
 GRACE_S = 10
+# The largest that anybody means to send: a list of 10,000 suppressions.
+BODY_BYTES = 8 * 1024 * 1024
+# From the connection, or from a request's first byte, to the request's last byte.
+READ_S = 30.0
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=500)]
 _GOODBYE = (b"connection", b"close")
@@ -99,8 +106,29 @@ def build_app(service: str, about: str, readiness: Readiness, registry: Collecto
     async def metrics() -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
+    app.add_middleware(_Bounded)
     _speak_problems(app, readiness)
     return app
+
+
+class _Bounded:
+    """Stop reading a body that is too large, whatever length it declares."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken = 0
+
+        async def bounded() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > BODY_BYTES:
+                raise HTTPException(413, f"the body is larger than {BODY_BYTES:,} bytes; send less at once", {"Connection": "close"})
+            return message
+
+        await self._app(scope, bounded, send)
 
 
 def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
@@ -125,6 +153,38 @@ def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
         app.add_exception_handler(kind, away)
 
 
+class _Patient(H11Protocol):
+    """Uvicorn's safe parser with the patience that it lacks: whoever sends a request too slowly, or none, is not waited for."""
+
+    _since: float | None = None
+    _watch: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself narrows it
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._look()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._since is None:
+            self._since = self.loop.time()
+        super().data_received(data)
+        their = self.conn.their_state
+        if their is not h11.SEND_BODY and not (their is h11.IDLE and self.conn.trailing_data[0]):
+            self._since = None
+
+    def _look(self) -> None:
+        waited = 0.0 if self._since is None else self.loop.time() - self._since
+        if waited >= READ_S:
+            self.transport.close()
+        else:
+            self._watch = self.loop.call_later(READ_S - waited, self._look)
+
+
 class _Server(uvicorn.Server):
     """Uvicorn under our signals, not its own: the service decides when it drains."""
 
@@ -140,12 +200,12 @@ class _Server(uvicorn.Server):
 
 
 async def serve_http(app: Any, host: str, port: int, stop: Stop, *, protocol: type[Any] | None = None, notice_s: float = 0) -> None:
-    """Serve until `stop`, then finish the requests in flight. `protocol` replaces the safe h11.
+    """Serve until `stop`, then finish the requests in flight. `protocol` replaces the safe one.
 
     For `notice_s` seconds more new requests are taken too, each the last one of its connection: until balancers have seen that we leave.
     """
     config = uvicorn.Config(
-        app, host=host, port=port, http=protocol or "h11", loop="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
+        app, host=host, port=port, http=protocol or _Patient, loop="none", lifespan="off", access_log=False, log_config=None, server_header=False, proxy_headers=False,
         timeout_graceful_shutdown=GRACE_S, timeout_keep_alive=75, backlog=2048,
     )  # fmt: skip
     server = _Server(config)

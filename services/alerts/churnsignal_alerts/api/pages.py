@@ -14,6 +14,7 @@ from churnsignal_alerts.episodes import Episode, Outcome, State
 from churnsignal_alerts.inert import clean
 from churnsignal_alerts.links import Ticket
 from churnsignal_alerts.plan import Setup
+from churnsignal_alerts.policy import POOL
 from churnsignal_alerts.render.card import Reader, state_line
 from churnsignal_alerts.render.mail import page
 from churnsignal_alerts.store import episode_of
@@ -27,13 +28,13 @@ _HEADERS = {
 _ANSWERS = {Answer.DONE: "page.done", Answer.ALREADY: "page.already", Answer.OVER: "page.over", Answer.PAST: "page.over"}
 
 
-def reader_of(person: str, setup: Setup) -> tuple[Reader, str]:
-    """Return how the person reads, and the name they act under."""
-    csm = setup.directory.find(person)
-    pool = setup.policy.pools.get(person.removeprefix("pool:"), setup.policy.catch_all)
-    if csm is None:
-        return Reader(pool.locale, pool.zone or setup.policy.zone), person.removeprefix("pool:")
-    return Reader(csm.locale, zone_of(csm.zone, setup.policy.zone)), csm.name
+def reader_of(person: str, setup: Setup) -> tuple[Reader, str] | None:
+    """Return how the person reads, and the name they act under; None for whoever is not there any more."""
+    if person.startswith(POOL):
+        pool = setup.policy.pools.get(person.removeprefix(POOL), setup.policy.catch_all)
+        return Reader(pool.locale, pool.zone or setup.policy.zone), person.removeprefix(POOL)
+    csm = setup.directory.csms.get(person)
+    return (Reader(csm.locale, zone_of(csm.zone, setup.policy.zone)), csm.name) if csm and csm.active else None
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -43,9 +44,10 @@ def routes(parts: Parts) -> APIRouter:
     async def opened(token: str) -> tuple[Ticket, Episode, Reader, str] | None:
         ticket = parts.links.read(token, parts.clock.now())
         row = await parts.reader.episode(ticket.episode) if ticket else None
-        if ticket is None or row is None:
+        who = reader_of(ticket.person, await parts.people.setup()) if ticket else None
+        if ticket is None or row is None or who is None:
             return None
-        return ticket, episode_of(row), *reader_of(ticket.person, await parts.people.setup())
+        return ticket, episode_of(row), *who
 
     @router.get("/a/{token}", summary="Ask before acting", response_class=HTMLResponse)
     async def ask(token: str) -> Response:

@@ -6,6 +6,7 @@ from churnsignal_common.runtime.http import may
 from churnsignal_common.runtime.tokens import Caller, Role
 from fastapi import APIRouter, Depends, HTTPException, Query, Response
 
+from churnsignal_alerts.act import FARTHEST
 from churnsignal_alerts.api.models import SilenceIn
 from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.episodes import Episode
@@ -40,8 +41,8 @@ def routes(parts: Parts) -> APIRouter:
     @router.post("/v1/silences", status_code=201, summary="Silence what fits, or only show what would be silenced (preview)")
     async def silence(body: SilenceIn, caller: Annotated[Caller, Depends(csm)], response: Response) -> dict[str, Any]:
         now = parts.clock.now()
-        if body.ends_at <= now:
-            raise HTTPException(422, "ends_at must lie in the future")
+        if not now < body.ends_at <= now + FARTHEST:
+            raise HTTPException(422, "ends_at must lie in the future, within two years")
         wanted = Silence(0, body.matcher(), body.author or caller.name, body.reason, now, body.ends_at)
         if body.preview:
             response.status_code = 200

@@ -1,7 +1,9 @@
 """Door. Slack's Web API: post, thread, edit, and look a message up again by its metadata."""
 
 import asyncio
-from typing import Any, assert_never
+from collections.abc import Awaitable
+from datetime import timedelta
+from typing import Any, TypeVar, assert_never
 
 import aiohttp
 import structlog
@@ -11,12 +13,15 @@ from slack_sdk.web.async_client import AsyncWebClient
 from churnsignal_alerts.outcome import Absent, CannotSay, Found, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
 
 log = structlog.get_logger()
+_T = TypeVar("_T")
 
 EVENT_TYPE = "churnsignal_alert"
 # Slack says of these that something may have happened on its side.
 _MAYBE = frozenset({"internal_error", "fatal_error", "request_timeout"})
 _LATER = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
 _LOOK_BACK = 200
+# By how much Slack's clock may be behind ours.
+_CLOCKS = timedelta(minutes=1)
 _MOST_USERS = 5_000
 
 
@@ -93,10 +98,12 @@ class SlackSender:
         return str((found.get("profile") or {}).get("email") or "")
 
     async def look_up(self, message: Outgoing) -> Sighting:
-        """Look for the message among the newest of its channel or thread."""
-        opened = await self._call(self._channel(message))
+        """Look for the message among those that its channel or thread got since it was first tried."""
+        opened = message.conversation or await self._call(self._channel(message))
         found = await self._call(self._history(message, opened)) if isinstance(opened, str) else opened
         match found:
+            case None:
+                return CannotSay()
             case str():
                 return Found(f"{opened}:{found}") if found else Absent()
             case Retry():
@@ -108,20 +115,23 @@ class SlackSender:
             case _:
                 assert_never(found)
 
-    async def _history(self, message: Outgoing, channel: str) -> str:
+    async def _history(self, message: Outgoing, channel: str) -> str | None:
+        """Return when the message was posted; nothing if it was not, None when there is more than one page to look through."""
+        where: dict[str, Any] = {"channel": channel, "include_all_metadata": True, "limit": _LOOK_BACK}
+        if message.since:
+            where["oldest"] = f"{(message.since - _CLOCKS).timestamp():.6f}"
         if message.thread:
-            answer = await self._client.conversations_replies(
-                channel=channel, ts=message.thread.split(":", 1)[1], include_all_metadata=True, limit=_LOOK_BACK
-            )
+            answer = await self._client.conversations_replies(ts=message.thread.split(":", 1)[1], **where)
         else:
-            answer = await self._client.conversations_history(channel=channel, include_all_metadata=True, limit=_LOOK_BACK)
+            answer = await self._client.conversations_history(**where)
         messages: list[dict[str, Any]] = answer["messages"]
-        return next((str(m["ts"]) for m in messages if _key(m) == message.key), "")
+        found = next((str(m["ts"]) for m in messages if _key(m) == message.key), "")
+        return found or (None if answer.get("has_more") else "")
 
-    async def _call(self, work: Any) -> str | Retry | Refused | Unknown:
+    async def _call(self, work: Awaitable[_T]) -> _T | Retry | Refused | Unknown:
         """Return what `work` returns, or what its failure means."""
         try:
-            result: str = await work
+            result = await work
         except SlackApiError as error:
             return _meaning(error)
         except (aiohttp.ClientConnectorError, ConnectionRefusedError) as error:

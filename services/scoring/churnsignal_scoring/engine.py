@@ -199,6 +199,7 @@ class AccountEngine:
         memory.score, memory.coverage, memory.shadow = None, 0, None
         memory.fed, memory.silent, memory.outages = (), (), ()
         look = self._look(state, record, last_closed, live=True)
+        state.segment = look.segment
         nothing_told = memory.band is Band.GREY and not memory.findings
         memory.findings = ()
         change = None if nothing_told else self._change(state, look, Band.GREY, Cause.MERGED, now)

@@ -1,6 +1,7 @@
 """An account that is merged into another hands over all that was counted of it, and from then on whatever still arrives; nothing counts twice."""
 
 import msgspec
+import pytest
 from churnsignal_common.contracts.envelope import Envelope, encoder
 from churnsignal_common.contracts.risk import Band, Cause
 from churnsignal_scoring.health.merging import PART_BYTES, parts
@@ -85,6 +86,20 @@ def test_the_profile_of_a_merged_account_fills_gaps_and_overrules_nothing() -> N
 
     facts = {name: versions[0].value for name, versions in town.states["beta"].facts.items()}
     assert facts == {"plan": "pro", "owner": "kei", "arr": 5}
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_merged_account_ends_the_same_whether_its_profile_came_before_or_with_the_merge(apart: bool) -> None:
+    town = Town()
+    town.put([of("acme", envelope("g", 0.1, kind="group", traits={"plan": "pro"}))])
+    if apart:
+        town.run()
+    town.put([merge("acme", "beta")])
+
+    town.run()
+
+    assert town.states["acme"].segment == "default"
+    assert town.states["beta"].segment == "pro"
 
 
 def test_a_red_account_that_is_merged_turns_grey_with_that_reason_and_holds_still() -> None:

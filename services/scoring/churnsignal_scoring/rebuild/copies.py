@@ -11,7 +11,7 @@ CHECKPOINT = "scoring_checkpoint_"
 COMPARED = "scoring_compared"
 
 # Every other table is state: a checkpoint holds it, a rebuild makes it again, and both must agree.
-LOGS = frozenset({"outbox", "ownership", "score_history", "risk_changes", "day_records", "migration_version"})
+LOGS = frozenset({"outbox", "ownership", "score_history", "risk_changes", "day_records", "owner_history", "migration_version"})
 # What was decided once and is not made again; a workbench gets it as it is now, but begins at the closes of its checkpoint.
 INPUTS = frozenset({"deployment", "configs", "activations", "retired_sources"})
 MARKS = frozenset({"closes"})

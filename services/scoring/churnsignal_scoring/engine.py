@@ -132,7 +132,7 @@ class AccountEngine:
         change = None if history else self._at_once(state, look, as_of, now)
         ranks = self._ranks(state, look, today) if is_news or change is not None else None
         verdict = self._assessment(state, look)
-        state.live = None if history else Live(of_day.number, look.asked, verdict, look)
+        state.live = None if history else Live(of_day.number, look.asked(), verdict, look)
         return Settled(verdict, change, self._news(state, look) if new_facts else None, ranks)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
@@ -452,9 +452,7 @@ def _judge(
     before: Evaluation | None = None,
 ) -> Look:
     found = evaluate(view, card, before)
-    view.asked = asked = {}
+    view.asked = {}
     forced = knocked_out(view, card.knockouts)
-    for counts in found.asked:
-        asked.update(counts)
     enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
-    return Look(view, found, found.score if enough else None, name, life, card, forced, override, record, asked)
+    return Look(view, found, found.score if enough else None, name, life, card, forced, override, record)

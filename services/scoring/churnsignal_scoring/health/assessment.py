@@ -92,7 +92,7 @@ class Explanation:
 
 
 class Look(msgspec.Struct, frozen=True):
-    """One evaluation with everything that decides the band; `asked` is what of the newest day it stands on."""
+    """One evaluation with everything that decides the band."""
 
     view: View
     found: Evaluation
@@ -103,7 +103,10 @@ class Look(msgspec.Struct, frozen=True):
     knockouts: tuple[Forced, ...]
     override: Forced | None
     record: DayRecord | None
-    asked: dict[str, int]
+
+    def asked(self) -> dict[str, int]:
+        """Return what of the newest day it stands on."""
+        return {name: count for counts in (self.view.asked, *self.found.asked) for name, count in counts.items()}
 
     def knockout(self, own: Band) -> Forced | None:
         """Return the first knock-out in force while the score's own band is `own`."""

@@ -35,7 +35,7 @@ down: setup ## end what `make up` started
 test: setup ## every test; K=expr narrows it
 	@$(RUN) $(BIN)/python -m pytest $(SPREAD) 3 $(if $(K),-k "$(K)")
 
-check: setup ## format, lint, types, room contracts, unit tests: about a minute
+check: setup ## format, lint, types, room contracts, unit tests: under a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit format lint types contracts
 
 format: setup

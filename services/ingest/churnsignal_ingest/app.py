@@ -8,7 +8,7 @@ from functools import partial
 from time import monotonic
 
 from churnsignal_common.clock import open_clock
-from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY, USAGE_REJECTED, USAGE_UNRESOLVED
+from churnsignal_common.contracts.topics import TOPICS, USAGE_REJECTED
 from churnsignal_common.kafka.client import await_topics, brokers_of, new_consumer, new_producer
 from churnsignal_common.postgres.engine import open_engine
 from churnsignal_common.runtime.health import Dependency, Readiness
@@ -109,7 +109,7 @@ async def run(settings: IngestSettings) -> int:
             finally:
                 drained.set()
 
-        names = [settings.topic(name) for name in (USAGE_EVENTS, USAGE_HISTORY, USAGE_UNRESOLVED, USAGE_REJECTED)]
+        names = [settings.topic(topic.name) for topic in TOPICS if "ingest" in topic.producers]
         topics = partial(await_topics, brokers, "churnsignal-ingest", names, settings.partitions)
         producer = partial(new_producer, brokers, "churnsignal-ingest")
         return await run_until_stopped(

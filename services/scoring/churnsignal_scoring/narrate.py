@@ -81,7 +81,7 @@ def notes(locale: Locale, on: date, why: Explanation, card: Scorecard, zone: Zon
     lacking = [name for name, reason in why.missing.items() if reason is not Missing.NOT_APPLICABLE]
     titles = list(dict.fromkeys(explain.title(locale, codes[name]) for name in lacking))
     if titles:
-        found.append(say(locale, "explain.missing", measures=("、" if locale is Locale.JA else ", ").join(titles)))
+        found.append(say(locale, "explain.missing", measures=formats.listed(locale, titles)))
     return found
 
 

@@ -13,6 +13,7 @@ from churnsignal_scoring.dedup import Bucket
 from churnsignal_scoring.effects import Effects, OutboxRow, encoder, positions_of
 from churnsignal_scoring.health.merging import OLDER_US
 from churnsignal_scoring.health.rows import DayRow, Fact, FactRow, UserRow
+from churnsignal_scoring.health.state import BLOCK_DAYS, TEAM_BLOCKS
 from churnsignal_scoring.health.values import as_text
 from churnsignal_scoring.ownership import Ownership
 
@@ -78,9 +79,9 @@ DELETE FROM facts WHERE account = ANY($1::text[])"""
 
 PRUNE_DAYS = """-- counts that no evaluation can see any more
 DELETE FROM day_counts AS old USING unnest($1::text[], $2::int[]) AS kept (account, day) WHERE old.account = kept.account AND old.day < kept.day"""
-PRUNE_USERS = """-- users' days that no evaluation can see any more
+PRUNE_USERS = f"""-- users' days that no evaluation can see any more
 DELETE FROM user_days AS old USING unnest($1::text[], $2::int[]) AS kept (account, day)
-WHERE old.account = kept.account AND old.block % 1048576 < kept.day / 28"""
+WHERE old.account = kept.account AND old.block % {TEAM_BLOCKS} < kept.day / {BLOCK_DAYS}"""  # noqa: S608 constants
 
 SCORES = """-- what closes concluded
 INSERT INTO score_history (account, day, band, score, coverage, sequence, reasons)

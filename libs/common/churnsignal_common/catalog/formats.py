@@ -1,5 +1,6 @@
 """Pure. Dates, amounts and quantities as readers of each language write them."""
 
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta, tzinfo
 
 from babel.core import UnknownLocaleError
@@ -115,6 +116,11 @@ def span(locale: Locale, lasting: timedelta) -> str:
         value, unit = max(1, lasting // timedelta(minutes=1)), "minutes"
     said = quantity(locale, value, unit)
     return said if locale is Locale.EN or said.endswith("間") else said + "間"
+
+
+def listed(locale: Locale, words: Iterable[str]) -> str:
+    """Return the words one after the other, `a, b` or `a、b`."""
+    return ("、" if locale is Locale.JA else ", ").join(words)
 
 
 def score(hundredths: int | None) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from churnsignal_common.catalog import formats
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
 
@@ -75,7 +76,7 @@ def _lines(card: Card, locale: Locale, room: int) -> list[Block]:
             break
         blocks.append(block)
     rest = [line.title for line in card.lines[len(blocks) :]]
-    more = say(locale, "summary.more", count=str(len(rest)), names=("、" if locale is Locale.JA else ", ").join(rest))
+    more = say(locale, "summary.more", count=str(len(rest)), names=formats.listed(locale, rest))
     return [*blocks, {"type": "section", "text": _plain(more, _NAMED)}] if rest else blocks
 
 

@@ -78,7 +78,7 @@ def _why(ranked: list[tuple[NoticeKind, Episode]], locale: Locale) -> tuple[str,
     """Return why it is one message; a message about one account needs no reason."""
     silent = {episode.change.cause for kind, episode in ranked if not kind.alone and episode.change.cause.silent}
     words = [cause(locale, value) for value in sorted(silent)] or [say(locale, "summary.many")] * (len(ranked) > 1)
-    return (say(locale, "summary.why", causes=("、" if locale is Locale.JA else ", ").join(words)),) if words else ()
+    return (say(locale, "summary.why", causes=formats.listed(locale, words)),) if words else ()
 
 
 def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:

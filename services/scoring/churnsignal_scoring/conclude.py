@@ -23,8 +23,14 @@ class Conclude:
 
     def settle(self, resident: Resident, effects: Effects, now: datetime, history: bool) -> None:
         """Give the account its live score after the calls of a micro-batch."""
-        record = self._ledger.records.get(resident.closed_day)
-        settled = self.engine.settle(resident.state, now, record, resident.closed_day, history)
+        state, closed_day = resident.state, resident.closed_day
+        record = self._ledger.records.get(closed_day)
+        before = copy(state.memory)
+        try:
+            settled = self.engine.settle(state, now, record, closed_day, history)
+        except Exception as error:  # noqa: BLE001 -- whatever it is, the calls were fine and count; a replay fails on it, too, and does the same
+            settled = self.engine.pass_over(state, closed_day, record, before, closes=False)
+            effects.passed_over.append(PassedOver(state.account, closed_day, error))
         self._keep(resident, settled, effects)
 
     def hand_over(self, resident: Resident, into: str, effects: Effects) -> None:
@@ -46,7 +52,7 @@ class Conclude:
             settled = self.engine.close(resident.state, day, record, self._cause(record, closing.cause, day))
             reasons = None if settled.closed is None or settled.closed.reasons is None else settled.closed.reasons()
         except Exception as error:  # noqa: BLE001 -- whatever it is, the other accounts' day must close; a replay fails on it, too, and does the same
-            settled, reasons = self.engine.pass_over(resident.state, day, record, before), None
+            settled, reasons = self.engine.pass_over(resident.state, day, record, before, closes=True), None
             effects.passed_over.append(PassedOver(resident.state.account, day, error))
         resident.closed_day = day
         verdict, closed = settled.assessment, settled.closed

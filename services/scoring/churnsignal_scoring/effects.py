@@ -83,7 +83,7 @@ class ScoreRow(NamedTuple):
 
 
 class PassedOver(NamedTuple):
-    """An account whose close of a day failed, and why."""
+    """An account whose evaluation failed, at the close of `day` or live after it, and why."""
 
     account: str
     day: int

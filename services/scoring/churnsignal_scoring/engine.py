@@ -71,6 +71,8 @@ class Preview(NamedTuple):
 DAYS_OF_CALLS = 1024
 DAYS_AT_HAND = 8
 """For so many days what counts at their close is kept at hand; accounts of a batch were closed last on one or two."""
+UNTOLD = "untold"
+"""In place of a profile's fingerprint: what came in while the account could not be evaluated is published by the next close that can."""
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
 _NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -164,17 +166,20 @@ class AccountEngine:
         state.segment = state.segment or look.segment
         ranks, verdict = self._ranks(state, look, day), self._assessment(state, look)
         closed = Closed(self._closed_band(state, look), memory.sequence, lambda: encode(self._kept(state, look, verdict)))
-        news = self._news(state, look) if outage_news else None
+        # What is published is what is known by now, not what was at the end of a day that closes late.
+        is_news = outage_news or state.published == UNTOLD
+        news = self._news(state, self._look(state, record, day, live=True)) if is_news else None
         state.prune(day)
         return Settled(verdict, change, news, ranks, closed)
 
-    def pass_over(self, state: AccountState, day: int, record: DayRecord, before: BandMemory) -> Settled:
-        """Close `day` for an account that cannot be evaluated: band and score stay as they were `before`, and nothing is told."""
-        before.closed_day = day
-        before.note(before.score)
-        state.memory, state.live, state.published = before, None, ""
+    def pass_over(self, state: AccountState, day: int, record: DayRecord | None, before: BandMemory, *, closes: bool) -> Settled:
+        """Leave an account that cannot be evaluated as it was `before`: band and score stay, and nothing is told until a close can. `closes` its `day`."""
+        state.memory, state.live, state.published = before, None, UNTOLD
         state.memo.clear()
-        state.prune(day)
+        if closes:
+            before.closed_day = day
+            before.note(before.score)
+            state.prune(day)
         verdict = Assessment(
             as_of=day,
             score=before.score,
@@ -184,7 +189,7 @@ class AccountEngine:
             lifecycle=Lifecycle.ACTIVE.value,
             knockout=None,
             held=None,
-            record_day=from_date(record.day),
+            record_day=None if record is None else from_date(record.day),
         )
         return Settled(verdict, None, None, None, Closed(before.band, before.sequence, None))
 

@@ -10,6 +10,7 @@ from churnsignal_scoring.health.days import to_date
 
 log = structlog.get_logger()
 
+NAMED = 250
 _LATENCY_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0)
 _STEP_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0)
 
@@ -45,7 +46,7 @@ class Metrics:
         )
         self.lost = Counter("scoring_lost_records", "Records that the brokers deleted before they were read.", **own)
         self.passed_over = Counter(
-            "scoring_closes_failed", "Accounts that could not be evaluated at a close; band and score stayed.", **own
+            "scoring_evaluations_failed", "Accounts that could not be evaluated, live or at a close; band and score stayed.", **own
         )
         self.days_behind = Gauge("scoring_days_behind", "Days that are due and not closed, on this replica's partitions.", **own)
         self.parked_events = Gauge(
@@ -63,10 +64,12 @@ class Metrics:
 
 
 def count_effects(metrics: Metrics, effects: Effects) -> None:
-    """Count what a transaction has committed, and log whom a close has passed over."""
-    for account, day, error in effects.passed_over:
-        metrics.passed_over.inc()
-        log.error("account_passed_over", account=account, day=to_date(day).isoformat(), exc_info=error)
+    """Count what a transaction has committed, and log whom it has passed over: mostly all for one reason, so that one of them is told whole."""
+    metrics.passed_over.inc(len(effects.passed_over))
+    if effects.passed_over:
+        _, day, error = effects.passed_over[0]
+        names = [one.account for one in effects.passed_over]
+        log.error("accounts_passed_over", count=len(names), accounts=names[:NAMED], after_close_of=to_date(day).isoformat(), exc_info=error)
     for (_, _, outcome, _), count in effects.tally.counts.items():
         # Un-parking takes back what was counted before; a counter only rises.
         metrics.events.labels(outcome).inc(max(0, count))

@@ -1,5 +1,6 @@
-"""An account that cannot be evaluated costs no other account its day, and stays as it was."""
+"""An account that cannot be evaluated costs no other account its day or its calls, counts its own, and stays as it was."""
 
+from collections import Counter
 from dataclasses import replace
 
 import msgspec
@@ -8,26 +9,31 @@ from churnsignal_common.contracts.risk import Band
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.health.measures.measure import Missing, Options, Reading
+from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.view import View
 from churnsignal_scoring.ledger import Closing, Ledger
 from churnsignal_scoring.metrics import Metrics, count_effects
 from churnsignal_scoring.residents import Resident
 
-from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, engine, record, using
-
-FAILS = range(DAY_ONE + 70, DAY_ONE + 73)
-
-
-def failing(view: View, options: Options) -> Reading | Missing:
-    """What the first measure reads, but for one account on some days."""
-    if view.state.account == "acme" and view.as_of in FAILS:
-        raise ZeroDivisionError
-    return SCORECARD.measures[0].measure.read(view, options)
-
+from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, engine, envelope, record, using
+from tests.unit.scoring.town import Town
 
 FIRST, *REST = SCORECARD.measures
-ENGINE = engine(replace(SCORECARD, measures=(replace(FIRST, measure=replace(FIRST.measure, read=failing)), *REST), _shares={}))
+
+
+def broken(days: range) -> Scorecard:
+    """The default scorecard, whose first measure fails for one account as of these days."""
+
+    def failing(view: View, options: Options) -> Reading | Missing:
+        if view.state.account == "acme" and view.as_of in days:
+            raise ZeroDivisionError
+        return FIRST.measure.read(view, options)
+
+    return replace(SCORECARD, measures=(replace(FIRST, measure=replace(FIRST.measure, read=failing)), *REST), _shares={})
+
+
+ENGINE = engine(broken(range(DAY_ONE + 70, DAY_ONE + 73)))
 
 
 def closed(accounts: tuple[str, ...], until: int, *, loaded: bool = False) -> tuple[dict[str, Resident], list[Effects]]:
@@ -80,7 +86,48 @@ def test_whom_a_close_passed_over_is_counted_and_named_in_the_log(capsys: pytest
 
     count_effects(metrics, done[-1])
 
-    assert metrics.registry.get_sample_value("churnsignal_scoring_closes_failed_total") == 1
+    assert metrics.registry.get_sample_value("churnsignal_scoring_evaluations_failed_total") == 1
     said = capsys.readouterr().out
-    assert "account_passed_over" in said
+    assert "accounts_passed_over" in said
+    assert "acme" in said
     assert "ZeroDivisionError" in said
+
+
+def live(at_once: int) -> Town:
+    """Calls of one that cannot be evaluated and of another, so many of them in each micro-batch."""
+    town = Town(engine=engine(broken(range(DAY_ONE - 1, DAY_ONE))))
+    paid = envelope("p1", 1, event="Payment Failed")
+    calls = [*using(range(2), users=3), envelope("g1", 1, kind="group", groupId="acme", traits={"plan": "pro"}), paid]
+    town.put(msgspec.structs.replace(call, id=f"{name}{call.id}", account=name) for call in calls for name in ("acme", "zen"))
+    town.run(lambda places: (places[0], at_once))
+    return town
+
+
+def test_calls_of_an_account_that_cannot_be_evaluated_count_and_its_band_and_score_stay() -> None:
+    town = live(1000)
+
+    states = town.states
+    assert +town.counts == Counter({("applied", ""): 30})
+    assert {name: (state.events_total, state.memory.band) for name, state in states.items()} == {
+        "acme": (14, Band.GREY),
+        "zen": (14, Band.RED),
+    }
+    assert [change.account.account for change in town.changes] == ["zen"]
+
+
+def test_however_its_calls_are_batched_the_same_is_kept_of_it() -> None:
+    once, singly = live(1000).states["acme"], live(1).states["acme"]
+
+    once.mark_all()
+    singly.mark_all()
+    assert once.rows() == singly.rows()
+
+
+def test_what_was_learnt_meanwhile_is_published_by_the_first_close_that_can_evaluate_it() -> None:
+    state = live(1000).states["acme"]
+    machine = engine()
+    first, second = close_days(machine, state, 0, 1)
+
+    assert first.profile is not None
+    assert first.profile.plan == "pro"
+    assert second.profile is None

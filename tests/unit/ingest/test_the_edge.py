@@ -31,6 +31,29 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+class Recorded(asyncio.Transport):
+    """A socket that keeps what it is told to send."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[bytes] = []
+        self.closed = False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.sent.append(bytes(data))
+
+    def close(self) -> None:
+        self.closed = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def pause_reading(self) -> None:
+        pass
+
+    resume_reading = pause_reading
+
+
 @asynccontextmanager
 async def listening() -> AsyncIterator[int]:
     config = uvicorn.Config(echo, lifespan="off", log_config=None, access_log=False)
@@ -66,6 +89,23 @@ async def talk(port: int, *pieces: bytes, pause_s: float = 0.0) -> bytes:
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
 LAST = REQUEST.replace(b"Host", b"Connection: close\r\nHost")
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("request_", [REQUEST, LAST])
+async def test_an_answer_leaves_in_one_piece(request_: bytes) -> None:
+    config = uvicorn.Config(echo, lifespan="off", log_config=None, access_log=False)
+    config.load()
+    protocol, socket = Hasty(config, ServerState(), {}), Recorded()
+    protocol.connection_made(socket)
+    protocol.data_received(request_)
+    await asyncio.sleep(0.01)
+    (answer,) = socket.sent
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"POST 3")
+    assert socket.closed == (request_ is LAST)
+    protocol.transport.close()
+    assert socket.sent == [answer]
 
 
 @pytest.mark.asyncio

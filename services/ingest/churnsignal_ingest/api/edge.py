@@ -27,6 +27,34 @@ _TOO_LARGE = _refused(Problem.HEADERS_TOO_LARGE)
 _MALFORMED = _refused(Problem.MALFORMED_HTTP)
 
 
+class _Together(asyncio.Transport):
+    """The socket, to which an answer's head and body leave in one write: each write costs a system call and wakes the client."""
+
+    def __init__(self, inner: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._inner = inner
+        self._loop = loop
+        self._held = b""
+        self.is_closing, self.pause_reading, self.resume_reading = inner.is_closing, inner.pause_reading, inner.resume_reading  # type: ignore[method-assign] # no layer for what only passes on
+        self.get_extra_info, self.set_protocol = inner.get_extra_info, inner.set_protocol  # type: ignore[method-assign]
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._held:
+            self._held += data
+        else:
+            self._held = bytes(data)
+            self._loop.call_soon(self._flush)
+
+    def close(self) -> None:
+        self._flush()
+        self._inner.close()
+
+    def _flush(self) -> None:
+        held, self._held = self._held, b""
+        if held and not self._inner.is_closing():
+            self._inner.write(held)
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """One timer per connection, none per request: every few seconds it looks whether a request has been coming in for too long."""
 
@@ -38,7 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself narrows it
-        super().connection_made(transport)
+        super().connection_made(_Together(transport, self.loop))
         self._reading_since = self.loop.time()
         self._watch = self.loop.call_later(self.read_s, self._look)
 

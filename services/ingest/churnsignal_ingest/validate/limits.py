@@ -62,11 +62,14 @@ def _measure(marks: bytes, limits: Limits) -> None:
     left = marks.replace(b'""', b"")
     if b'"' in left:
         left = b"".join(left.split(b'"')[::2])
+    room = limits.depth
+    too_deep = b"[" * (room + 1)
+    if too_deep in left:
+        raise Refusal(Reason.TOO_DEEP)
     colons, left = len(left), left.translate(None, b":")
     if colons - len(left) > limits.keys:
         raise Refusal(Reason.TOO_MANY_KEYS)
-    room = limits.depth
-    if b"[" * (room + 1) in left:
+    if too_deep in left:
         raise Refusal(Reason.TOO_DEEP)
     # Runs of brackets tell the depth. What holds nothing goes first, while that leaves far fewer of them to step through.
     while left.count(b"][") > _RUNS_AT_ONCE and room > limits.depth - 3:

@@ -11,7 +11,7 @@ SPREAD := --dist loadscope --no-loadscope-reorder -n
 FAST := $(wildcard tests/unit tests/contract tests/architecture)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance providers chaos mutants bench
+.PHONY: help setup run up down test check format lint types contracts unit docs screenshots conformance providers chaos nightly mutants bench
 
 help: ## list all of this
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,11 @@ conformance: setup ## the released SDKs on good days and bad ones; writes docs/c
 
 chaos: setup ## two replicas of scoring killed, frozen and failed over, then proved; KILLS=1000 is the full proof
 	@$(RUN) env CHURNSIGNAL_KILLS=$(or $(KILLS),24) $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py
+
+nightly: setup ## the full sizes: a million steps of alerts' model, 1,000 kills of scoring's replicas, 1,000 of alerts' senders; prints the seeds
+	@$(RUN) env ALERTS_SEED=$(or $(SEED),1) ALERTS_SEEDS=10 ALERTS_STEPS=120000 $(BIN)/python -m pytest -rP -n 2 tests/unit/alerts/test_the_life_of_alerts.py
+	@$(RUN) env CHURNSIGNAL_KILLS=1000 $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py
+	@$(RUN) env KILLS=1000 $(BIN)/python -m pytest -s tests/e2e/test_senders_survive_kills.py
 
 mutants: setup ## change the scoring core in small ways and see which changes no test notices; SAMPLE=800 tries so many, drawn at random; writes docs/mutants.md
 	@$(RUN) $(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))

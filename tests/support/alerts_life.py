@@ -5,6 +5,7 @@ keys and states, hand a message over, and forget the result of a hand-over when 
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -124,8 +125,10 @@ class Life:
     messages: list[Message] = field(default_factory=list)
     heard: list[Heard] = field(default_factory=list)
     owed: list[Owed] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    entries: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     crashes: int = 0
+    # How many first words of a fall somebody heard twice on one channel, flagged repetitions aside.
+    twice: int = 0
     _keys: set[tuple[str, str, int, str, str]] = field(default_factory=set)
     _later: list[tuple[datetime, int, Row]] = field(default_factory=list)
     _ready: list[Row] = field(default_factory=list)
@@ -137,6 +140,7 @@ class Life:
     _absent: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
     _numbers: int = 0
     _order: Iterator[int] = field(default_factory=count)
+    _heard: set[tuple[str, NoticeKind, int, str, Channel]] = field(default_factory=set)
     _works: dict[Channel, bool] = field(default_factory=dict)
 
     # What comes in.
@@ -205,10 +209,16 @@ class Life:
 
     def see(self, ident: str) -> Episode:
         """Return an episode as it is read: with what was told of it."""
-        episode, rows = self.episodes[ident], [r for r in self.rows.get(ident, ()) if r.state in ("sending", "sent")]
-        told = any(r.notice.kind in CALLS or r.notice.kind is NoticeKind.DIGEST for r in rows)
-        over = any(r.notice.kind in ENDINGS and r.notice.round == episode.flips for r in rows)
+        episode = self.episodes[ident]
+        told, over = self.told(ident), any(r.notice.kind in ENDINGS and r.notice.round == episode.flips for r in self._left(ident))
         return episode if (told, over) == (episode.told, episode.over_told) else replace(episode, told=told, over_told=over)
+
+    def told(self, ident: str) -> bool:
+        """Return whether somebody was told of an episode, or is being told."""
+        return any(r.notice.kind in CALLS or r.notice.kind is NoticeKind.DIGEST for r in self._left(ident))
+
+    def _left(self, ident: str) -> list[Row]:
+        return [row for row in self.rows.get(ident, ()) if row.state in ("sending", "sent")]
 
     def active(self, account: str) -> list[Episode]:
         return [self.episodes[i] for i in self._active if self.episodes[i].account == account]
@@ -239,7 +249,7 @@ class Life:
         (self._active.add if episode.active else self._active.discard)(episode.id)
         self._saved.add(episode.id)
         self._step(episode.id, episode.next_at)
-        self.entries += plan.entries
+        self.entries[episode.id] += plan.entries
         if episode.kind is Kind.RISK and not episode.active:
             for child in [e for e in self._active if self.episodes[e].muted == by_parent(episode.account)]:
                 self.episodes[child] = replace(self.episodes[child], next_at=self.now)
@@ -393,6 +403,9 @@ class Life:
         if late:
             raise AssertionError(f"a call to act on {late} after their end")
         self.heard.append(Heard(self.now, delivery.recipient, delivery.channel, delivery.address, delivery.id, told, again))
+        first = {(*one, delivery.recipient, delivery.channel) for one in told if one[1] in FIRST}
+        self.twice += 0 if again else len(first & self._heard)
+        self._heard |= first
         if does == "crash":
             self.crashes += 1
             message.delivery = replace(delivery, unknown=True)
@@ -428,10 +441,7 @@ class Life:
 
     def silent_falls(self) -> list[Owed]:
         """Return falls that nobody heard of, though nothing muted them, nobody acted and no failure shows."""
-        happened: dict[str, list[Entry]] = {}
-        for entry in self.entries:
-            happened.setdefault(entry.episode, []).append(entry)
-        return [owed for owed in self.owed if not self._heard_or_excused(owed, happened.get(owed.episode, []))]
+        return [owed for owed in self.owed if not self._heard_or_excused(owed, self.entries[owed.episode])]
 
     def _heard_or_excused(self, owed: Owed, happened: list[Entry]) -> bool:
         rows = [r for r in self.rows[owed.episode] if r.made_at >= owed.since or r.state == "sent"]
@@ -453,17 +463,6 @@ class Life:
             if row.state == "sent" and row.channel is row.notice.channel and row.notice.kind in COUNTED and not who.id.startswith(POOL):
                 days.setdefault((f"{who.id} {row.channel}", day_of(who, row.due_at)[0]), set()).add(row.delivery)
         return max(map(len, days.values()), default=0)
-
-    def told_twice(self) -> int:
-        """Return how many first words of a fall somebody heard twice on one channel, flagged repetitions aside."""
-        seen: set[tuple[str, NoticeKind, int, str, str]] = set()
-        twice = 0
-        for heard in self.heard:
-            for episode, kind, number in heard.told:
-                key = (episode, kind, number, heard.recipient, heard.channel)
-                twice += kind in FIRST and key in seen and not heard.again
-                seen.add(key)
-        return twice
 
 
 def working_time(start: datetime, end: datetime, opening: Callable[[datetime], datetime]) -> timedelta:

@@ -63,7 +63,7 @@ class Year:
         p95 = delays[int(len(delays) * 0.95)] if delays else timedelta(0)
         return {
             "episodes": len(self.life.episodes), "messages": len(self.life.heard), "alerts_a_csm_a_week": statistics.mean(each),
-            "most_a_csm_a_week": max(each), "told_twice": self.life.told_twice(), "lost": len(self.life.silent_falls()),
+            "most_a_csm_a_week": max(each), "told_twice": self.life.twice, "lost": len(self.life.silent_falls()),
             "outside_hours": sum(map(self._outside, self.life.heard)), "p95_delay_working_minutes": p95.total_seconds() / 60,
         }  # fmt: skip
 

@@ -373,9 +373,10 @@ class Life:
         if not keep:
             message.state = "cancelled"
             return
-        found = delivery.unknown and delivery.channel is Channel.SLACK and any(h.message == delivery.id for h in self.heard)
+        here = delivery.channel in self.setup.channels
+        found = here and delivery.unknown and delivery.channel is Channel.SLACK and any(h.message == delivery.id for h in self.heard)
         again = delivery.unknown and delivery.channel is Channel.EMAIL
-        outcome = Sent("found") if found else self._hand_over(message, keep, again=again)
+        outcome = Sent("found") if found else self._hand_over(message, keep, again=again) if here else Refused("not configured any more")
         if outcome is None:
             message.not_before = self.now + LEASE
             self._at(message.not_before)

@@ -30,7 +30,7 @@ from churnsignal_alerts.outcome import Absent, Found, Outcome, Outgoing, Refused
 from churnsignal_alerts.people import People
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
-from churnsignal_alerts.trouble import Operator
+from churnsignal_alerts.trouble import UNCONFIGURED, Operator
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
@@ -84,7 +84,7 @@ class Deliverer:
     async def _turn(self) -> bool:
         busy = Counter(self._tasks.values())
         # No more than can start now: a lease must not run out in our own queue.
-        rooms = {channel: _IN_FLIGHT - busy[channel] for channel in self._out.senders if busy[channel] < _IN_FLIGHT}
+        rooms = {channel: _IN_FLIGHT - busy[channel] for channel in Channel if self._out.senders and busy[channel] < _IN_FLIGHT}
         if not rooms:
             return False
         setup = await self._people.setup()
@@ -163,10 +163,12 @@ class Deliverer:
                 # Whoever stood still meanwhile asks again whether the message is still theirs.
                 fresh = monotonic() - began < self._out.lease_s / 2
 
-        sender, setup, now = self._out.senders[delivery.channel], await self._people.setup(), self._clock.now()
+        sender, setup, now = self._out.senders.get(delivery.channel), await self._people.setup(), self._clock.now()
         place = replace(place, duplicate=delivery.possible_duplicate)
         message = compose(delivery, contents, place, setup, self._out.links, now)
         crash.point("alerts.deliver.composed")
+        if sender is None:
+            return Refused(UNCONFIGURED), message
         if delivery.unknown and not place.edit:
             where = await queue.conversation(self._engine, delivery) if delivery.address.startswith("#") else None
             sighting = await sender.look_up(replace(message, since=delivery.first_try, conversation=where))

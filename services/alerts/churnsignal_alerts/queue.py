@@ -1,6 +1,5 @@
 """Door. The queue in Postgres: who may send what next, under a lease with a fencing token, and what became of it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,16 +21,21 @@ from churnsignal_alerts.trouble import Operator
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
 
-# A message whose wait is over, or whose sender died with it: if that one had marked it, nobody knows whether it was sent. A death is
-# no failure of the message or of its place: only what failed waits longer the next time, and holds others back.
+# Places that were told so much that they must wait.
+_RESTS = f"EXISTS (SELECT 1 FROM alerts.pace p WHERE p.address = n.address AND p.next_at > clock_timestamp() + interval '{BURST_S} s')"  # noqa: S608 a constant of this module
+# Messages whose wait is over, or whose sender died with them: the oldest at each place.
+OVERDUE = text(f"""
+SELECT id, channel, address FROM (
+  SELECT DISTINCT ON (n.channel, n.address) n.id, n.channel, n.address, coalesce(n.lease_until, n.not_before) AS since FROM alerts.deliveries n
+  WHERE n.state IN ('sending', 'retry') AND coalesce(n.lease_until, n.not_before) < clock_timestamp() AND n.channel = ANY(:channels)
+    AND NOT {_RESTS} ORDER BY n.channel, n.address, coalesce(n.lease_until, n.not_before), n.id) oldest ORDER BY since
+""")  # noqa: S608 constants of this module
+# If a sender that died had marked it, nobody knows whether it was sent. A death is no failure of the message or of its place: only what
+# failed waits longer the next time, and holds others back.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
   attempts = d.attempts + (d.state = 'retry')::int
-WHERE d.id IN (
-  SELECT due.id FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
-    SELECT id FROM alerts.deliveries WHERE state IN ('sending', 'retry') AND coalesce(lease_until, not_before) < clock_timestamp()
-      AND channel = r.channel ORDER BY coalesce(lease_until, not_before) LIMIT r.room FOR UPDATE SKIP LOCKED) due)
-RETURNING d.*
+WHERE d.id = ANY(:ids) AND d.state IN ('sending', 'retry') AND coalesce(d.lease_until, d.not_before) < clock_timestamp() RETURNING d.*
 """)
 # Written before the provider may take a message: from here to the result its fate is unknown, and the lease begins anew.
 MARK = text("""
@@ -51,8 +55,8 @@ _FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channel
       AND b.note IS NULL AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = b.id AND e.kind = 'state')
       AND (NOT b.unknown OR b.first_try > clock_timestamp() - make_interval(secs => {BACKOFF.patience.total_seconds()})))"""  # noqa: S608 constants of this module
 DUE = text(f"""
-SELECT due.address FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
-  SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND n.channel = r.channel
+SELECT r.channel, due.address FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
+  SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND n.channel = r.channel AND NOT {_RESTS}
   GROUP BY n.address ORDER BY min(n.id) LIMIT r.room) due ORDER BY due.first
 """)  # noqa: S608 as above
 # One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
@@ -62,9 +66,10 @@ SELECT address, clock_timestamp() + interval '1 s' FROM unnest(CAST(:addresses A
 ON CONFLICT (address) DO UPDATE SET next_at = greatest(p.next_at, clock_timestamp()) + interval '1 s'
 WHERE p.next_at <= clock_timestamp() + interval '{BURST_S} s' RETURNING p.address
 """)  # noqa: S608 as above
-PAUSE = text(
-    "UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s)) WHERE address = :address"
-)
+# Not even in a burst is a place told anything sooner than it said.
+PAUSE = text(f"""
+UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s + {BURST_S})) WHERE address = :address
+""")  # noqa: S608 as above
 # All places together: a workspace and a relay have their limits too. How many may go now; the row is locked, so replicas share the limit.
 ROOM = text("""
 INSERT INTO alerts.pace AS p (address, next_at) VALUES ('*', clock_timestamp())
@@ -88,8 +93,7 @@ SELECT * FROM made
 # Never into or out of one that may have arrived: it is looked up by what it was.
 FOLD = text("""
 WITH others AS (
-  SELECT id FROM alerts.deliveries WHERE channel = :channel AND address = :address AND (state = 'retry' OR (state = 'sending' AND id = ANY(:claimed)))
-    AND NOT unknown AND note IS NULL AND id <> :delivery
+  SELECT id FROM alerts.deliveries WHERE channel = :channel AND address = :address AND state = 'retry' AND NOT unknown AND note IS NULL AND id <> :delivery
     AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = deliveries.id AND e.kind = 'state') LIMIT :most FOR UPDATE SKIP LOCKED),
   emptied AS (UPDATE alerts.deliveries d SET state = 'cancelled', not_before = NULL, lease_until = NULL FROM others WHERE d.id = others.id RETURNING d.id),
   waiting AS (
@@ -99,7 +103,6 @@ WITH others AS (
 UPDATE alerts.notices n SET delivery = :delivery, state = 'sending'
 WHERE (n.delivery IN (SELECT id FROM emptied) AND n.state = 'sending') OR n.id IN (SELECT id FROM waiting) RETURNING n.episode
 """)
-EMPTIED = text("SELECT id FROM alerts.deliveries WHERE id = ANY(:claimed) AND state = 'cancelled'")
 EPISODES = text(
     "UPDATE alerts.deliveries SET episodes = episodes || ARRAY(SELECT unnest(CAST(:more AS text[])) EXCEPT SELECT unnest(episodes)) "
     "WHERE id = :delivery"
@@ -174,19 +177,20 @@ class Terms:
 
 async def claim(engine: AsyncEngine, now: datetime, terms: Terms) -> list[Delivery]:
     """Lease what may be sent now: overdue messages first, then new ones, at most one to each place."""
+    channels = {"channels": list(terms.rooms)}
+    where = {**channels, "rooms": list(terms.rooms.values()), "now": now}
     async with engine.begin() as connection:
-        reclaimed = await connection.execute(RECLAIM, {**_rooms(terms.rooms), "lease_s": terms.lease_s})
-        claimed = await _folded(connection, [_delivery(row) for row in reclaimed], now)
-        taken = Counter(delivery.channel for delivery in claimed)
-        where = {"now": now, **_rooms({channel: room - taken[channel] for channel, room in terms.rooms.items()})}
+        overdue = (await connection.execute(OVERDUE, channels)).all()
         due = (await connection.execute(DUE, where)).all()
-        if due:
-            claimed += await _new(connection, where, await _paced(connection, due, terms.per_s), terms)
-    return claimed
-
-
-def _rooms(rooms: Mapping[Channel, int]) -> dict[str, Any]:
-    return {"channels": list(rooms), "rooms": list(rooms.values())}
+        if not overdue and not due:
+            return []
+        paced = await _paced(connection, [*overdue, *due], terms)
+        ids = [row.id for row in overdue if row.address in paced]
+        claimed = [_delivery(row) for row in await connection.execute(RECLAIM, {"ids": ids, "lease_s": terms.lease_s})]
+        for delivery in claimed:
+            await _fold(connection, delivery, now)
+        fresh = paced - {row.address for row in overdue}
+        return claimed + await _new(connection, where, sorted(fresh), terms)
 
 
 class LeaseLost(Exception):
@@ -200,36 +204,27 @@ async def mark(engine: AsyncEngine, delivery: Delivery, lease_s: float) -> None:
             raise LeaseLost
 
 
-async def _folded(connection: AsyncConnection, claimed: list[Delivery], now: datetime) -> list[Delivery]:
-    """Add to each message that failed again and again what else waits for its place; return those that are left."""
-    ids, emptied = [delivery.id for delivery in claimed], set[int]()
-    for delivery in claimed:
-        if delivery.id not in emptied and await _fold(connection, delivery, ids, now):
-            emptied |= {row.id for row in await connection.execute(EMPTIED, {"claimed": ids})}
-    return [delivery for delivery in claimed if delivery.id not in emptied]
-
-
-async def _fold(connection: AsyncConnection, delivery: Delivery, claimed: list[int], now: datetime) -> bool:
+async def _fold(connection: AsyncConnection, delivery: Delivery, now: datetime) -> None:
+    """Add to a message that failed again and again what else waits for its place."""
     if delivery.unknown or delivery.possible_duplicate or delivery.note or delivery.attempts <= HELD_FROM:
-        return False
-    edits = [row for row in await content(connection, delivery.id) if row["target"] is not None]
-    if edits:
-        return False
-    place = {"channel": delivery.channel, "address": delivery.address}
-    where = {**place, "delivery": delivery.id, "claimed": claimed, "now": now, "most": MOST}
-    added = sorted({row.episode for row in await connection.execute(FOLD, where)})
-    if added:
+        return
+    if any(row["target"] is not None for row in await content(connection, delivery.id)):
+        return
+    where = {"channel": delivery.channel, "address": delivery.address, "delivery": delivery.id, "now": now, "most": MOST}
+    if added := sorted({row.episode for row in await connection.execute(FOLD, where)}):
         await connection.execute(EPISODES, {"delivery": delivery.id, "more": added})
-    return bool(added)
 
 
-async def _paced(connection: AsyncConnection, due: Sequence[Any], per_s: float) -> list[str]:
-    """Return the places that may be told something now, by their own pace and by that of all together."""
-    room = (await connection.execute(ROOM, {"per_s": per_s})).scalar_one()
-    wanted = sorted({row.address for row in due[:room]})
-    paced = [row.address for row in await connection.execute(PACE, {"addresses": wanted})]
-    await connection.execute(TAKE_ROOM, {"taken": len(paced), "per_s": per_s})
-    return sorted(paced)
+async def _paced(connection: AsyncConnection, wanted: Sequence[Any], terms: Terms) -> set[str]:
+    """Return the places that may be told something now: by their own pace, by the room of their channel, and by the pace of all together."""
+    room, rooms, places = (await connection.execute(ROOM, {"per_s": terms.per_s})).scalar_one(), dict(terms.rooms), set[str]()
+    for row in wanted:
+        if row.address not in places and rooms[row.channel] > 0 and len(places) < room:
+            rooms[row.channel] -= 1
+            places.add(row.address)
+    paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted(places)})}
+    await connection.execute(TAKE_ROOM, {"taken": len(paced), "per_s": terms.per_s})
+    return paced
 
 
 async def _new(connection: AsyncConnection, where: dict[str, Any], addresses: list[str], terms: Terms) -> list[Delivery]:

@@ -8,7 +8,7 @@ from churnsignal_alerts.backoff import Backoff
 from churnsignal_alerts.delivery import Delivery, Record, Way
 from churnsignal_alerts.directory import Channel, Directory
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
-from churnsignal_alerts.policy import Policy, Pool
+from churnsignal_alerts.policy import POOL, Policy
 
 _BROKEN_TRIES = 5
 # Nobody asks any more what a message of yesterday looks like.
@@ -16,12 +16,15 @@ _EDIT_FOR = timedelta(days=1)
 
 
 def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:
-    """Return the way after this one: the same person's e-mail, then the catch-all; None when all were tried."""
-    if delivery.channel is Channel.SLACK and Channel.EMAIL in usable:
-        address = _email_of(delivery.recipient, directory, policy)
-        if address:
-            return Way(delivery.recipient, delivery.name, Channel.EMAIL, address)
-    catch_all = f"pool:{policy.catch_all.name}"
+    """Return the way after this one: the same person's e-mail, then the catch-all; None when all were tried.
+
+    From a channel that is configured no longer, any other of the same person comes first.
+    """
+    catch_all = POOL + policy.catch_all.name
+    onward = usable if delivery.channel not in usable else usable & {Channel.EMAIL} if delivery.channel is Channel.SLACK else frozenset()
+    for channel, address in _ways_of(delivery.recipient, directory, policy):
+        if channel in onward:
+            return Way(delivery.recipient, delivery.name, channel, address)
     if delivery.recipient == catch_all:
         return None
     for channel, address in policy.catch_all.ways:
@@ -30,14 +33,13 @@ def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: f
     return None
 
 
-def _email_of(recipient: str, directory: Directory, policy: Policy) -> str | None:
-    if recipient.startswith("pool:"):
-        pool: Pool | None = (
-            policy.catch_all if recipient == f"pool:{policy.catch_all.name}" else policy.pools.get(recipient.removeprefix("pool:"))
-        )
-        return pool.email if pool else None
+def _ways_of(recipient: str, directory: Directory, policy: Policy) -> tuple[tuple[Channel, str], ...]:
+    if recipient.startswith(POOL):
+        name = recipient.removeprefix(POOL)
+        pool = policy.catch_all if name == policy.catch_all.name else policy.pools.get(name)
+        return pool.ways if pool else ()
     csm = directory.find(recipient)
-    return csm.email if csm else None
+    return tuple((channel, address) for channel in Channel if csm and (address := csm.address(channel)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ from churnsignal_alerts import queue
 from churnsignal_alerts.backoff import BACKOFF
 from churnsignal_alerts.book import book_changes
 from churnsignal_alerts.deliver import Deliverer, Out
-from churnsignal_alerts.delivery import Delivery
+from churnsignal_alerts.delivery import Delivery, Record
 from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.hours import ALWAYS
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.order import Arrived
-from churnsignal_alerts.outcome import Mark, Outcome, Outgoing, Sighting
+from churnsignal_alerts.outcome import CannotSay, Mark, Outcome, Outgoing, Sent, Sighting
 from churnsignal_alerts.people import People
 from churnsignal_alerts.policy_file import default_text
 from churnsignal_alerts.send.slack import SlackSender
+from churnsignal_alerts.trouble import Operator
 from churnsignal_alerts.wake import Wake
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.clock import open_clock
@@ -32,7 +34,7 @@ from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from tests.support.alerts import change
+from tests.support.alerts import POLICY, change
 from tests.support.alerts_world import START, environment
 from tests.support.inbox import Inbox, listening_inbox
 from tests.support.stack import Stack
@@ -40,7 +42,7 @@ from tests.support.stack import Stack
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 LEASE_S = 1.0
 TERMS = queue.Terms(5, 0.01, {Channel.SLACK: 8}, 1000.0)
-HANA = Csm("hana", "Hana", None, "U0HANA", Locale.EN, "Europe/London", "GB", hours=ALWAYS, channels=(Channel.SLACK,))
+HANA = Csm("hana", "Hana", "hana@example.com", "U0HANA", Locale.EN, "Europe/London", "GB", hours=ALWAYS, channels=(Channel.SLACK,))
 
 
 @dataclass(slots=True)
@@ -55,6 +57,10 @@ class Office:
     async def ask(self, statement: str) -> list[Any]:
         async with self.engine.connect() as connection:
             return list(await connection.execute(text(statement)))
+
+    async def do(self, statement: str) -> None:
+        async with self.engine.begin() as connection:
+            await connection.execute(text(statement))
 
     async def until_sent(self) -> None:
         async with asyncio.timeout(20):
@@ -172,7 +178,83 @@ async def test_senders_that_die_make_no_message_wait_longer(office: Office) -> N
     held = []
     for _ in range(5):
         held += await queue.claim(office.engine, START, TERMS)
+        await office.do("DELETE FROM alerts.pace")
         await asyncio.sleep(0.02)
 
     assert [(delivery.fence, delivery.attempts) for delivery in held] == [(fence, 1) for fence in range(1, 6)]
     assert BACKOFF.wait(held[-1].attempts, None) == BACKOFF.first
+
+
+async def book(office: Office, accounts: int) -> None:
+    """Book so many falls of accounts of one CSM, each in a transaction of its own."""
+    for number in range(accounts):
+        red = change(1, profile_account=f"more{number}", profile_owner="hana", as_of=START)
+        async with office.engine.begin() as connection:
+            await book_changes(connection, [Arrived(red, msgspec.json.encode(red), 0)], await office.people.setup(), START)
+
+
+@pytest.mark.parametrize("left", ["state = 'retry', lease_until = NULL, not_before", "lease_until"])
+async def test_what_is_tried_again_or_taken_over_keeps_the_pace_of_its_place_and_the_room_of_the_workspace(
+    office: Office, left: str
+) -> None:
+    await book(office, 9)
+    await office.do("UPDATE alerts.notices SET due_at = now() - interval '1 hour'")
+    terms = replace(TERMS, merge_from=99, lease_s=60.0)
+    for _ in range(10):
+        await queue.claim(office.engine, datetime.now(UTC), terms)
+        await office.do("DELETE FROM alerts.pace")
+    waiting = f"UPDATE alerts.deliveries SET {left} = now() - interval '1 s'"
+
+    await office.do(waiting)
+    paced = [len(await queue.claim(office.engine, START, terms)) for _ in range(6)]
+    await office.do(waiting)
+    await office.do("UPDATE alerts.deliveries SET address = address || id")
+    await office.do("DELETE FROM alerts.pace")
+    room = len(await queue.claim(office.engine, START, replace(terms, per_s=4.0)))
+
+    assert paced == [1, 1, 1, 0, 0, 0]
+    assert room == 4
+
+
+async def test_a_place_that_said_when_to_come_again_is_told_nothing_sooner(office: Office) -> None:
+    (first,) = await queue.claim(office.engine, START, TERMS)
+    busy = Record("retry", "retry", "ratelimited", 1, wait=timedelta(seconds=60), pause_s=1.5)
+    await queue.record(office.engine, first, busy, Operator(POLICY.catch_all, frozenset(), "UTC"), START)
+    await book(office, 1)
+
+    at_once = await queue.claim(office.engine, START + timedelta(minutes=2), TERMS)
+    await asyncio.sleep(1.6)
+    later = await queue.claim(office.engine, START + timedelta(minutes=2), TERMS)
+
+    assert (at_once, [delivery.address for delivery in later]) == ([], ["U0HANA"])
+
+
+async def test_what_waits_for_a_channel_that_was_taken_out_goes_by_another_one(office: Office) -> None:
+    got: list[Outgoing] = []
+
+    class Mail:
+        at_once = 1
+
+        async def send(self, message: Outgoing, mark: Mark) -> Outcome:
+            await mark()
+            got.append(message)
+            return Sent("m1")
+
+        async def look_up(self, _message: Outgoing) -> Sighting:
+            return CannotSay()
+
+    waiting = await queue.claim(office.engine, START, TERMS)
+    await book(office, 1)
+    people = People(office.engine, default_text(), "routing.yaml", frozenset({Channel.EMAIL}))
+    out, stop = Out({Channel.EMAIL: Mail()}, Links([], "http://alerts.test"), LEASE_S, 1000.0), Stop()
+    clock = open_clock(office.told["CHURNSIGNAL_CLOCK"], dev=True)
+    sender = asyncio.create_task(Deliverer(office.engine, people, out, clock, Wake()).run(stop))
+    async with asyncio.timeout(20):
+        while len(got) < 2:  # noqa: ASYNC110 - Postgres has no event for it
+            await asyncio.sleep(0.02)
+    stop.set()
+    await sender
+
+    assert len(waiting) == 1
+    assert {message.address for message in got} == {"hana@example.com"}
+    assert {row.outcome for row in await office.ask("SELECT outcome FROM alerts.attempts WHERE channel = 'slack'")} == {"moved"}

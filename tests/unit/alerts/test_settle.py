@@ -105,6 +105,10 @@ def test_an_edit_that_cannot_be_made_is_missed_by_nobody(outcome: Outcome, hours
         (replace(DELIVERY, recipient="pool:catch-all", address="#customer-success"), BOTH, ("pool:catch-all", "email")),
         (replace(DELIVERY, recipient="pool:catch-all", channel=Channel.EMAIL), BOTH, None),
         (replace(DELIVERY, recipient="gone"), BOTH, ("pool:catch-all", "slack")),
+        (DELIVERY, frozenset({Channel.EMAIL}), ("hanako", "email")),
+        (replace(DELIVERY, channel=Channel.EMAIL, address="hanako@example.com"), frozenset({Channel.SLACK}), ("hanako", "slack")),
+        (replace(DELIVERY, recipient="pool:catch-all", channel=Channel.EMAIL), frozenset({Channel.SLACK}), ("pool:catch-all", "slack")),
+        (replace(DELIVERY, channel=Channel.EMAIL, address="hanako@example.com"), frozenset({Channel.WEBHOOK}), None),
     ],
 )
 def test_the_next_way(delivery: Delivery, usable: frozenset[Channel], expected: tuple[str, str] | None) -> None:

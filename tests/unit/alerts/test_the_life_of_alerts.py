@@ -91,7 +91,7 @@ class Story(RuleBasedStateMachine):
     def begin(self, possible: frozenset[str]) -> None:
         # Some stories know only a few kinds of events, and so much of each.
         self.possible = sorted(possible or EVENTS)
-        self.people = people()
+        self.people, self.channels = people(), BOTH
         self.life = Life(self._setup(), NOON)
         self.sequences: Counter[str] = Counter()
         self.owners: dict[str, str | None] = {"acme": "hanako", "acme-child": "hanako", "lone": "emma", "poor": None}
@@ -102,7 +102,7 @@ class Story(RuleBasedStateMachine):
 
     def _setup(self) -> Setup:
         policy = replace(POLICY, rules=RULES, budget=BUDGET, digest_kinds=frozenset({Kind.EARLY_WARNING}))
-        return Setup(setup(self.people.values()).directory, policy, BOTH)
+        return Setup(setup(self.people.values()).directory, policy, self.channels)
 
     def _fate(self, channel: Channel, _now: object) -> str:
         # A death or a lost answer happens once; the others last.
@@ -204,6 +204,11 @@ class Story(RuleBasedStateMachine):
 
     def _becomes(self, csm: Csm) -> None:
         self.people[csm.id] = csm
+        self.life.people(self._setup())
+
+    @event(channels=(BOTH, BOTH - {Channel.SLACK}, BOTH - {Channel.EMAIL}))
+    def other_channels_are_configured(self, channels: frozenset[Channel]) -> None:
+        self.channels = channels
         self.life.people(self._setup())
 
     @event(account=(*ACCOUNTS, "acme*"), ahead=AHEAD)

@@ -209,7 +209,7 @@ async def test_what_is_over_the_budget_of_the_day_is_in_the_next_morning_s_diges
 
     digest = (await world.until(lambda: world.to("U0BUD")[1:]))[0]
     await world.http.put("/v1/routing", json={"document": default_text()})
-    assert digest.text.startswith(f"Digest of {tuesday:%a, %b} {tuesday.day}: 2 accounts")
+    assert digest.text.startswith(f"Your digest for {tuesday:%a, %b} {tuesday.day}: 2 accounts")
     assert [entry["what"] for entry in (await world.episode("beyond"))["timeline"]][:2] == ["opened", "digested"]
 
 

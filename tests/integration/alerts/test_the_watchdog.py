@@ -33,7 +33,7 @@ async def test_it_arrives_is_closed_and_shows_in_no_list(watched: World) -> None
     assert (code, err) == (0, "")
     assert json.loads(out)["arrived"] is True
     (message,) = [m for m in watched.kept(kind="slack") if m.channel_name == "dog"][-1:]
-    assert message.text == "Test alert: alerts arrive"
+    assert message.text == "Test alert: delivery works"
     assert "churnsignal:watchdog" not in (await watched.http.get("/v1/episodes", params={"limit": 500})).text
     assert "churnsignal:watchdog" not in (await watched.http.get("/v1/unowned", params={"limit": 500})).text
     query = "SELECT state FROM alerts.episodes WHERE account LIKE 'churnsignal:watchdog:%' ORDER BY opened_at DESC, id LIMIT 1"

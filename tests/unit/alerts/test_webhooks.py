@@ -101,7 +101,7 @@ def test_the_body_tells_machines_what_people_are_told() -> None:
 
     assert (body["type"], body["text"], len(body["data"])) == (TYPE, "Acme K.K. is at risk", 1)
     assert body["data"][0]["change"]["account"]["arr"] == 1_200_000
-    assert body["data"][0]["reasons"][0] == "Used on 4 days in the last 28 days; usually 15 days."
+    assert body["data"][0]["reasons"][0] == "Used on 4 days in the last 28 days, usually on 15 days."
 
 
 class Names(AbstractResolver):

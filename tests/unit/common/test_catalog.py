@@ -71,7 +71,7 @@ SENTENCES = [
      "No use for 19 days; the usual pause is 2 days.", "19日間ご利用がありません(普段の間隔は2日)。"),
     (Driver(code="silence", measure="silence", contribution=0, possible=1, value=1.0, unit="days"), "No use for 1 day.", "1日間ご利用がありません。"),
     (Driver(code="active_days", measure="a", contribution=0, possible=1, value=4.0, baseline=15.0, unit="days", window_days=28),
-     "Used on 4 days in the last 28 days; usually 15 days.", "直近28日の利用は4日(普段は15日)。"),
+     "Used on 4 days in the last 28 days, usually on 15 days.", "直近28日の利用は4日(普段は15日)。"),
     (Driver(code="active_days", measure="a", contribution=0, possible=1, value=0.0, baseline=0.0, unit="days", window_days=28),
      "Used on 0 days in the last 28 days.", "直近28日の利用は0日。"),
     (Driver(code="volume", measure="v", contribution=0, possible=1, value=1234.0, baseline=5000.0, unit="events", window_days=28),
@@ -79,7 +79,7 @@ SENTENCES = [
     (Driver(code="breadth", measure="seats_used", contribution=0, possible=1, value=3.0, baseline=40.0, unit="users", window_days=28),
      "3 users active in the last 28 days; 40 users are paid for.", "直近28日の利用ユーザーは3名(契約は40名分)。"),
     (Driver(code="error_share", measure="e", contribution=0, possible=1, value=4.5, unit="percent", window_days=28),
-     "4.5% of what they did failed in the last 28 days.", "直近28日の操作の4.5%がエラーです。"),
+     "4.5% of their actions failed in the last 28 days.", "直近28日の操作の4.5%がエラーです。"),
     (Driver(code="payment_failed", measure="p", contribution=0, possible=1), "A payment failed.", "お支払いの決済に失敗しました。"),
     (Driver(code="clicks.per_seat", measure="c", contribution=0, possible=1, value=0.25, baseline=0.5, unit="ratio", window_days=7),
      "Clicks per seat: 25% in the last 7 days; usually 50%.", "Clicks per seat: 直近7日で25%(普段は50%)。"),
@@ -114,8 +114,8 @@ def test_the_strongest_drivers_come_first_and_what_took_nothing_is_no_reason() -
 def test_a_counterfactual_says_what_would_help() -> None:
     wanted = Counterfactual(code="active_days", measure="active_days", value=6.0, band=Band.YELLOW)
 
-    assert explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1]) == "Use on 6 days in the last 28 days would lift it to yellow."
-    assert explain.counterfactual_sentence(JA, wanted, CHANGE.drivers[1]) == "直近28日の利用が6日になると注意に戻ります。"
+    assert explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1]) == "Using it on 6 days in the last 28 days would bring it back to yellow."
+    assert explain.counterfactual_sentence(JA, wanted, CHANGE.drivers[1]) == "直近28日の利用が6日まで増えると「注意」に戻ります。"
 
 
 def test_an_unknown_code_has_a_next_step_too() -> None:

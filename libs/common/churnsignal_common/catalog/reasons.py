@@ -22,7 +22,7 @@ class Reason:
 
 
 _CALL = Both("Call the main contact and ask what has changed.", "主担当者に連絡し、変化の理由を確認してください。")
-_UNKNOWN_BETTER = Both("{title} at {value} would lift it to {band}.", "{title}が{value}になると{band}に戻ります。")
+_UNKNOWN_BETTER = Both("{title} at {value} would bring it back to {band}.", "{title}が{value}になると「{band}」に戻ります。")
 
 
 def _reason(title: Both, usual: Both, plain: Both, bare: Both, step: Both, better: Both = _UNKNOWN_BETTER) -> Reason:
@@ -42,8 +42,8 @@ def _finding(title: Both, said: Both, bare: Both, step: Both) -> Reason:
 def _renewal(step_en: str, step_ja: str) -> Reason:
     return _finding(
         Both("Renewal", "契約更新"),
-        Both("They have to decide on the renewal within {value}.", "更新の判断期限まで{value}です。"),
-        Both("They have to decide soon.", "更新の判断期限が近づいています。"),
+        Both("The decision on the renewal is due by {value}.", "更新の判断期限は{value}です。"),
+        Both("The decision on the renewal is due soon.", "更新の判断期限が近づいています。"),
         Both(step_en, step_ja),
     )
 
@@ -56,20 +56,20 @@ REASONS: Final[dict[str, Reason]] = {
         Both("No use any more.", "ご利用がありません。"),
         Both(
             "Call the main contact today: ask what stopped them, and offer to restart together.",
-            "本日中に主担当者へ連絡し、利用が止まった理由を伺い、再開を一緒に進める提案をしてください。",
+            "本日中に主担当者へ連絡し、利用が止まった理由を伺ったうえで、再開に向けた支援をご提案ください。",
         ),
-        Both("Use within the last {value} would lift it to {band}.", "{value}以内のご利用で{band}に戻ります。"),
+        Both("Use within the last {value} would bring it back to {band}.", "{value}以内にご利用があれば「{band}」に戻ります。"),
     ),
     "active_days": _reason(
         Both("Days with use", "利用日数"),
-        Both("Used on {value} in {window}; usually {baseline}.", "{window}の利用は{value}(普段は{baseline})。"),
+        Both("Used on {value} in {window}, usually on {baseline}.", "{window}の利用は{value}(普段は{baseline})。"),
         Both("Used on {value} in {window}.", "{window}の利用は{value}。"),
         Both("Used on fewer days.", "利用日数が減っています。"),
         Both(
             "Find the routine that stopped (a report, a weekly meeting) and help them take it up again.",
-            "止まった定例業務(レポートや定例会議など)を特定し、再開をお手伝いしてください。",
+            "止まった定例業務(レポートや定例会議など)を特定し、再開を支援してください。",
         ),
-        Both("Use on {value} in {window} would lift it to {band}.", "{window}の利用が{value}になると{band}に戻ります。"),
+        Both("Using it on {value} in {window} would bring it back to {band}.", "{window}の利用が{value}まで増えると「{band}」に戻ります。"),
     ),
     "volume": _reason(
         Both("Volume of use", "利用量"),
@@ -80,7 +80,7 @@ REASONS: Final[dict[str, Reason]] = {
             "Compare which features fell, and show a use case that pays off quickly.",
             "減った機能を確認し、すぐ効果の出る活用例をご案内してください。",
         ),
-        Both("{value} in {window} would lift it to {band}.", "{window}の利用量が{value}になると{band}に戻ります。"),
+        Both("{value} in {window} would bring it back to {band}.", "{window}の利用量が{value}まで増えると「{band}」に戻ります。"),
     ),
     "breadth": _reason(
         Both("Active users", "利用ユーザー数"),
@@ -91,12 +91,14 @@ REASONS: Final[dict[str, Reason]] = {
             "Ask who left or never started, and offer a short training for the team.",
             "使わなくなった方・未利用の方を確認し、チーム向けの短い勉強会を提案してください。",
         ),
-        Both("{value} active in {window} would lift it to {band}.", "{window}の利用ユーザーが{value}になると{band}に戻ります。"),
+        Both(
+            "{value} active in {window} would bring it back to {band}.", "{window}の利用ユーザーが{value}まで増えると「{band}」に戻ります。"
+        ),
     ),
     "standing": _reason(
         Both("Standing among similar accounts", "同じ区分での順位"),
-        Both("Only {value} of similar accounts use it on fewer days.", "同じ区分で利用日数がさらに少ないお客様は{value}だけです。"),
-        Both("Only {value} of similar accounts use it on fewer days.", "同じ区分で利用日数がさらに少ないお客様は{value}だけです。"),
+        Both("Only {value} of similar accounts use it on fewer days.", "利用日数は、同じ区分のお客様の中で下位{value}です。"),
+        Both("Only {value} of similar accounts use it on fewer days.", "利用日数は、同じ区分のお客様の中で下位{value}です。"),
         Both("Similar accounts use it more.", "同じ区分のお客様より利用が少ない状態です。"),
         Both(
             "Show what similar customers do with the product, and ask what keeps them from it.",
@@ -112,14 +114,14 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "error_share": _reason(
         Both("Errors", "エラー"),
-        Both("{value} of what they did failed in {window}; {baseline} is normal.", "{window}の操作の{value}がエラー(通常は{baseline})。"),
-        Both("{value} of what they did failed in {window}.", "{window}の操作の{value}がエラーです。"),
+        Both("{value} of their actions failed in {window}; {baseline} is normal.", "{window}の操作の{value}がエラー(通常は{baseline})。"),
+        Both("{value} of their actions failed in {window}.", "{window}の操作の{value}がエラーです。"),
         Both("Many errors.", "エラーが多発しています。"),
         Both(
             "Ask engineering for the cause, and tell the customer before they have to ask.",
             "開発チームに原因を確認し、お問い合わせの前にこちらから状況をお伝えしてください。",
         ),
-        Both("Errors at {value} would lift it to {band}.", "エラーが{value}まで減ると{band}に戻ります。"),
+        Both("Errors at {value} would bring it back to {band}.", "エラーが{value}まで減ると「{band}」に戻ります。"),
     ),
     "errors": _reason(
         Both("Errors", "エラー"),
@@ -143,17 +145,17 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "csat": _reason(
         Both("Satisfaction", "顧客満足度"),
-        Both("Satisfaction is {value}; {baseline} is the aim.", "顧客満足度は{value}(目標は{baseline})。"),
+        Both("Satisfaction is {value}; the target is {baseline}.", "顧客満足度は{value}(目標は{baseline})。"),
         Both("Satisfaction is {value}.", "顧客満足度は{value}。"),
         Both("Satisfaction is low.", "顧客満足度が低下しています。"),
-        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、最初に直すべき点を伺ってください。"),
+        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、優先して改善すべき点を伺ってください。"),
     ),
     "nps": _reason(
         Both("NPS", "NPS"),
-        Both("Their NPS answer is {value}; {baseline} is the aim.", "NPSの回答は{value}(目標は{baseline})。"),
+        Both("Their NPS answer is {value}; the target is {baseline}.", "NPSの回答は{value}(目標は{baseline})。"),
         Both("Their NPS answer is {value}.", "NPSの回答は{value}。"),
         Both("Their NPS answer is low.", "NPSの回答が低下しています。"),
-        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、最初に直すべき点を伺ってください。"),
+        Both("Thank them for the answer, and ask what to change first.", "ご回答へのお礼とともに、優先して改善すべき点を伺ってください。"),
     ),
     "renewal": _reason(
         Both("Renewal", "契約更新"),
@@ -171,9 +173,9 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "slope": _reason(
         Both("Trend", "利用の傾向"),
-        Both("Use changes by {value} a week; usually {baseline}.", "利用は週あたり{value}変化しています(普段は{baseline})。"),
-        Both("Use changes by {value} a week.", "利用は週あたり{value}変化しています。"),
-        Both("Use falls from week to week.", "利用が週ごとに減っています。"),
+        Both("Usage changes by {value} a week; usually {baseline}.", "利用は週あたり{value}変化しています(普段は{baseline})。"),
+        Both("Usage changes by {value} a week.", "利用は週あたり{value}変化しています。"),
+        Both("Usage is falling week by week.", "利用が週ごとに減っています。"),
         Both(
             "Ask what has changed in their team or their process, before the habit is gone.",
             "習慣がなくなる前に、体制や業務の変化を伺ってください。",
@@ -181,9 +183,9 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "single_user": _reason(
         Both("One person only", "利用者の偏り"),
-        Both("One person stands for {value} of the use; usually {baseline}.", "利用の{value}が一名に偏っています(普段は{baseline})。"),
-        Both("One person stands for {value} of the use.", "利用の{value}が一名に偏っています。"),
-        Both("Use hangs on one person.", "利用が一名に偏っています。"),
+        Both("One person accounts for {value} of the usage; usually {baseline}.", "利用の{value}が一名に偏っています(普段は{baseline})。"),
+        Both("One person accounts for {value} of the usage.", "利用の{value}が一名に偏っています。"),
+        Both("Usage depends on one person.", "利用が一名に偏っています。"),
         Both(
             "Ask that person to bring in a colleague, and offer an introduction.", "同僚の方をご紹介いただき、導入説明を提案してください。"
         ),
@@ -217,7 +219,7 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Recorded value", "記録された値"),
         Both("{value}; {baseline} is the whole.", "{value}(全体は{baseline})。"),
         Both("{value} on record.", "記録された値は{value}。"),
-        Both("A recorded value is off its aim.", "記録された値が目安から外れています。"),
+        Both("A recorded value is off target.", "記録された値が目安から外れています。"),
         _CALL,
     ),
     "days_since": _reason(
@@ -239,25 +241,27 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Unpaid for {value}; usually {baseline}.", "{value}間お支払いがありません(普段は{baseline})。"),
         Both("Unpaid for {value}.", "{value}間お支払いがありません。"),
         Both("An invoice is unpaid.", "お支払いが済んでいない請求があります。"),
-        Both("Ask their billing contact what holds the payment up.", "経理ご担当者にお支払いの状況を確認してください。"),
+        Both("Ask their billing contact what is holding up the payment.", "経理ご担当者にお支払いの状況を確認してください。"),
     ),
     "time_to_value": _reason(
         Both("Time to first value", "最初の成果までの日数"),
-        Both("{value} to the first result; {baseline} is the aim.", "最初の成果まで{value}(目標は{baseline})。"),
+        Both("{value} to the first result; the target is {baseline}.", "最初の成果まで{value}(目標は{baseline})。"),
         Both("{value} to the first result so far.", "最初の成果まで{value}。"),
         Both("The first result is late.", "最初の成果が遅れています。"),
-        Both("Take the first step together with them this week.", "今週中に最初の一歩を一緒に進めてください。"),
+        Both("Take the first step together with them this week.", "最初の成果に向けた作業を、今週中に一緒に進めてください。"),
     ),
     "qbr": _reason(
         Both("Business review", "定例レビュー"),
-        Both("The last business review was rated {value}; {baseline} is the aim.", "前回の定例レビューの評価は{value}(目標は{baseline})。"),
+        Both(
+            "The last business review was rated {value}; the target is {baseline}.", "前回の定例レビューの評価は{value}(目標は{baseline})。"
+        ),
         Both("The last business review was rated {value}.", "前回の定例レビューの評価は{value}。"),
         Both("The last business review went badly.", "前回の定例レビューの評価が低い状態です。"),
         Both("Go through the open points of the review with them.", "レビューの未解決の論点を一緒に確認してください。"),
     ),
     "csm_view": _reason(
         Both("The CSM’s own view", "担当CSMの所見"),
-        Both("Their CSM gives {value}; {baseline} is the aim.", "担当CSMの評価は{value}(目標は{baseline})。"),
+        Both("Their CSM gives {value}; the target is {baseline}.", "担当CSMの評価は{value}(目標は{baseline})。"),
         Both("Their CSM gives {value}.", "担当CSMの評価は{value}。"),
         Both("Their CSM is worried.", "担当CSMが懸念しています。"),
         Both("Ask the CSM what they have seen that the numbers have not.", "数値に表れていない懸念を担当CSMに確認してください。"),
@@ -273,10 +277,10 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Payment failed", "決済の失敗"),
         Both("A payment failed.", "お支払いの決済に失敗しました。"),
         Both(
-            "Tell their billing contact today, with the invoice; ask whether it is the card or a decision to leave.",
+            "Send their billing contact the invoice today, and find out whether it is only the card or a decision to leave.",
             "本日中に請求書を添えて経理ご担当者へ連絡し、カードの問題か解約のご意向かを確認してください。",
         ),
-        Both("A successful payment would lift it to {band}.", "お支払いが完了すると{band}に戻ります。"),
+        Both("A successful payment would bring it back to {band}.", "お支払いが完了すると「{band}」に戻ります。"),
     ),
     "cancelled": _fact(
         Both("Cancellation", "解約の申し出"),
@@ -306,10 +310,10 @@ REASONS: Final[dict[str, Reason]] = {
         ),
     ),
     "usage_growing": _finding(
-        Both("Usage grows", "利用の拡大"),
-        Both("Use grows by {value}.", "利用が{value}伸びています。"),
-        Both("Use grows strongly.", "利用が大きく伸びています。"),
-        Both("Ask what they use it for now, and what they plan next.", "現在の用途と今後のご計画を伺ってください。"),
+        Both("Growing usage", "利用の拡大"),
+        Both("Usage is up by {value}.", "利用が{value}伸びています。"),
+        Both("Usage is growing strongly.", "利用が大きく伸びています。"),
+        Both("Ask what they use it for now, and what they plan to do next.", "現在の用途と今後のご計画を伺ってください。"),
     ),
     "renewal_in_90_days": _renewal(
         "Review their goals and results with them, and name what is missing.",
@@ -323,7 +327,9 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Onboarding stuck", "オンボーディングの停滞"),
         Both("Only {value} reached so far.", "完了は{value}にとどまっています。"),
         Both("Still short of the first result.", "まだ最初の成果に至っていません。"),
-        Both("Ask what holds them up, and do the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"),
+        Both(
+            "Find out what is holding them up, and take the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"
+        ),
     ),
 }
 

@@ -33,8 +33,8 @@ _SENTENCES: Final[dict[str, Both]] = {
     "risk.headline.over": Both("{account} was at risk", "{account} 様の解約予兆(終了)"),
     "risk.headline.reminder": Both("{account} is still at risk", "{account} 様の解約予兆が続いています"),
     "headline.nudge": Both("{account} is still waiting for you", "{account} 様のアラートが未対応です"),
-    "headline.escalated": Both("No action yet: {headline}", "未対応です: {headline}"),
-    "risk.headline.moved": Both("{account} is now yours and at risk", "解約予兆のある {account} 様の担当になりました"),
+    "headline.escalated": Both("No action yet: {headline}", "【未対応】{headline}"),
+    "risk.headline.moved": Both("{account} is at risk, and now yours", "解約予兆のある {account} 様の担当になりました"),
     "risk.headline.worse": Both("{account} has got worse", "{account} 様の状態がさらに悪化"),
     "early_warning.headline": Both("{account} needs attention", "{account} 様が「注意」の状態です"),
     "opportunity.headline": Both("{account} has room to grow", "{account} 様にアップセルの機会"),
@@ -47,7 +47,7 @@ _SENTENCES: Final[dict[str, Both]] = {
     "label.contract": Both("Contract", "契約額"),
     "label.renewal": Both("Renewal", "契約更新日"),
     "label.score": Both("Health score", "ヘルススコア"),
-    "label.since": Both("Since", "いつから"),
+    "label.since": Both("Since", "発生日"),
     "label.last_use": Both("Last use", "最終利用"),
     "label.touched": Both("Last contact", "最終コンタクト"),
     "label.csm": Both("CSM", "担当CSM"),
@@ -57,9 +57,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     "trend.lowest": Both(", lowest {lowest}", "、最低 {lowest}"),
     "trend.ends": Both("from {first} to {last}", "{first} → {last}"),
     "label.why": Both("Why", "要因"),
+    "label.found": Both("What stands out", "注目点"),
     "label.next": Both("What to do next", "次の一手"),
     "label.better": Both("What would help", "改善の目安"),
-    "label.state": Both("State", "状況"),
+    "label.state": Both("Status", "状況"),
     "worth.unknown": Both("not recorded", "未登録"),
     "worth.seats": Both("{amount} · {seats}", "{amount}・{seats}"),
     "renewal.ahead": Both("{day} (in {left})", "{day}、あと{left}"),
@@ -68,10 +69,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     "renewal.past": Both("{day} (overdue by {left})", "{day}、{left}超過"),
     "renewal.unknown": Both("not recorded", "未登録"),
     "score": Both("{score} ({bands})", "{score}({bands})"),
-    "since.before": Both("{day} ({from_band} from {before})", "{day}、その前は{before}から「{from_band}」"),
+    "since.before": Both("{day} ({from_band} from {before})", "{day}、それまでは{before}から「{from_band}」"),
     "plan": Both("Plan: {plan}", "プラン: {plan}"),
-    "coverage": Both("Based on {coverage} of the measures · as of {moment}", "算出に使えた指標 {coverage}・{moment} 時点"),
-    "cause.silent": Both("Came to light by {cause}", "きっかけ: {cause}"),
+    "coverage": Both("Based on {coverage} of the measures · as of {moment}", "指標の{coverage}をもとに算出・{moment} 時点"),
+    "cause.silent": Both("Found through {cause}", "きっかけ: {cause}"),
     "frozen.source": Both(
         "No data from {source} since {moment}: the score holds still until it arrives again",
         "{source} からのデータが {moment} から届いていないため、再開するまでスコアを据え置いています",
@@ -85,19 +86,20 @@ _SENTENCES: Final[dict[str, Both]] = {
         "There is no longer enough data to say how this account is doing. It was {band} for {length}.",
         "判断に足りるデータがなくなりました。「{band}」の状態は{length}でした。",
     ),
-    "reopened.times": Both("It has become {band} {times} since {day}.", "{day}以降、「{band}」になったのは{times}目です。"),
-    "reminder.snooze": Both("You asked to be told again; it is still at risk.", "ご指定の日時になりました。解約予兆が続いています。"),
+    "reopened.times": Both("It has turned {band} {times} since {day}.", "{day}以降、「{band}」になるのはこれで{times}目です。"),
+    "reminder.snooze": Both("Your snooze is over, and it is still at risk.", "ご指定の日時になりましたが、解約予兆が続いています。"),
     "reminder.worse": Both(
         "You asked to be told when it gets worse. It has.", "「悪化するまで」通知を止めるご指定でしたが、状態が悪化したためお知らせします。"
     ),
-    "reminder.again": Both("You asked to be told again.", "ご指定の日時になりました。"),
-    "reminder.more": Both("There is something new since you were last told.", "前回のお知らせの後に、新しい動きがありました。"),
-    "nudge.open": Both("Nobody has acted for {length}.", "{length}、対応の記録がありません。"),
+    "reminder.again": Both("Your snooze is over.", "ご指定の日時になりましたので、あらためてお知らせします。"),
+    "reminder.more": Both("Something new has come up since the last message.", "前回のお知らせ以降に、新しい動きがありました。"),
+    "nudge.open": Both("No action has been recorded for {length}.", "{length}たちましたが、対応が記録されていません。"),
     "escalated.from": Both(
-        "{owner} was told, but nobody has acted for {length}.", "{owner} に通知しましたが、{length}、対応の記録がありません。"
+        "{owner} was told, but no action has been recorded for {length}.", "{owner} に通知してから{length}、対応が記録されていません。"
     ),
     "moved.from": Both(
-        "You look after this account now; the alert has been open for {length}.", "担当が変わりました。アラートは{length}続いています。"
+        "You now look after this account. The alert has been open for {length}.",
+        "このお客様の担当になりました。アラートは{length}続いています。",
     ),
     # Summaries.
     "summary.headline": Both("{accounts} at risk", "解約予兆のあるお客様 {accounts}"),
@@ -125,10 +127,10 @@ _SENTENCES: Final[dict[str, Both]] = {
     "finding.opportunity": Both("Ask about their plans, and offer what fits.", "今後のご計画を伺い、合うプランをご提案ください。"),
     "finding.renewal": Both("Agree with the decision maker on what the renewal depends on.", "更新の条件を決裁者と確認してください。"),
     "finding.onboarding": Both(
-        "Ask what holds them up, and do the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"
+        "Find out what is holding them up, and take the next step together.", "つまずいている点を伺い、次の手順を一緒に進めてください。"
     ),
-    "digest.headline": Both("Digest of {span}: {accounts}", "{span}のまとめ: {accounts}"),
-    "digest.span": Both("{begin} to {end}", "{begin}〜{end}"),
+    "digest.headline": Both("Your digest for {span}: {accounts}", "{span}のまとめ: {accounts}"),
+    "digest.span": Both("{begin} – {end}", "{begin}〜{end}"),
     "digest.why": Both(
         "Alerts that could wait, and those over your daily limit.",
         "急ぎでないものと、1日のお知らせの上限を超えたものをまとめてお知らせしています。",
@@ -138,24 +140,24 @@ _SENTENCES: Final[dict[str, Both]] = {
     "summary.why": Both("Sent together because of: {causes}.", "まとめてお知らせする理由: {causes}。"),
     "summary.many": Both("many accounts at once", "同時に多数の変化"),
     # To the operator.
-    "watchdog.headline": Both("Test alert: alerts arrive", "テスト配信: アラートは正常に届いています"),
+    "watchdog.headline": Both("Test alert: delivery works", "テスト配信: アラートは正常に届いています"),
     "watchdog.said": Both(
-        "Sent by the watchdog at {moment}, on the way that every alert takes. There is nothing to do.",
-        "{moment}に、通常のアラートと同じ経路でお送りした監視用の定期配信です。対応は不要です。",
+        "Sent by the watchdog at {moment}, the same way as every alert. No action is needed.",
+        "通常のアラートと同じ経路で {moment} にお送りした、監視用の定期配信です。対応は不要です。",
     ),
     "trouble.headline": Both("Alerts no longer reach {where}", "アラートが届きません: {where}"),
     "trouble.reason": Both("The answer was: {reason}.", "先方の応答: {reason}"),
     "trouble.everywhere": Both(
-        "Everything goes by the other channels until it works again. Check the app’s token and its permissions.",
-        "復旧するまで、すべて別の経路でお送りします。アプリのトークンと権限をご確認ください。",
+        "Until it works again, alerts go by the other channels. Check its settings: the token or password, and the permissions.",
+        "復旧するまで、すべて別の経路でお送りします。トークンやパスワード、権限の設定をご確認ください。",
     ),
     "trouble.bounced": Both(
         "Nothing more is sent to this address for a week; alerts go to the next in line. Correct it in the directory of CSMs or in routing.yaml.",
         "この宛先への送信を1週間止め、アラートは次の担当にお送りします。CSMの登録内容または routing.yaml を修正してください。",
     ),
     "trouble.place": Both(
-        "Alerts go another way each time. Correct the address in the directory of CSMs or in routing.yaml.",
-        "アラートは毎回別の経路でお送りします。CSMの登録内容または routing.yaml の宛先を修正してください。",
+        "Until then, alerts take another way. Correct the address in the directory of CSMs or in routing.yaml.",
+        "修正されるまで、アラートは別の経路でお送りします。CSMの登録内容または routing.yaml の宛先を修正してください。",
     ),
     "trouble.message": Both(
         "The address is right: the message itself was not taken, and went another way. That is a mistake in Churnsignal; please report it with this answer.",
@@ -198,7 +200,9 @@ _SENTENCES: Final[dict[str, Both]] = {
     "way.call": Both("Call", "電話"),
     "button.open": Both("Open the account", "お客様情報を開く"),
     "button.false_alarm": Both("False alarm", "誤検知"),
-    "email.how": Both("Each link opens a confirmation page.", "押すと確認画面が開きます。その画面で確定してください。"),
+    "email.how": Both(
+        "Each link opens a confirmation page.", "リンクを開くと確認画面が表示されます。内容をご確認のうえ、確定してください。"
+    ),
     "email.footer": Both(
         "Sent by Churnsignal to {address}. Episode {episode}.", "Churnsignal から {address} にお送りしています。アラート番号 {episode}。"
     ),
@@ -207,12 +211,12 @@ _SENTENCES: Final[dict[str, Both]] = {
         "送信の確認が取れなかったため、同じ内容が二度届いている場合があります。",
     ),
     "state.open": Both("waiting for you", "対応待ち"),
-    "state.acknowledged": Both("{by} has been on it since {moment}", "{moment}から {by} が対応中"),
-    "state.snoozed": Both("snoozed by {by} until {moment}", "{moment}まで {by} が通知を停止中"),
+    "state.acknowledged": Both("{by} has been on it since {moment}", "{moment} から {by} が対応中"),
+    "state.snoozed": Both("snoozed by {by} until {moment}", "{moment} まで {by} が通知を停止中"),
     "state.recovered": Both("recovered on {day}", "{day}に回復"),
     "state.passed": Both("no longer applies (since {day})", "{day}に該当しなくなりました"),
     "state.snoozed.worse": Both(
-        "snoozed by {by} until it gets worse, or until {moment}", "悪化するまで {by} が通知を停止中(最長で{moment}まで)"
+        "snoozed by {by} until it gets worse, or until {moment}", "悪化するまで {by} が通知を停止中(最長で {moment} まで)"
     ),
     "state.closed": Both("closed by {by}: {outcome}", "{by} が対応完了: {outcome}"),
     "outcome.saved": Both("saved", "継続"),

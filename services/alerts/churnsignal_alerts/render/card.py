@@ -290,7 +290,7 @@ def _since(change: RiskChanged, episode: Episode, reader: Reader) -> str:
 
 def _reasons(change: RiskChanged, kind: Kind, locale: Locale) -> list[str]:
     if not kind.trouble:
-        said = (clean(explain.finding_sentence(locale, one), _LINE) for one in TRIGGERS[kind].found(change))
+        said = (clean(explain.finding_sentence(locale, one, change.account), _LINE) for one in TRIGGERS[kind].found(change))
         return list(dict.fromkeys(said))[:_TASKS]
     found = [explain.knockout_sentence(locale, change.knockout)] if change.knockout else []
     found += [
@@ -320,7 +320,7 @@ def _task(task: Task, locale: Locale) -> str:
 def _sections(change: RiskChanged, kind: Kind, opening: list[str], steps: list[str], locale: Locale) -> list[tuple[str, tuple[str, ...]]]:
     sections = [("", tuple(opening))] if opening else []
     if reasons := _reasons(change, kind, locale):
-        sections.append((say(locale, "label.why"), tuple(reasons)))
+        sections.append((say(locale, "label.why" if kind.trouble else "label.found"), tuple(reasons)))
     if steps:
         sections.append((say(locale, "label.next"), tuple(clean(step, _LINE) for step in steps)))
     # What a better score needs is no help against a fact that forces the band.

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import structlog
-from churnsignal_common.contracts.risk import AccountProfile, risk_decoder
+from churnsignal_common.contracts.risk import AccountProfile
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from churnsignal_alerts import sequences, store
@@ -15,7 +15,6 @@ from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
 from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_contact, plan_profile, ration, rationed
 from churnsignal_alerts.route import day_of
-from churnsignal_alerts.sequences import Held
 
 log = structlog.get_logger()
 
@@ -23,23 +22,13 @@ log = structlog.get_logger()
 Days = dict[tuple[str, Channel, datetime], Spent]
 
 
-def arrived(held: Held) -> Arrived:
-    """Return a held change as it once came."""
-    return Arrived(risk_decoder.decode(held.record).data, held.record, held.recorded_ms)
-
-
-async def held_changes(connection: AsyncConnection, accounts: list[str]) -> dict[str, list[Arrived]]:
-    """Return what waits for an earlier change."""
-    return {account: [arrived(one) for one in waiting] for account, waiting in (await sequences.held(connection, accounts)).items()}
-
-
 async def book_changes(connection: AsyncConnection, changes: Sequence[Arrived], setup: Setup, now: datetime) -> Arranged:
     """Apply what is in order, hold what is not; return what became of each."""
     accounts = sorted({one.account for one in changes})
     seen = await sequences.seen(connection, accounts)
-    arranged = arrange(changes, seen, await held_changes(connection, accounts))
+    arranged = arrange(changes, seen, await sequences.held(connection, accounts))
     await book_arranged(connection, arranged, setup, now)
-    await sequences.hold(connection, [Held(one.account, one.change.sequence, one.record, one.recorded_ms) for one in arranged.waiting])
+    await sequences.hold(connection, arranged.waiting)
     return arranged
 
 

@@ -20,10 +20,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts import ownership, sequences
-from churnsignal_alerts.book import book_arranged, book_changes, book_contacts, book_profiles, held_changes
+from churnsignal_alerts.book import book_arranged, book_changes, book_contacts, book_profiles
 from churnsignal_alerts.episodes import Contact
 from churnsignal_alerts.metrics import CHANGES, GAPS
-from churnsignal_alerts.order import Arrived, Outcome, count, give_up
+from churnsignal_alerts.order import Arrived, Outcome, give_up
 from churnsignal_alerts.ownership import Fenced
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Setup
@@ -148,7 +148,7 @@ class Alerting(Work):
     async def _book(self, connection: AsyncConnection, batch: Read, setup: Setup, now: datetime) -> Counter[str]:
         outcomes: Counter[str] = Counter()
         if batch.changes:
-            outcomes += count((await book_changes(connection, batch.changes, setup, now)).outcomes)
+            outcomes.update((await book_changes(connection, batch.changes, setup, now)).outcomes)
         if batch.profiles:
             await book_profiles(connection, batch.profiles, setup, now)
             outcomes[Outcome.APPLIED] += len(batch.profiles)
@@ -175,7 +175,7 @@ class Alerting(Work):
             if not accounts:
                 return
             await sequences.seen(connection, sorted(accounts))
-            await book_arranged(connection, give_up(await held_changes(connection, sorted(accounts))), setup, now)
+            await book_arranged(connection, give_up(await sequences.held(connection, sorted(accounts))), setup, now)
         GAPS.inc(len(accounts))
         log.error("sequence_gap_given_up", accounts=len(accounts), after_s=after_s)
         self._wake.set()

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import msgspec
 from churnsignal_common.contracts.risk import AccountProfile
 
 from churnsignal_alerts.episodes import Kind
@@ -37,8 +36,3 @@ def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]
         "why": routed.why,
         "steps": [{"rule": step.rule, "who": step.who, "taken": step.taken, "why": step.why} for step in routed.steps],
     }
-
-
-def with_changes(profile: AccountProfile, **changes: Any) -> AccountProfile:
-    """Return the profile as asked for: what is given replaces what is known."""
-    return msgspec.structs.replace(profile, **{name: value for name, value in changes.items() if value is not None})

@@ -1,6 +1,5 @@
 """Pure. Put an account's changes into their order: seen ones are duplicates, ones after a gap wait."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -78,7 +77,3 @@ def give_up(held: Mapping[str, Sequence[Arrived]]) -> Arranged:
         result.ready += sorted(changes, key=lambda one: one.change.sequence)
         result.last[account] = max(one.change.sequence for one in changes)
     return result
-
-
-def count(outcomes: Iterable[Outcome]) -> Counter[str]:
-    return Counter(outcome.value for outcome in outcomes)

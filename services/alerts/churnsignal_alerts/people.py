@@ -31,22 +31,16 @@ STAMP = text(
 
 def csm_of(row: Any) -> Csm:
     """Return the CSM of a row."""
-    return Csm(
-        id=row["id"], name=row["name"], email=row["email"], slack=row["slack"], locale=Locale(row["locale"]), zone=row["zone"],
-        country=row["country"], hours=parse_hours(row["hours"], row["workdays"] or "mon-fri") if row["hours"] else None,
-        channels=tuple(Channel(c) for c in row["channels"]), manager=row["manager"], delegate=row["delegate"], away_from=row["away_from"],
-        away_until=row["away_until"], active=row["active"],
-    )  # fmt: skip
+    values = dict(row)
+    hours, workdays = values.pop("hours"), values.pop("workdays") or "mon-fri"
+    read = {"locale": Locale(row["locale"]), "channels": tuple(Channel(c) for c in row["channels"])}
+    return Csm(**values | read, hours=parse_hours(hours, workdays) if hours else None)
 
 
 def row_of(csm: Csm) -> dict[str, Any]:
-    """Return the row of a CSM."""
+    """Return a CSM as rows and the API have them."""
     hours, workdays = write_hours(csm.hours) if csm.hours else (None, None)
-    return {
-        "id": csm.id, "name": csm.name, "email": csm.email, "slack": csm.slack, "locale": csm.locale, "zone": csm.zone, "country": csm.country,
-        "hours": hours, "workdays": workdays, "channels": [str(c) for c in csm.channels], "manager": csm.manager, "delegate": csm.delegate,
-        "away_from": csm.away_from, "away_until": csm.away_until, "active": csm.active,
-    }  # fmt: skip
+    return asdict(csm) | {"hours": hours, "workdays": workdays, "channels": [str(channel) for channel in csm.channels]}
 
 
 def silence_of(row: Any) -> Silence:

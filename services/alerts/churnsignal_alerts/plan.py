@@ -137,7 +137,7 @@ def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
     if kind in ENDINGS and isinstance(setup.policy.recoveries, str):
         routed = place(setup.policy.recoveries, setup.policy, setup.channels)
         when = _due(kind, episode, routed, setup, now) if kind else now
-    notices = _notices(episode, kind, number, verdict.value, routed, when) if kind else ()
+    notices = _notices(episode, kind, number, verdict.value, routed.recipient, routed.why, when) if kind else ()
     return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active or kind is None)
 
 
@@ -263,11 +263,10 @@ def _urgent(episode: Episode, policy: Policy) -> bool:
     return episode.kind.trouble and is_urgent(change.account, change.knockout, change.as_of.date(), policy)
 
 
-def _notices(episode: Episode, kind: NoticeKind, number: int, verdict: str, routed: Routed, due_at: datetime) -> tuple[Notice, ...]:
-    return tuple(
-        Notice(episode.id, kind, number, verdict, routed.recipient, channel, address, routed.why, due_at)
-        for channel, address in routed.recipient.ways
-    )
+def _notices(
+    episode: Episode, kind: NoticeKind, number: int, verdict: str, who: Recipient, route: str, due_at: datetime
+) -> tuple[Notice, ...]:
+    return tuple(Notice(episode.id, kind, number, verdict, who, channel, address, route, due_at) for channel, address in who.ways)
 
 
 def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime) -> tuple[Plan | None, Answer]:
@@ -284,7 +283,7 @@ def plan_command(episode: Episode, command: Command, setup: Setup, now: datetime
         after = replace(after, csm=routed.recipient.id, stands_for=routed.stands_for)
         since = due(routed.recipient, now, urgent=False)
         why = f"reassigned by {command.by}"
-        notices = _notices(after, NoticeKind.MOVED, _round(now), why, routed, since)
+        notices = _notices(after, NoticeKind.MOVED, _round(now), why, routed.recipient, routed.why, since)
         notices += _farewell(after, episode.csm, why, setup, now)
     quiet = command.act in (Act.NOTE, Act.FEEDBACK, Act.TASK)
     # A word about what is muted ends no silence, and leaves the time at which it is looked at again.
@@ -358,7 +357,7 @@ def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Route
     kind = _as_line(kind, episode, scene.setup.policy) or kind
     when = _due(kind, episode, routed, scene.setup, scene.now)
     after = replace(episode, muted="", next_at=next_due(episode, routed.recipient, scene.setup.policy, when))
-    notices = _notices(after, kind, _round(scene.now), why, routed, when)
+    notices = _notices(after, kind, _round(scene.now), why, routed.recipient, routed.why, when)
     return Plan(after, (entry,), notices, edit=kind is not NoticeKind.ESCALATED)
 
 
@@ -443,7 +442,7 @@ def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
     if after.state is State.OPEN and (quiet := scene.mute(after)):
         return plan_muted(after, quiet, entry, scene.now)
     after = replace(after, next_at=next_due(after, routed.recipient, scene.setup.policy, when))
-    notices = () if after.state is State.SNOOZED else _notices(after, kind, _round(scene.now), why, routed, when)
+    notices = () if after.state is State.SNOOZED else _notices(after, kind, _round(scene.now), why, routed.recipient, routed.why, when)
     farewell = _farewell(after, before, why, scene.setup, scene.now)
     return Plan(after, (entry,), notices + farewell, cancel=True, edit=state is not episode.state)
 
@@ -453,20 +452,8 @@ def _farewell(episode: Episode, before: str | None, why: str, setup: Setup, now:
     who = addressee(before, setup.directory, setup.policy, setup.channels) if before and episode.told else None
     if who is None or who.id == episode.csm:
         return ()
-    return tuple(
-        Notice(
-            episode.id,
-            NoticeKind.HANDED,
-            _round(now),
-            why,
-            who,
-            channel,
-            address,
-            "looked after it before",
-            back_at(who, setup.directory, now),
-        )
-        for channel, address in who.ways
-    )
+    due_at = back_at(who, setup.directory, now)
+    return _notices(episode, NoticeKind.HANDED, _round(now), why, who, "looked after it before", due_at)
 
 
 def default_snooze(command: Command, policy: Policy, now: datetime) -> datetime:

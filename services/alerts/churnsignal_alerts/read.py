@@ -13,11 +13,11 @@ from churnsignal_alerts.episodes import WATCHDOG
 from churnsignal_alerts.learn import Lesson, lesson_of
 from churnsignal_alerts.people import csm_of
 from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, episodes, notices, timeline
-from churnsignal_alerts.trouble import all_troubles
 
 # Synthetic alerts are nobody's. From an index that holds all that it asks for.
 COUNTS = text(f"SELECT state, count(*) AS count FROM alerts.episodes WHERE account NOT LIKE '{WATCHDOG}:%' GROUP BY state")  # noqa: S608 a constant
 OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
+TROUBLES = text("SELECT channel, address, reason, bounced, since FROM alerts.troubles ORDER BY since DESC LIMIT 500")
 HELD = text("SELECT count(*) FROM alerts.held")
 
 
@@ -91,9 +91,9 @@ class Reader:
         """Return every attempt to send these messages, oldest first."""
         return await self._rows(select(attempts).where(attempts.c.delivery.in_(ids)).order_by(attempts.c.id))
 
-    async def troubles(self) -> list[dict[str, Any]]:
+    async def troubles(self) -> list[RowMapping]:
         """Return the places that refused for good, newest first."""
-        return await all_troubles(self._engine)
+        return await self._rows(TROUBLES)
 
     async def csms(self, after: list[Any] | None, limit: int) -> list[Csm]:
         """Return up to limit + 1 CSMs by id."""

@@ -1,9 +1,12 @@
 """Door. Each account's risk changes in order: seen ones are ignored, ones after a gap are held until it closes or time is up."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
+from churnsignal_common.contracts.risk import risk_decoder
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
+
+from churnsignal_alerts.order import Arrived
 
 SEEN = text("SELECT account, sequence FROM alerts.sequences WHERE account = ANY(:accounts) ORDER BY account FOR UPDATE")
 # What no longer waits is let go.
@@ -20,33 +23,26 @@ HELD = text("SELECT account, sequence, record, recorded_ms FROM alerts.held WHER
 OVERDUE = text("SELECT DISTINCT account FROM alerts.held WHERE held_at < now() - make_interval(secs => :after_s) LIMIT 100")
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A change that waits for an earlier one."""
-
-    account: str
-    sequence: int
-    record: bytes
-    recorded_ms: int
-
-
 async def seen(connection: AsyncConnection, accounts: list[str]) -> dict[str, int]:
     """Return the last sequence of each known account, locked."""
     return {row.account: row.sequence for row in await connection.execute(SEEN, {"accounts": accounts})}
 
 
-async def held(connection: AsyncConnection, accounts: list[str]) -> dict[str, list[Held]]:
-    """Return what waits, by account and in order."""
-    found: dict[str, list[Held]] = {}
+async def held(connection: AsyncConnection, accounts: list[str]) -> dict[str, list[Arrived]]:
+    """Return what waits for an earlier change, as it once came, by account and in order."""
+    found: dict[str, list[Arrived]] = {}
     for row in await connection.execute(HELD, {"accounts": accounts}):
-        found.setdefault(row.account, []).append(Held(row.account, row.sequence, bytes(row.record), row.recorded_ms))
+        found.setdefault(row.account, []).append(Arrived(risk_decoder.decode(row.record).data, bytes(row.record), row.recorded_ms))
     return found
 
 
-async def hold(connection: AsyncConnection, waiting: list[Held]) -> None:
+async def hold(connection: AsyncConnection, waiting: Sequence[Arrived]) -> None:
     """Keep changes until the gap before them closes."""
     if waiting:
-        rows = [{"account": h.account, "sequence": h.sequence, "record": h.record, "recorded_ms": h.recorded_ms} for h in waiting]
+        rows = [
+            {"account": one.account, "sequence": one.change.sequence, "record": one.record, "recorded_ms": one.recorded_ms}
+            for one in waiting
+        ]
         await connection.execute(HOLD, rows)
 
 

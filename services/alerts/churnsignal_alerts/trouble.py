@@ -1,7 +1,6 @@
 """Door. Places that refused for good, in Postgres: an address that bounces is spared, and the operator is told once of each place."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 from sqlalchemy import text
@@ -50,7 +49,6 @@ TELL = text("""
 INSERT INTO alerts.deliveries (recipient, name, channel, address, locale, zone, state, attempts, fence, not_before, possible_duplicate, unknown, episodes, note)
 VALUES ('operator', :name, :channel, :address, :locale, :zone, 'retry', 0, 0, clock_timestamp(), false, false, '{}', :note)
 """)
-ALL = text("SELECT channel, address, reason, bounced, since FROM alerts.troubles ORDER BY since DESC LIMIT 500")
 FORGIVE = text("DELETE FROM alerts.troubles WHERE address = ANY(:addresses) OR channel = :channel")
 
 
@@ -88,12 +86,6 @@ async def note(connection: AsyncConnection, delivery: Delivery, result: Record, 
     if first is not None and way is not None:
         place = {"name": operator.pool.name, "channel": way[0], "address": way[1], "locale": operator.pool.locale, "zone": operator.zone}
         await connection.execute(TELL, {**place, "note": msgspec.json.encode(trouble).decode()})
-
-
-async def all_troubles(engine: AsyncEngine) -> list[dict[str, Any]]:
-    """Return the places in trouble, newest first."""
-    async with engine.connect() as connection:
-        return [dict(row) for row in (await connection.execute(ALL)).mappings()]
 
 
 async def forgive(engine: AsyncEngine, *addresses: str | None, channel: Channel | None = None) -> None:

@@ -186,11 +186,19 @@ async def test_senders_that_die_make_no_message_wait_longer(office: Office) -> N
 
 
 async def book(office: Office, accounts: int) -> None:
-    """Book so many falls of accounts of one CSM, each in a transaction of its own."""
-    for number in range(accounts):
-        red = change(1, profile_account=f"more{number}", profile_owner="hana", as_of=START)
-        async with office.engine.begin() as connection:
-            await book_changes(connection, [Arrived(red, msgspec.json.encode(red), 0)], await office.people.setup(), START)
+    """Book so many falls of accounts of one CSM in one batch."""
+    reds = [change(1, profile_account=f"more{number}", profile_owner="hana", as_of=START) for number in range(accounts)]
+    async with office.engine.begin() as connection:
+        await book_changes(connection, [Arrived(red, msgspec.json.encode(red), 0) for red in reds], await office.people.setup(), START)
+
+
+async def test_what_one_batch_brings_for_somebody_at_work_is_one_message_at_once(office: Office) -> None:
+    await book(office, 25)
+
+    claimed = await queue.claim(office.engine, START, TERMS)
+
+    assert len(claimed) == 1
+    assert [row.count for row in await office.ask("SELECT count(*) FROM alerts.notices WHERE state = 'sending'")] == [26]
 
 
 @pytest.mark.parametrize("left", ["state = 'retry', lease_until = NULL, not_before", "lease_until"])

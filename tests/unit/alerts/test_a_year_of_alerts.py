@@ -82,3 +82,15 @@ def test_when_500_accounts_turn_red_within_a_minute_of_work_each_csm_gets_the_fi
     told = {f"csm{n}": [len(heard.told) for heard in life.heard if heard.recipient == f"csm{n}"] for n in range(CSMS)}
     assert set(map(tuple, told.values())) == {(1, 24)}
     assert max(heard.at for heard in life.heard) <= NOON + timedelta(minutes=2)
+
+
+def test_when_500_accounts_turn_red_in_one_batch_each_csm_at_work_gets_one_message_at_once() -> None:
+    awake = [replace(csm, hours=ALWAYS, country=None, away_from=None) for csm in people().directory.csms.values()]
+    life = Life(setup(awake), NOON)
+    for n in range(500):
+        life.change(change(1, profile_account=f"a{n}", profile_owner=f"csm{n % CSMS}", as_of=life.now))
+
+    life.turn()
+
+    assert {heard.recipient: len(heard.told) for heard in life.heard} == {f"csm{n}": 500 // CSMS for n in range(CSMS)}
+    assert len(life.heard) == CSMS

@@ -114,7 +114,10 @@ def test_the_strongest_drivers_come_first_and_what_took_nothing_is_no_reason() -
 def test_a_counterfactual_says_what_would_help() -> None:
     wanted = Counterfactual(code="active_days", measure="active_days", value=6.0, band=Band.YELLOW)
 
-    assert explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1]) == "Using it on 6 days in the last 28 days would bring it back to yellow."
+    assert (
+        explain.counterfactual_sentence(EN, wanted, CHANGE.drivers[1])
+        == "Using it on 6 days in the last 28 days would bring it back to yellow."
+    )
     assert explain.counterfactual_sentence(JA, wanted, CHANGE.drivers[1]) == "直近28日の利用が6日まで増えると「注意」に戻ります。"
 
 

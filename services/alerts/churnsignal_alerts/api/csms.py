@@ -7,8 +7,9 @@ from churnsignal_common.runtime.paging import page
 from churnsignal_common.runtime.tokens import Role
 from fastapi import APIRouter, Depends, HTTPException, Response
 
-from churnsignal_alerts.api.models import CsmIn, csm_out
+from churnsignal_alerts.api.models import CsmIn
 from churnsignal_alerts.api.parts import Parts
+from churnsignal_alerts.people import row_of
 
 
 def routes(parts: Parts) -> APIRouter:
@@ -18,7 +19,7 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.get("/v1/csms", summary="All CSMs by id", dependencies=reader)
     async def all_csms(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
-        return page([csm_out(csm) for csm in await parts.reader.csms(after(cursor, str), limit)], limit, "id")
+        return page([row_of(csm) for csm in await parts.reader.csms(after(cursor, str), limit)], limit, "id")
 
     @router.get("/v1/unowned", summary="Accounts whose owner is nobody, unknown, or deactivated", dependencies=reader)
     async def unowned(cursor: Cursor = None, limit: Limit = 100) -> dict[str, Any]:
@@ -30,7 +31,7 @@ def routes(parts: Parts) -> APIRouter:
         csm = (await parts.people.setup()).directory.csms.get(ident)
         if csm is None:
             raise HTTPException(404, "no such CSM")
-        return csm_out(csm)
+        return row_of(csm)
 
     @router.put("/v1/csms/{ident}", summary="Add or replace a CSM", dependencies=operator)
     async def put(ident: str, body: CsmIn) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def routes(parts: Parts) -> APIRouter:
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
         await parts.people.put([csm])
-        return csm_out(csm)
+        return row_of(csm)
 
     @router.delete(
         "/v1/csms/{ident}", status_code=204, summary="Remove a CSM; their accounts go to the next in line", dependencies=operator

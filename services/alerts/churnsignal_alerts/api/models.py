@@ -1,7 +1,7 @@
 """Flow. What the API takes and gives, checked once at the edge."""
 
 from datetime import date
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.contact import Way
@@ -10,7 +10,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 
 from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.episodes import Feedback, Kind, Outcome
-from churnsignal_alerts.hours import is_country, parse_hours, write_hours
+from churnsignal_alerts.hours import is_country, parse_hours
 from churnsignal_alerts.mute import Matcher
 
 
@@ -62,16 +62,6 @@ class CsmIn(BaseModel):
         if not self.email and not self.slack:
             raise ValueError("needs an email or a slack id: otherwise nobody can be told")
         return Csm(id=ident, hours=parse_hours(self.hours, self.workdays) if self.hours else None, **values)
-
-
-def csm_out(csm: Csm) -> dict[str, Any]:
-    """Return a CSM as the API shows them."""
-    hours, workdays = write_hours(csm.hours) if csm.hours else (None, None)
-    return {
-        "id": csm.id, "name": csm.name, "email": csm.email, "slack": csm.slack, "locale": csm.locale, "zone": csm.zone, "country": csm.country,
-        "hours": hours, "workdays": workdays, "channels": csm.channels, "manager": csm.manager, "delegate": csm.delegate,
-        "away_from": csm.away_from, "away_until": csm.away_until, "active": csm.active,
-    }  # fmt: skip
 
 
 class AcknowledgeIn(BaseModel):

@@ -8,10 +8,11 @@ from churnsignal_common.runtime.http import may, problem
 from churnsignal_common.runtime.tokens import Caller, Role
 from fastapi import APIRouter, Depends
 from fastapi.responses import JSONResponse
+from msgspec import structs
 
 from churnsignal_alerts.api.models import ExplainIn, RoutingIn
 from churnsignal_alerts.api.parts import Parts
-from churnsignal_alerts.explain import explain, with_changes
+from churnsignal_alerts.explain import explain
 from churnsignal_alerts.plan import Scene
 
 
@@ -35,7 +36,7 @@ def routes(parts: Parts) -> APIRouter:
     @router.post("/v1/routing/explain", summary="Who would get it, when, by which channel, why", dependencies=reader)
     async def who(body: ExplainIn) -> dict[str, Any]:
         known = await parts.reader.profile(body.account) or AccountProfile(account=body.account)
-        profile = with_changes(known, owner=body.owner, segment=body.segment, tier=body.tier, arr=body.arr)
+        profile = structs.replace(known, **body.model_dump(include={"owner", "segment", "tier", "arr"}, exclude_none=True))
         scene = Scene(await parts.people.setup(), body.at or parts.clock.now(), await parts.reader.red(profile))
         return explain(profile, body.kind, scene)
 

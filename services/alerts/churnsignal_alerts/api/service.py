@@ -34,7 +34,10 @@ def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
 
     @app.get("/v1/channels", tags=["deliveries"], summary="Which channels are configured, and their last word")
     async def which() -> dict[str, Any]:
-        return {"items": [dependency.report() for dependency in channels.values()], "troubles": await parts.reader.troubles()}
+        return {
+            "items": [dependency.report() for dependency in channels.values()],
+            "troubles": [dict(row) for row in await parts.reader.troubles()],
+        }
 
     @app.delete("/v1/channels/{channel}/troubles", tags=["deliveries"], summary="Try again where it was refused for good", status_code=204,
                 dependencies=[Depends(may(Role.OPERATOR, parts.tokens))])  # fmt: skip

@@ -62,14 +62,6 @@ def click_of(payload: dict[str, Any]) -> Click | None:
     return Click(act, episode, detail, str(payload.get("trigger_id", "")))
 
 
-@dataclass(frozen=True, slots=True)
-class _Actor:
-    """Who acts: their name for the timeline, and the language that they read."""
-
-    name: str
-    locale: Locale
-
-
 class Interactions:
     """What Slack tells us of what a person did."""
 
@@ -89,49 +81,49 @@ class Interactions:
         if click.act in MODALS:
             await self._open(Act(click.act), click, payload)
         elif click.act == Act.ACKNOWLEDGE:
-            await self._parts.desk.run(click.episode, Command(Act.ACKNOWLEDGE, (await self._actor(payload)).name), "slack", once)
+            await self._parts.desk.run(click.episode, Command(Act.ACKNOWLEDGE, (await self._actor(payload))[0]), "slack", once)
         elif click.act == Act.FEEDBACK and click.detail in list(Feedback):
-            command = Command(Act.FEEDBACK, (await self._actor(payload)).name, feedback=Feedback(click.detail))
+            command = Command(Act.FEEDBACK, (await self._actor(payload))[0], feedback=Feedback(click.detail))
             await self._parts.desk.run(click.episode, command, "slack", once)
 
     async def _open(self, act: Act, click: Click, payload: dict[str, Any]) -> None:
         row = await self._parts.reader.episode(click.episode)
         if row is None or self._parts.slack is None:
             return
-        actor = await self._actor(payload)
-        refusal = await self._parts.slack.open_view(click.trigger, modal(act, click.episode, episode_of(row).name, actor.locale))
+        _, locale = await self._actor(payload)
+        refusal = await self._parts.slack.open_view(click.trigger, modal(act, click.episode, episode_of(row).name, locale))
         if refusal:
             log.warning("window_not_opened", act=act, reason=refusal)
             raise HTTPException(502, f"Slack did not open the window: {refusal}")
 
     async def _filled(self, given: Filled, payload: dict[str, Any], once: bytes) -> dict[str, Any]:
-        actor, now = await self._actor(payload), self._parts.clock.now()
-        command = command_of(given, actor.name, now)
+        (name, locale), now = await self._actor(payload), self._parts.clock.now()
+        command = command_of(given, name, now)
         row = await self._parts.reader.episode(given.episode)
         if row is None or command is None:
-            return _wrong(given, "modal.wrong", actor.locale)
+            return _wrong(given, "modal.wrong", locale)
         if given.way is not None:
             if await self._parts.reader.first_seen(once):
-                await self._parts.desk.note_contact(Contact(row["account"], now, given.way, actor.name, command.note, actor.name))
+                await self._parts.desk.note_contact(Contact(row["account"], now, given.way, name, command.note, name))
             return {}
         if given.act is Act.REASSIGN:
             person = await self._csm(given.values.get("to", ""))
             if person is None:
-                return _wrong(given, "modal.nobody", actor.locale)
+                return _wrong(given, "modal.nobody", locale)
             command = replace(command, to=person.id)
         result = await self._parts.desk.run(given.episode, command, "slack", once)
         answer = result[0] if result else Answer.OVER
-        return _wrong(given, _SORRY[answer], actor.locale) if answer in _SORRY else {}
+        return _wrong(given, _SORRY[answer], locale) if answer in _SORRY else {}
 
-    async def _actor(self, payload: dict[str, Any]) -> _Actor:
-        """Return the CSM who acts; of others in the workspace, the name that they have there."""
+    async def _actor(self, payload: dict[str, Any]) -> tuple[str, Locale]:
+        """Return the name and the language of the CSM who acts; of others in the workspace, the name that they have there."""
         user = payload.get("user")
         found = user if isinstance(user, dict) else {}
         person = await self._csm(str(found.get("id", "")))
         if person:
-            return _Actor(person.name, person.locale)
+            return person.name, person.locale
         setup = await self._parts.people.setup()
-        return _Actor(f"Slack {str(found.get('username') or found.get('id') or 'user')[:60]}", setup.policy.catch_all.locale)
+        return f"Slack {str(found.get('username') or found.get('id') or 'user')[:60]}", setup.policy.catch_all.locale
 
     async def _csm(self, user: str) -> Csm | None:
         """Return the CSM of a Slack user: by the id in the directory, else by the e-mail address that Slack knows them by."""

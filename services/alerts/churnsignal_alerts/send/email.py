@@ -13,7 +13,7 @@ import structlog
 from churnsignal_common.clock import Clock
 
 from churnsignal_alerts.inert import clean
-from churnsignal_alerts.outcome import CannotSay, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown
+from churnsignal_alerts.outcome import Mark, Outcome, Outgoing, Refused, Retry, Sender, Sent, Unknown
 from churnsignal_alerts.render.mail import PICTURE
 
 log = structlog.get_logger()
@@ -46,8 +46,11 @@ def mailer_of(url: str, sender: str) -> Mailer:
     return Mailer(parts.hostname, port, user, password, parts.scheme == "smtps", True if user and start_tls is None else start_tls, sender)
 
 
-class EmailSender:
-    """One relay. A new connection for each message: alerts are few, and no half-dead connection is ever reused."""
+class EmailSender(Sender):
+    """One relay. A new connection for each message: alerts are few, and no half-dead connection is ever reused.
+
+    Mail cannot be asked for; the same Message-ID lets the reader's program fold the copies.
+    """
 
     # Mail cannot be asked for, so a kill may repeat no more than one.
     at_once = 1
@@ -99,11 +102,6 @@ class EmailSender:
         except (aiosmtplib.SMTPException, OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             return Unknown(f"no answer after the content: {type(error).__name__}")
         return Sent(str(built["Message-ID"]))
-
-    async def look_up(self, message: Outgoing) -> Sighting:
-        """Mail cannot be asked for; the same Message-ID lets the reader's program fold the copies."""
-        del message
-        return CannotSay()
 
 
 def letter(message: Outgoing, sender: str, now: datetime) -> EmailMessage:

@@ -14,7 +14,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from churnsignal_common.clock import Clock
 from yarl import URL
 
-from churnsignal_alerts.outcome import CannotSay, Mark, Outcome, Outgoing, Refused, Retry, Sent, Sighting, Unknown, asked_s
+from churnsignal_alerts.outcome import Mark, Outcome, Outgoing, Refused, Retry, Sender, Sent, Unknown, asked_s
 from churnsignal_alerts.places import Allowed, is_allowed_host, refusal_of, refusal_of_url
 
 
@@ -63,7 +63,7 @@ def signature(keys: Sequence[bytes], ident: str, timestamp: int, body: bytes) ->
     return " ".join("v1," + base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode() for key in keys)
 
 
-class WebhookSender:
+class WebhookSender(Sender):
     """Posts to any receiver. Whatever is not a 2xx is tried again; a receiver knows a repetition by its `webhook-id`."""
 
     at_once = 8
@@ -92,11 +92,6 @@ class WebhookSender:
         connector = aiohttp.TCPConnector(resolver=CheckedResolver(self._resolver, self._allowed), use_dns_cache=False, force_close=True)
         async with aiohttp.ClientSession(connector=connector, timeout=self._timeout, trust_env=False) as session:
             return await _post(session, url, message.webhook, headers, message.key)
-
-    async def look_up(self, message: Outgoing) -> Sighting:
-        """A receiver cannot be asked; the same webhook-id lets it see the copies."""
-        del message
-        return CannotSay()
 
 
 async def _post(session: aiohttp.ClientSession, url: URL, body: bytes, headers: dict[str, str], ref: str) -> Outcome:

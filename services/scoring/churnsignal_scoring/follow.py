@@ -5,7 +5,7 @@ from pathlib import Path
 import structlog
 from churnsignal_common.clock import Clock
 from churnsignal_common.document import ConfigError
-from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.postgres.failures import put_off
 from churnsignal_common.runtime.tasks import Stop
 
 from churnsignal_scoring.configs import Configs
@@ -37,12 +37,11 @@ class Follow:
             try:
                 seed = read_seed(kind, path)
                 if seed.version != self._done[kind]:
-                    await self._configs.follow(seed, self._clock.now())
-                    self._done[kind] = seed.version
+                    with put_off("config_file_waits"):
+                        await self._configs.follow(seed, self._clock.now())
+                        self._done[kind] = seed.version
                 self._wrong.pop(kind, None)
             except ConfigError as error:
                 if self._wrong.get(kind) != str(error):
                     log.error("config_file_refused", problem=str(error), in_force="what was")
                 self._wrong[kind] = str(error)
-            except AWAY as error:
-                log.info("config_file_waits", kind=kind, error=type(error).__name__)

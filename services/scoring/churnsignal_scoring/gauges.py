@@ -1,8 +1,7 @@
 """Flow. What is measured by asking Postgres now and then: accounts by band, silent sources, records without an outcome."""
 
-import structlog
 from churnsignal_common.contracts.risk import Band
-from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.postgres.failures import put_off
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -11,8 +10,6 @@ from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.tables import accounts, outcomes, positions
 from churnsignal_scoring.unresolved import Filled
-
-log = structlog.get_logger()
 
 EVERY_S = 5.0
 
@@ -28,10 +25,8 @@ class Gauges:
 
     async def run(self, stop: Stop) -> None:
         while not stop.is_set():
-            try:
+            with put_off("gauges_not_refreshed"):
                 await self.refresh()
-            except AWAY as error:
-                log.info("gauges_not_refreshed", error=type(error).__name__)
             await stop.wait(EVERY_S)
 
     async def refresh(self) -> None:

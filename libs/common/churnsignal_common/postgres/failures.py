@@ -1,8 +1,14 @@
 """Door. Which errors mean that Postgres is away, busy or turned over, so that the same transaction may succeed later."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import asyncpg
+import structlog
 from asyncpg import exceptions as pg
 from sqlalchemy import exc
+
+log = structlog.get_logger()
 
 AWAY: tuple[type[Exception], ...] = (
     OSError,
@@ -34,3 +40,14 @@ def is_away(error: BaseException) -> bool:
         return error.connection_invalidated or isinstance(error, AWAY) or (cause is not None and isinstance(cause, AWAY))
     # asyncpg calls an argument of the wrong type an InterfaceError, too; that one will never get better.
     return isinstance(error, AWAY) and not isinstance(error, ValueError)
+
+
+@contextmanager
+def put_off(event: str) -> Iterator[None]:
+    """Log `event` and go on when Postgres is away: the caller tries again at its next turn. Other errors go through."""
+    try:
+        yield
+    except STORE_ERRORS as error:
+        if not is_away(error):
+            raise
+        log.warning(event, error=type(error).__name__)

@@ -1,8 +1,10 @@
 """Flow. A checkpoint a day, by whichever replica comes first, and the oldest dropped."""
 
+from contextlib import suppress
+
 import structlog
 from churnsignal_common.postgres.engine import RawConnection, raw
-from churnsignal_common.postgres.failures import AWAY
+from churnsignal_common.postgres.failures import put_off
 from churnsignal_common.runtime.tasks import Stop
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,13 +30,9 @@ class Daily:
         while not await stop.wait(LOOK_S):
             if not self._every_h:
                 continue
-            try:
+            with put_off("checkpoint_put_off"), suppress(Unsettled):
                 async with self._database.connect() as connection:
                     await self.look(await raw(connection))
-            except Unsettled:
-                continue
-            except AWAY as error:
-                log.warning("checkpoint_put_off", error=type(error).__name__)
 
     async def look(self, pg: RawConnection) -> str | None:
         """Take a checkpoint if one is due; return its name."""

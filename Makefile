@@ -62,8 +62,8 @@ screenshots: setup ## what readers see of an alert, into docs/screenshots/ (need
 conformance: setup ## the released SDKs on good days and bad ones; writes docs/conformance.md
 	@$(RUN) $(BIN)/python -m tests.conformance
 
-chaos: setup ## two replicas of scoring killed, frozen and failed over, then proved; KILLS=1000 is the full proof
-	@$(RUN) env CHURNSIGNAL_KILLS=$(or $(KILLS),24) $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py
+chaos: setup ## two replicas of scoring killed, frozen and failed over, then proved; two of alerts killed as they send; KILLS=1000 is the full proof
+	@$(RUN) env CHURNSIGNAL_KILLS=$(or $(KILLS),24) $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py tests/e2e/test_senders_survive_kills.py
 
 nightly: setup ## the full sizes: a million steps of alerts' model, 1,000 kills of scoring's replicas, 1,000 of alerts' senders; prints the seeds
 	@$(RUN) env ALERTS_SEED=$(or $(SEED),1) ALERTS_SEEDS=10 ALERTS_STEPS=120000 $(BIN)/python -m pytest -rP -n 2 tests/unit/alerts/test_the_life_of_alerts.py

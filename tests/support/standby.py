@@ -71,16 +71,20 @@ class Pair:
         self.serving.restart_immediately()
         self._await_standby()
 
-    def fail_over(self) -> None:
-        """Kill the server that serves, let the standby serve, and give it a standby of its own."""
+    async def fail_over(self) -> None:
+        """Kill the server that serves, let the standby serve, and give it a standby of its own. Meanwhile clients find nobody."""
+        assert self._standby is not None
+        await asyncio.to_thread(self._promote)
+        self._cut()
+        await asyncio.to_thread(self._follow)
+
+    def _promote(self) -> None:
         assert self._standby is not None
         self._await_standby()
         self.serving.kill()
         _end(self.serving)
         self._standby.psql("postgres", "SELECT pg_promote()")
         self.serving = self._standby
-        self._cut()
-        self._follow()
 
     def _follow(self) -> None:
         self._standby = Standby(self.serving, self.where / f"standby-{next(self._numbers)}")

@@ -1,7 +1,8 @@
-"""Root. What scoring costs: CPU per event beside Quix Streams and Faust, and with very many accounts; its latency, its bytes on disk and in memory.
+"""Root. What scoring costs: CPU per event beside Quix Streams, Faust and Kafka Streams, and with very many accounts; its latency and bytes.
 
-Each round handles the same prefilled topics by each side in turn. CPU counts from the first transaction on (ours) or as the difference
-of a small and a large topic (peers), so that what starting costs is left out. Ours includes Postgres and exactly-once effects; the peers have neither.
+Each round handles the same prefilled topics by each side in turn. CPU counts from the first transaction on (ours), as the difference of
+a small and a large topic (Quix, Faust), or in a warm JVM (Kafka Streams, where there is a `javac`), so that what starting costs is left out.
+Ours includes Postgres and exactly-once effects; of the peers only Kafka Streams has the latter, within Kafka.
 `ROUNDS` (3), `EVENTS` (300000), `ACCOUNTS` (1000), `MANY` (1000000 accounts; their CPU, and a start with nothing in memory), `CLOSING` (100000; a
 day's close beside live calls) and `RESIDENTS` (100000) may be set; 0 leaves `MANY` or `CLOSING` out.
 """
@@ -17,6 +18,7 @@ import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from churnsignal_common.clock import ClockFile
 from churnsignal_common.mapping.mapper import Mapper
@@ -27,7 +29,7 @@ from churnsignal_scoring.health.days import open_zone
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
 from benchmarks.results import write
-from benchmarks.scoring import peer
+from benchmarks.scoring import peer, streams
 from benchmarks.scoring.deployment import PARTITIONS, Deployment, Traffic, p99_ms
 from benchmarks.scoring.load import fill, skewed, uniform
 from benchmarks.scoring.world import lived, populate
@@ -57,7 +59,7 @@ class Bench:
         self._where = (database_url, broker, folder)
         self.figures: dict[str, float] = {}
 
-    def few_accounts(self, *, last: bool) -> dict[str, float]:
+    def few_accounts(self, *, last: bool) -> dict[str, Any]:
         """Let each side handle the same calls of few accounts, ours first; the last time look closer at ours."""
         large, small = Deployment(*self._where), Deployment(*self._where)
         for deployment, count in ((large, SMALL + EVENTS), (small, SMALL)):
@@ -66,9 +68,10 @@ class Bench:
         if int(psql(large.url, KEPT)) != SMALL + EVENTS:
             raise RuntimeError("not every call was applied")
         large.process.stop()
-        row = {"ours_events_per_cpu_s": ours, "ours_committed_per_s": rate}
+        row: dict[str, Any] = {"ours_events_per_cpu_s": ours, "ours_committed_per_s": rate}
         for name, (_, share) in PEERS.items():
             row[f"{name}_events_per_cpu_s"] = self._peer(name, int(EVENTS * share), small, large)
+        row["streams_events_per_cpu_s"] = streams.missing() or self._streams(large)
         if last:
             self._look_closer(large, rate)
         return row
@@ -79,6 +82,10 @@ class Bench:
             return peer.cpu_seconds(name, deployment.broker, topic, group, count)
 
         return events / (cpu(large, SMALL + events) - cpu(small, SMALL))
+
+    def _streams(self, large: Deployment) -> float:
+        topic, group = f"{large.prefix}usage.events.v1", f"streams-{uuid.uuid4().hex[:8]}"
+        return EVENTS / streams.cpu_seconds(large.broker, topic, group, SMALL + EVENTS, SMALL)
 
     def _look_closer(self, deployment: Deployment, rate: float) -> None:
         self.figures["state_bytes_per_account_day"] = float(psql(deployment.url, ACCOUNT_DAY))
@@ -163,6 +170,8 @@ def main() -> None:
             ratio: statistics.median(row["ours_events_per_cpu_s"] / row[f"{name}_events_per_cpu_s"] for row in rows)
             for name, (ratio, _) in PEERS.items()
         }
+        if not streams.missing():
+            ratios["vs_kafka_streams"] = statistics.median(row["ours_events_per_cpu_s"] / row["streams_events_per_cpu_s"] for row in rows)
         if MANY:
             bench.many_accounts()
             ratios["growth_1k_to_1m"] = ours / bench.figures["many_accounts_events_per_cpu_s"]

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -29,21 +30,17 @@ def interpreter(name: str) -> Path:
 
 def cpu_seconds(name: str, broker: str, topic: str, group: str, count: int) -> float:
     """Return the CPU time of a process of the peer that handles `count` records and ends."""
+    _, used = run(name, [str(interpreter(name)), str(HERE / f"{name}_app.py")], broker, topic, group, count)
+    return used.ru_utime + used.ru_stime
+
+
+def run(
+    name: str, program: list[str], broker: str, topic: str, group: str, count: int, *more: int
+) -> tuple[list[str], resource.struct_rusage]:
+    """Return what the peer's program printed, whose last word is how many records it handled, and what its process used."""
     with tempfile.TemporaryDirectory(prefix=f"{name}-") as state:
         child = subprocess.Popen(
-            [
-                "timeout",
-                "-k",
-                "5",
-                PATIENCE_S,
-                str(interpreter(name)),
-                str(HERE / f"{name}_app.py"),
-                broker,
-                topic,
-                group,
-                state,
-                str(count),
-            ],
+            ["timeout", "-k", "5", PATIENCE_S, *program, broker, topic, group, state, str(count), *map(str, more)],
             env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONPATH": str(HERE.parents[1])},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -51,9 +48,9 @@ def cpu_seconds(name: str, broker: str, topic: str, group: str, count: int) -> f
         )
         assert child.stdout is not None
         with child.stdout:
-            handled = child.stdout.read().split()
+            printed = child.stdout.read().split()
         _, status, used = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode or handled[-1:] != [str(count)]:
-        raise RuntimeError(f"{name} ended with {child.returncode} after {handled[-1:]} of {count} records")
-    return used.ru_utime + used.ru_stime
+    if child.returncode or printed[-1:] != [str(count)]:
+        raise RuntimeError(f"{name} ended with {child.returncode} after {printed[-1:]} of {count} records")
+    return printed, used

@@ -1,4 +1,4 @@
-"""Door. Apache Kafka's jars: fetched once from Maven, checked against the hashes in this repository at every start."""
+"""Door. Jars, of Apache Kafka above all: fetched once from Maven, checked against the hashes in this repository at every start."""
 
 import hashlib
 import shutil
@@ -14,22 +14,22 @@ ENDPOINT = f"org.apache.kafka:kafka_2.13:{VERSION}+org.apache.logging.log4j:log4
 PINS = Path(__file__).with_name(f"kafka-{VERSION}.sha256")
 ATTEMPTS = 3
 # While they are fetched there are three copies.
-SPACE_MB = 200
+SPACE_MB = 300
 
 
-def pinned() -> dict[str, str]:
+def pinned(pins: Path = PINS) -> dict[str, str]:
     """Return the SHA-256 of each jar by its file name."""
-    rows = (line.split() for line in PINS.read_text().splitlines())
+    rows = (line.split() for line in pins.read_text().splitlines())
     return {name: digest for digest, name in rows}
 
 
-def jars() -> list[Path]:
-    """Return the verified jars, downloading them at the first call on this machine."""
-    home = cache_dir() / f"kafka-{VERSION}"
+def jars(endpoint: str = ENDPOINT, pins: Path = PINS) -> list[Path]:
+    """Return those of the endpoint's jars that are pinned, verified, downloading them at the first call on this machine."""
+    home, wanted = cache_dir() / pins.stem, pinned(pins)
     if not home.exists():
-        _install(home)
-    verify(home, pinned())
-    return [home / name for name in sorted(pinned())]
+        _install(home, endpoint, wanted)
+    verify(home, wanted)
+    return [home / name for name in sorted(wanted)]
 
 
 def verify(home: Path, pins: dict[str, str]) -> None:
@@ -37,28 +37,28 @@ def verify(home: Path, pins: dict[str, str]) -> None:
     for name, digest in pins.items():
         jar = home / name
         if not jar.exists() or hashlib.sha256(jar.read_bytes()).hexdigest() != digest:
-            raise StackProblem(f"{jar} is not the file that {PINS.name} pins: remove {home} and start again.")
+            raise StackProblem(f"{jar} is not the file that {home.name}.sha256 pins: remove {home} and start again.")
 
 
-def _install(home: Path) -> None:
+def _install(home: Path, endpoint: str, wanted: dict[str, str]) -> None:
     need_space(home, SPACE_MB)
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         # Beside its final place, so that the rename is atomic and two first starts cannot mix their files.
-        with tempfile.TemporaryDirectory(prefix="kafka-", dir=home.parent) as scratch:
+        with tempfile.TemporaryDirectory(prefix="jars-", dir=home.parent) as scratch:
             ready = Path(scratch) / "jars"
             ready.mkdir()
-            for jar in _download(Path(scratch)):
-                if jar.name in pinned():
+            for jar in _download(Path(scratch), endpoint):
+                if jar.name in wanted:
                     shutil.copyfile(jar, ready / jar.name)
-            verify(ready, pinned())
+            verify(ready, wanted)
             if not home.exists():
                 ready.replace(home)
     except OSError as error:
-        raise of_os_error(error, f"keeping Kafka in {home.parent}") from error
+        raise of_os_error(error, f"keeping {home.name} in {home.parent}") from error
 
 
-def _download(scratch: Path) -> list[Path]:
+def _download(scratch: Path, endpoint: str) -> list[Path]:
     # jgo is slow to import and needed once per machine.
     # ruff: noqa: PLC0415
     from jgo.config import GlobalSettings
@@ -72,10 +72,10 @@ def _download(scratch: Path) -> list[Path]:
     last: Exception | None = None
     for _ in range(ATTEMPTS):
         try:
-            return list(builder.from_endpoint(ENDPOINT).all_jars)
+            return list(builder.from_endpoint(endpoint).all_jars)
         # jgo lets every kind of error of its HTTP client and its resolver through.
         except Exception as error:  # noqa: BLE001
             last = error
     raise StackProblem(
-        f"Kafka {VERSION} could not be downloaded from Maven ({type(last).__name__}): check the network and start again."
+        f"{endpoint.split(':')[1]} could not be downloaded from Maven ({type(last).__name__}): check the network and start again."
     ) from last

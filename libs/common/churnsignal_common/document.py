@@ -76,13 +76,13 @@ def read_document(text: str, file: str, schema: dict[str, Any]) -> Document:
             file, mark.line + 1 if mark else 1, (), f"not YAML: {said}", "mind indentation, colons and quotes on this line"
         ) from error
     lines: dict[Path, int] = {}
-    value = _plain(root, (), lines, file) if root is not None else None
+    value = _plain(root, (), lines, file, yaml.SafeLoader("")) if root is not None else None
     document = Document(file, value, lines)
     _check(document, schema)
     return document
 
 
-def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> Any:
+def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str, loader: yaml.SafeLoader) -> Any:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
@@ -90,13 +90,13 @@ def _plain(node: yaml.Node, path: Path, lines: dict[Path, int], file: str) -> An
             key = str(key_node.value)
             if key in result:
                 raise ConfigError(file, key_node.start_mark.line + 1, (*path, key), "written twice", "keep one of the two")
-            result[key] = _plain(value_node, (*path, key), lines, file)
+            result[key] = _plain(value_node, (*path, key), lines, file, loader)
             lines[(*path, key)] = key_node.start_mark.line + 1
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [_plain(item, (*path, index), lines, file) for index, item in enumerate(node.value)]
+        return [_plain(item, (*path, index), lines, file, loader) for index, item in enumerate(node.value)]
     try:
-        value = yaml.SafeLoader("").construct_object(node)
+        value = loader.construct_object(node)
     except ValueError:
         return str(node.value)  # such as a day that no month has: whoever reads it says what it should be
     if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):  # noqa: PLR0124 -- only NaN differs from itself

@@ -1,6 +1,7 @@
 """Pure. The text of a mapping to what it says, with every mistake at its line."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from churnsignal_common.contracts.contact import Way
@@ -11,6 +12,8 @@ RESERVED = frozenset({"override", "outcome"})
 DEFAULT_PATHS = ("traits.company.id", "context.traits.company.id")
 
 
+# A start reads the same text again and again, as for scorecards.
+@lru_cache(maxsize=8)
 def parse_mapping(text: str, file: str) -> MappingConfig:
     """Return the mapping; raises `ConfigError`."""
     document = read_document(text, file, packaged_schema(__package__, "mapping.schema.json"))

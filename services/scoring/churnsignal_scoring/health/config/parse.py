@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -31,6 +32,8 @@ from churnsignal_scoring.health.scorecard import (
 WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
+# A start reads the same text for its check, its seed, its engines and what is in force.
+@lru_cache(maxsize=8)
 def parse_scorecard(text: str, file: str) -> Scorecard:
     """Return the scorecard; raises `ConfigError`."""
     document = read_document(text, file, packaged_schema(__package__, "scorecard.schema.json"))

@@ -29,6 +29,7 @@ PER_DAY = 12 if KILLS < 100 else 40
 COMING = PER_DAY * 3 // 4
 SESSION_S = 2
 LONG_S = SESSION_S + 1.5
+ZOMBIE_S = 1.0
 PATIENCE_S = 600
 # To one replica. A close goes on with the other.
 LATE_HARMS = ("freeze", "leave", "restart")
@@ -52,6 +53,7 @@ class Replica:
         self.died_at: Counter[str] = Counter()
         self.away = asyncio.Event()
         self.away.set()
+        self._frozen = False
         self._child: Child | None = None
         self._said = 0
         self._lives = Lives(told, log)
@@ -70,8 +72,8 @@ class Replica:
 
     @property
     def is_at_work(self) -> bool:
-        """Say whether this life has taken over its partitions: before that there is little to break."""
-        if self._child is None or not self.log.exists():
+        """Say whether this life has taken over its partitions: before that there is little to break. A frozen one is to wake as a zombie."""
+        if self._child is None or self._frozen or not self.log.exists():
             return False
         with self.log.open() as log:
             log.seek(self._said)
@@ -85,8 +87,11 @@ class Replica:
     async def freeze(self) -> None:
         """Stop it where it stands until the other replica has its partitions; then let it go on."""
         self.send(signal.SIGSTOP)
+        self._frozen = True
         await asyncio.sleep(LONG_S)
         self.send(signal.SIGCONT)
+        await asyncio.sleep(ZOMBIE_S)
+        self._frozen = False
 
     async def leave(self) -> None:
         """Kill it, and begin it again when the other replica has its partitions."""
@@ -169,7 +174,7 @@ class Chaos:
     async def _one(self) -> Replica:
         """Return one of the replicas that are at work, as soon as there is one."""
         while not (working := [replica for replica in self.replicas if replica.is_at_work]):  # noqa: ASYNC110 what is waited for lives in other processes
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.01)
         return self._chance.choice(working)
 
     async def _harm(self, what: str, replica: Replica) -> None:

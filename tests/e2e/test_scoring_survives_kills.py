@@ -21,7 +21,7 @@ from churnsignal_common.contracts.topics import USAGE_EVENTS, USAGE_HISTORY
 from churnsignal_common.runtime import crash
 from churnsignal_scoring.api import command_envelope
 
-from tests.support.nursery import Child, Nursery
+from tests.support.nursery import Child, Nursery, nursery
 from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, track
 from tests.support.stack import Stack
 
@@ -111,11 +111,14 @@ class Lives:
     def __init__(self, told: dict[str, str], log: Path, outer: dict[str, str] | None = None) -> None:
         self._told = told
         self._log = log
-        self._nursery = Nursery(outer)
+        self._nursery = Nursery(outer) if outer else nursery()
+        self._begun: list[Child] = []
         self.ends: list[int] = []
 
     def begin(self, plan: str = "") -> Child:
-        return self._nursery.begin("scoring", ["serve"], self._told | {"CHURNSIGNAL_CRASH_AT": plan}, self._log)
+        self._begun = [life for life in self._begun if life.poll() is None]
+        self._begun.append(self._nursery.begin("scoring", ["serve"], self._told | {"CHURNSIGNAL_CRASH_AT": plan}, self._log))
+        return self._begun[-1]
 
     async def ended(self, life: Child, patience_s: float = 60.0) -> int:
         """Return how a life ended."""
@@ -133,8 +136,9 @@ class Lives:
             await asyncio.to_thread(life.wait)
 
     def close(self) -> None:
-        # A life that is left dies with its nursery.
-        self._nursery.close()
+        for life in self._begun:
+            life.kill()
+            life.wait()
 
 
 @dataclass(slots=True)

@@ -18,6 +18,8 @@ from churnsignal_scoring.residents import Resident, Residents
 from benchmarks.scoring.world import lived
 
 WARM = 20
+ACCOUNT = 3_000
+"""Bytes of room for each: all must be there."""
 
 
 def resident_bytes() -> int:
@@ -29,7 +31,7 @@ def main() -> None:
     accounts, chance = int(sys.argv[1]), random.Random(1)
     engine = AccountEngine(Mapper(load_mapping(None)), load_scorecard(None), open_zone("UTC"))
     since = datetime.now(UTC).replace(hour=9) - timedelta(days=28)
-    residents, before = Residents(accounts), 0
+    residents, before = Residents(accounts * ACCOUNT), 0
     for number in range(WARM + accounts):
         if number == WARM:
             gc.collect()
@@ -38,6 +40,7 @@ def main() -> None:
         residents.put(Resident(lived(engine, name, since, days=28, users=20, chance=chance), number % 64, 0))
         residents.touch([name])
     gc.collect()
+    assert len(residents) == WARM + accounts, "some were let go"
     print((resident_bytes() - before) // accounts)
 
 

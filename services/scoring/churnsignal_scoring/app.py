@@ -72,7 +72,7 @@ def _effects(clock: Clock, zone: DayZone) -> Effects:
 def new_memory(settings: ScoringSettings) -> Memory:
     links = Links()
     parking = Parking(settings.parked_per_source, settings.parked_bytes_per_source, settings.partitions)
-    return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_accounts), links, Unresolved(links, parking))
+    return Memory(Seenlog(settings.resident_ids), Residents(settings.resident_bytes), links, Unresolved(links, parking))
 
 
 def assemble(settings: ScoringSettings, engine: AccountEngine, doors: Doors, memory: Memory, metrics: Metrics, clock: Clock) -> Core:

@@ -182,3 +182,4 @@ class Batch:
     def _count(self, effects: Effects) -> None:
         count_effects(self._metrics, effects)
         self._metrics.residents.set(len(self._memory.residents))
+        self._metrics.resident_bytes.set(self._memory.residents.size)

@@ -61,6 +61,7 @@ class Metrics:
         self.parked_bytes = Gauge("scoring_parked_bytes", "Bytes of the calls that wait for their user's account.", ["source"], **own)
         self.retries = Counter("scoring_transactions_retried", "Transactions that failed and were done again.", **own)
         self.residents = Gauge("scoring_resident_accounts", "Accounts whose state is in memory.", **own)
+        self.resident_bytes = Gauge("scoring_resident_bytes", "What these take, about.", **own)
 
 
 def count_effects(metrics: Metrics, effects: Effects) -> None:

@@ -3,7 +3,7 @@
 import operator
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import cramjam
@@ -14,34 +14,47 @@ from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
 
-PACKED_SHARE = 12
-"""One account of so many is kept as it is, the others packed."""
+WEIGHED_EVERY = 100
+"""Calls after which an account at hand is weighed again: so many can add no more than a few kilobytes to it."""
+STATE, DAY, USER, COUNT, PACKED = 2_000, 250, 130, 60, 300
+"""Bytes that a state takes, each of its days, of its users in a block of days, and of its counts in a day; and a packed one beside its own."""
 
 
 @dataclass(slots=True)
 class Resident:
-    """A state as committed, or with the changes of the transaction at hand. `closed_day` is the last day closed for it."""
+    """A state as committed, or with the changes of the transaction at hand. `closed_day` is the last day closed for it.
+
+    `weight` is how many bytes it took when it had counted `weighed` calls.
+    """
 
     state: AccountState
     partition: int
     closed_day: int
+    weight: int = field(default=0, compare=False)
+    weighed: int = field(default=0, compare=False)
 
 
 class Residents:
-    """Accounts by name: those used last as they are, quiet ones packed, the least recently used of all are let go.
+    """Accounts by name: those used last as they are, quiet ones packed, each kind in half of the room; the least recently used are let go.
 
-    A packed account takes about a kilobyte and is as quick to bring back as it would be slow to load. A transaction that failed must
-    `forget` what it touched: memory never runs ahead of Postgres.
+    What counts is bytes, not accounts: one may have thousands of users. A packed account takes about a tenth of the bytes and is as quick to
+    bring back as it would be slow to load. Only the accounts of the transaction at hand may go beyond the room, and the one used last.
+    A transaction that failed must `forget` what it touched: memory never runs ahead of Postgres.
     """
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._at_hand = max(100, capacity // PACKED_SHARE)
+    def __init__(self, room: int) -> None:
+        self._half = room // 2
         self._accounts: OrderedDict[str, Resident] = OrderedDict()
         self._packed: OrderedDict[str, bytes] = OrderedDict()
+        self.forget()
 
     def __len__(self) -> int:
         return len(self._accounts) + len(self._packed)
+
+    @property
+    def size(self) -> int:
+        """Return how many bytes they take, about."""
+        return self._at_hand_size + self._packed_size
 
     def missing(self, accounts: Iterable[str]) -> list[str]:
         """Return those that must be loaded."""
@@ -56,7 +69,9 @@ class Residents:
     def find(self, account: str) -> Resident | None:
         found = self._accounts.get(account)
         if found is None and (packed := self._packed.pop(account, None)) is not None:
-            found = self._accounts[account] = _unpack(packed)
+            self._packed_size -= PACKED + len(packed)
+            found = _unpack(packed)
+            self.put(found)
         return found
 
     def peek(self, account: str) -> Resident:
@@ -67,26 +82,42 @@ class Residents:
     def keep(self, residents: Iterable[Resident]) -> None:
         """Keep what became of those that were peeked at, each where it is in the order of use; those that are not here stay away."""
         for resident in residents:
-            if resident.state.account in self._packed:
-                self._packed[resident.state.account] = _pack(resident)
+            before = self._packed.get(resident.state.account)
+            if before is not None:
+                packed = self._packed[resident.state.account] = _pack(resident)
+                self._packed_size += len(packed) - len(before)
 
     def put(self, resident: Resident) -> None:
         self._accounts[resident.state.account] = resident
+        self._weigh(resident)
 
     def touch(self, accounts: Iterable[str]) -> None:
-        """Note use, and let the least recently used go when there are too many. Call it between transactions only."""
+        """Note use, and let the least recently used go when they take too much. Call it between transactions only."""
         mine, packed = self._accounts, self._packed
         for account in accounts:
             mine.move_to_end(account)
-        while len(mine) > self._at_hand:
+            resident = mine[account]
+            if resident.state.events_total - resident.weighed >= WEIGHED_EVERY:
+                self._weigh(resident)
+        while self._at_hand_size > self._half and len(mine) > 1:
             name, quiet = mine.popitem(last=False)
             packed[name] = _pack(quiet)
-        while len(self) > self._capacity:
-            packed.popitem(last=False)
+            self._at_hand_size -= quiet.weight
+            self._packed_size += PACKED + len(packed[name])
+        while self._packed_size > self._half:
+            self._packed_size -= PACKED + len(packed.popitem(last=False)[1])
+
+    def _weigh(self, resident: Resident) -> None:
+        state = resident.state
+        users = sum(len(users) for blocks in (state.blocks, *state.teams.values()) for users in blocks.values())
+        weight = STATE + DAY * len(state.days) + USER * users + COUNT * sum(map(len, state.days.values()))
+        self._at_hand_size += weight - resident.weight
+        resident.weight, resident.weighed = weight, state.events_total
 
     def forget(self) -> None:
         self._accounts.clear()
         self._packed.clear()
+        self._at_hand_size = self._packed_size = 0
 
 
 class _Packed(msgspec.Struct, array_like=True, frozen=True):

@@ -29,11 +29,12 @@ class ScoringSettings(ConsumerSettings):
         alias="CHURNSIGNAL_BATCH_RECORDS",
         description="Most records in one transaction; reached only behind a backlog, where bigger ones cost less per record.",
     )
-    resident_accounts: int = Field(
-        default=100_000,
-        ge=100,
-        alias="CHURNSIGNAL_RESIDENT_ACCOUNTS",
-        description="Accounts kept in memory at about 3 KB each, all but the busiest of them packed; quiet ones beyond it are read from Postgres when needed.",
+    resident_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=100_000,
+        alias="CHURNSIGNAL_RESIDENT_BYTES",
+        description="Bytes of memory for accounts, half of it for the busiest ones as they are and half for quiet ones packed: about 100,000 accounts of "
+        "20 users and a month's use. Only the accounts of the transaction at hand may go beyond it; others are read from Postgres when needed.",
     )
     resident_ids: int = Field(
         default=8_000_000,

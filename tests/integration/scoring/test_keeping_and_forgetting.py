@@ -15,7 +15,7 @@ DAY = 20_000
 
 @pytest.mark.asyncio
 async def test_accounts_beyond_memory_are_read_again_and_count_on(told: dict[str, str], tmp_path: Path) -> None:
-    small = told | {"CHURNSIGNAL_RESIDENT_ACCOUNTS": "100", "CHURNSIGNAL_RESIDENT_IDS": "10000", "CHURNSIGNAL_BATCH_RECORDS": "120"}
+    small = told | {"CHURNSIGNAL_RESIDENT_BYTES": "100000", "CHURNSIGNAL_RESIDENT_IDS": "10000", "CHURNSIGNAL_BATCH_RECORDS": "120"}
     async with open_plant(told) as plant:
         with service("scoring", small, tmp_path):
             for turn in range(3):

@@ -52,10 +52,11 @@ def settle_both(
 
 def packed(state: AccountState) -> AccountState:
     """Return the account as it comes back after many others were used."""
-    residents = Residents(200)
+    residents = Residents(400_000)
     for account in (state, *(AccountState(f"other{number}") for number in range(100))):
         residents.put(Resident(account, 0, 0))
         residents.touch([account.account])
+    assert residents.peek(state.account).state is not state
     return residents.get(state.account).state
 
 

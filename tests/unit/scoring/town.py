@@ -54,7 +54,7 @@ class Town:
     def restart(self) -> None:
         """Forget all that is not stored, as after a rebalance; states are read back from their rows."""
         self.resolver = Unresolved(Links(), Parking(10_000, 1 << 30, PARTITIONS))
-        self.residents = Residents(10_000)
+        self.residents = Residents(1 << 28)
         for state in self.states.values():
             state.mark_all()
             again = AccountState.from_rows(*state.rows())

@@ -32,7 +32,7 @@ SETTINGS = frozenset(
         "POISON_BRAKE",
         "PORT_BASE",
         "PUBLIC_URL",
-        "RESIDENT_ACCOUNTS",
+        "RESIDENT_BYTES",
         "RESIDENT_IDS",
         "SCORE_HISTORY_MONTHS",
         "SENDS_PER_S",

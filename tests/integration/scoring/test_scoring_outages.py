@@ -1,10 +1,13 @@
 """Postgres crashes, the broker dies: scoring waits, says for whom, and goes on without a loss or a double."""
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
+from churnsignal_common.postgres.engine import open_engine, transaction
 
 from tests.support.plant import at, open_plant, readiness, ticks, track
 from tests.support.stack import Stack, service, stack_to_hurt  # noqa: F401 takes the place of `stack`
@@ -62,3 +65,54 @@ async def test_a_broker_that_dies_is_named_and_waited_for(told: dict[str, str], 
             await plant.drained(60)
 
         assert await plant.outcomes() == {"applied": 1000}
+
+
+@pytest.mark.asyncio
+async def test_packets_that_get_lost_on_the_way_to_postgres_and_kafka_cost_time_and_nothing_else(
+    told: dict[str, str], stack: Stack, tmp_path: Path
+) -> None:
+    async with open_plant(told) as plant:
+        with service("scoring", told, tmp_path) as process:
+            await plant.put(calls("a", 500))
+            await plant.drained()
+            try:
+                # Connections stay open and nobody answers: what a cable that is cut looks like from here.
+                stack.postgres.freeze()
+                await plant.put(calls("b", 500))
+                await asyncio.sleep(0.5)  # time to read them
+                stack.kafka.freeze()
+                async for _ in ticks(40, "readyz names both"):
+                    status, body = await asyncio.to_thread(readiness, process)
+                    if status == 503 and {"kafka", "postgres"} <= set(re.findall("[a-z]+", body["status"])):
+                        break
+            finally:
+                stack.postgres.thaw()
+                stack.kafka.thaw()
+            async for _ in ticks(15, "it is ready again"):
+                if (await asyncio.to_thread(readiness, process))[0] == 200:
+                    break
+            await plant.put(calls("c", 500))
+            await plant.drained()
+            assert process.is_alive()
+
+        assert await plant.outcomes() == {"applied": 1500}
+        assert await plant.value("SELECT sum(events_total)::int FROM scoring.accounts") == 1500
+
+
+@pytest.mark.asyncio
+async def test_a_transaction_whose_begin_had_no_answer_swallows_none_of_those_after_it(database_url: str, stack: Stack) -> None:
+    async with open_engine(database_url, "scoring", pool=1, command_timeout_s=1) as engine:
+        async with transaction(engine) as pg:
+            await pg.execute("CREATE TABLE public.kept (id int)")
+        stack.postgres.freeze()
+        with pytest.raises(TimeoutError):
+            async with transaction(engine):
+                pass
+        stack.postgres.thaw()
+        async with transaction(engine) as pg:
+            await pg.execute("INSERT INTO public.kept VALUES (1)")
+        other = await asyncpg.connect(database_url)
+        found = await other.fetchval("SELECT count(*) FROM public.kept")
+        await other.close()
+
+    assert found == 1

@@ -51,16 +51,20 @@ async def open_engine(
         },
     )
     # What a ping at every use would find, without asking: most statements are short, and a ping is three more of them.
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkout", _refuse_spent)
     try:
         yield engine
     finally:
         await engine.dispose()
 
 
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Let the pool replace a connection that the server has closed."""
-    if connection.driver_connection.is_closed():
+def _refuse_spent(connection: Any, _record: object, _proxy: object) -> None:
+    """Let the pool replace a connection that the server has closed, or on which a BEGIN had no answer in time.
+
+    asyncpg takes that one for begun, and nobody ends it: all later transactions would be savepoints in it, and lost with it though they "committed".
+    """
+    driver = connection.driver_connection
+    if driver.is_closed() or driver._top_xact is not None or driver.is_in_transaction():  # noqa: SLF001 nothing else knows
         raise DisconnectionError
 
 

@@ -17,7 +17,7 @@ from churnsignal_scoring.doors import Doors
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics, count_effects
-from churnsignal_scoring.outcomes import Outcome
+from churnsignal_scoring.outcomes import LOST, Outcome
 from churnsignal_scoring.unresolved import requests
 
 crash.declare(
@@ -100,6 +100,19 @@ class Batch:
         self._memory.positions[place] = record.offset + 1
         self._count(effects)
 
+    async def skip(self, starts: dict[Place, int]) -> None:
+        """Count as dead what the brokers deleted before these offsets and we had not read: perhaps no record follows that would show the gap."""
+        effects = self._new_effects()
+        for place, start in starts.items():
+            if start > self._memory.positions[place]:
+                effects.tally.add(place, Outcome.DEAD, LOST, start - self._memory.positions[place])
+                effects.positions[place] = start
+                effects.partitions.add(place.partition)
+        if effects.positions:
+            await self._store.save(effects)
+            self._memory.positions.update(effects.positions)
+            self._count(effects)
+
     async def delete_published(self) -> None:
         """Empty the outbox of what the brokers have."""
         ids = self._take_published()
@@ -129,7 +142,7 @@ class Batch:
         effects.positions.update(reading.next)
         effects.dedup = [run.packed(bucket) for bucket, runs in judged.fresh.items() for run in runs]
         for place, count in reading.lost.items():
-            effects.tally.add(place, Outcome.DEAD, "lost_by_broker", count)
+            effects.tally.add(place, Outcome.DEAD, LOST, count)
         for poison in reading.dead:
             effects.tally.add(poison.place, Outcome.DEAD, poison.reason)
             reject(poison, effects, self._partitions)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import structlog
 from aiokafka.structs import ConsumerRecord
 from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.contracts.topics import USAGE_HISTORY
@@ -18,8 +17,6 @@ from churnsignal_scoring.memory import Memory
 from churnsignal_scoring.metrics import Metrics
 from churnsignal_scoring.ownership import Fenced, Reconfigured
 from churnsignal_scoring.takeover import Misconfigured, Takeover
-
-log = structlog.get_logger()
 
 # In one transaction while imported history is read: few, so that live calls never wait long behind it.
 HISTORY_RECORDS = 2_500
@@ -63,6 +60,7 @@ class Scoring(Work):
 
     async def claim(self, starts: dict[Place, int], ends: dict[Place, int]) -> None:
         self._left = await self._takeover.claim(sorted({place.partition for place in starts}), starts, ends)
+        await self._batch.skip(starts)
 
     def begun(self) -> None:
         self._wait_with_history(True)
@@ -77,13 +75,7 @@ class Scoring(Work):
         return bool(self.positions) and await self._closes.step()
 
     async def process(self, polled: Polled) -> None:
-        reading = await self._batch.run(polled)
-        for place, count in reading.lost.items():
-            self._metrics.lost.inc(count)
-            log.error(
-                "records_lost", topic=place.topic, partition=place.partition, count=count, why="the broker deleted them before we read them"
-            )
-        self._brake.look(reading)
+        self._brake.look(await self._batch.run(polled))
 
     async def bury(self, place: Place, record: ConsumerRecord, error: str) -> None:
         await self._batch.bury(place, record, "unprocessable", f"scoring failed on this record with {error}")

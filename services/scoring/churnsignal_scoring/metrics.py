@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.outcomes import LOST
 
 log = structlog.get_logger()
 
@@ -71,7 +72,10 @@ def count_effects(metrics: Metrics, effects: Effects) -> None:
         _, day, error = effects.passed_over[0]
         names = [one.account for one in effects.passed_over]
         log.error("accounts_passed_over", count=len(names), accounts=names[:NAMED], after_close_of=to_date(day).isoformat(), exc_info=error)
-    for (_, _, outcome, _), count in effects.tally.counts.items():
+    for (topic, partition, outcome, reason), count in effects.tally.counts.items():
+        if reason == LOST:
+            metrics.lost.inc(count)
+            log.error("records_lost", topic=topic, partition=partition, count=count, why="the broker deleted them before we read them")
         # Un-parking takes back what was counted before; a counter only rises.
         metrics.events.labels(outcome).inc(max(0, count))
     for change in effects.changes:

@@ -18,6 +18,10 @@ class Outcome(StrEnum):
     DEAD = "dead"
 
 
+LOST = "lost_by_broker"
+"""Why a record is dead that the brokers deleted before it was read."""
+
+
 class Tally:
     """Counts of outcomes by place and reason; an un-parked call turns `parked` into `moved`, so counts may be negative here."""
 

@@ -38,7 +38,7 @@ from churnsignal_scoring.health.kept import Kept, encode, keep, unfold
 from churnsignal_scoring.health.knockouts import Forced, findings, knocked_out, overridden
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
-from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, read_norms
+from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, merge_red, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
 from churnsignal_scoring.health.rows import Counted
 from churnsignal_scoring.health.scorecard import Scorecard
@@ -147,6 +147,7 @@ class AccountEngine:
             return Settled(self._assessment(state, self._look(state, record, day, live=False)), None, None)
         # First of all: a day that nobody saw is cut out of what is looked at.
         outage_news = freeze(state, record, day)
+        memory.red_children = record.red_children.get(state.account, 0)
         look = self._look(state, record, day, live=False)
         memory.closed_day = day
         if not exists(look.view):
@@ -202,7 +203,7 @@ class AccountEngine:
         memory = state.memory
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
         memory.score, memory.coverage, memory.shadow = None, 0, None
-        memory.fed, memory.silent, memory.outages = (), (), ()
+        memory.fed, memory.silent, memory.outages, memory.red_children = (), (), (), 0
         look = self._look(state, record, last_closed, live=True)
         state.segment = look.segment
         nothing_told = memory.band is Band.GREY and not memory.findings
@@ -256,6 +257,7 @@ class AccountEngine:
             norms=merge_norms(partials, previous.get(day - 1), silent, partly=bool(left_out)),
             sources=verdicts,
             left_out=left_out,
+            red_children=merge_red(partials, previous.get(day - 1), partly=bool(left_out)),
         )
 
     def _news(self, state: AccountState, look: Look) -> AccountProfile | None:

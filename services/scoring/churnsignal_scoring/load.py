@@ -31,8 +31,8 @@ FROM accounts a WHERE account = ANY($1::text[])"""  # noqa: S608 constant column
 UNCLOSED = """-- accounts that the close of a day has still to visit, after a name
 SELECT account FROM accounts WHERE partition = ANY($1::int[]) AND account > $2 AND closed_day < $3 ORDER BY account LIMIT $4"""
 NAMES = "SELECT account FROM accounts WHERE account > $1 ORDER BY account LIMIT $2"
-COUNTED = """-- what the norms ask of a partition's accounts, after a name
-SELECT account, first_day, origin, habit, segment, rest FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""
+COUNTED = """-- what the day record asks of a partition's accounts, after a name
+SELECT account, first_day, origin, habit, segment, rest, profile ->> 'parent' FROM accounts WHERE partition = $1 AND account > $2 ORDER BY account LIMIT $3"""
 SOURCES = "SELECT source, hour, calls FROM source_hours WHERE partition = $1 AND hour >= $2 AND hour < $3"
 
 DEDUP_STORED = "SELECT partition, lane, bucket, count(*)::int AS rows, max(written) AS written FROM dedup WHERE partition = ANY($1::int[]) GROUP BY 1, 2, 3"
@@ -121,7 +121,7 @@ class Load:
             return [row["account"] for row in await pg.fetch(UNCLOSED, partitions, after, day, limit)]
 
     async def counted(self, partition: int, after: str, limit: int) -> list[Counted]:
-        """Return what the partial sums need of a partition's next accounts by name."""
+        """Return what the partial sums ask of a partition's next accounts by name."""
         async with self._connection() as pg:
             return [counted(*row) for row in await pg.fetch(COUNTED, partition, after, limit)]
 

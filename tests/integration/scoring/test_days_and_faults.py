@@ -1,4 +1,4 @@
-"""Days that close late or on two replicas, and records that nobody can process."""
+"""Days that close late or on two replicas, records that nobody can process, and disks, clocks and brokers that misbehave."""
 
 import asyncio
 import json
@@ -7,16 +7,23 @@ from pathlib import Path
 
 import httpx2
 import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.partitions import partition_of
+from churnsignal_common.contracts.risk import Band
+from churnsignal_common.kafka.client import Brokers, new_admin
 from churnsignal_common.runtime.tokens import hash_token
 from churnsignal_devstack.services import free_port_base
 
-from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, ticks, track
+from tests.support.plant import Hands, Plant, at, envelope, group, open_plant, readiness, ticks, track
 from tests.support.stack import service
 
 DAY = 20_000
 TEAM = "abcd"
+FULL_DISK = """CREATE FUNCTION scoring.full_disk() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON scoring.outcomes EXECUTE FUNCTION scoring.full_disk()"""
 
 
 @pytest.fixture
@@ -40,6 +47,10 @@ async def history(plant: Plant, *names: str) -> None:
             for u in TEAM
         ]
         await plant.put([*calls, *(group(name, f"{name}.{u}", at(DAY - 1), f"{name}g{u}") for u in TEAM)])
+
+
+def failed(name: str, day: int) -> Envelope:
+    return envelope(name, {"type": "track", "event": "Payment Failed"}, at(day, 1), f"{name}{day}failed")
 
 
 def today(name: str, day: int) -> list[Envelope]:
@@ -88,14 +99,19 @@ async def test_two_replicas_close_a_day_together_with_one_record(world: dict[str
             for day in range(DAY, DAY + 3):
                 hands.set(day)
                 await plant.put([call for n in range(6) for call in today(f"a{n}", day)])
+                if day == DAY + 1:
+                    await plant.put([group("a0", "a0.a", at(day), "part", parent="a1"), failed("a0", day)])
                 await plant.drained()
                 hands.set(day + 1, 2.2)
                 await plant.closed(day)
         rows = await plant.rows(
             "SELECT day, (record->'norms'->k->>'accounts')::int AS n FROM scoring.day_records, jsonb_object_keys(record->'norms') k"
         )
+        red = await plant.rows("SELECT record->>'red_children' AS red FROM scoring.day_records ORDER BY day")
         closed = await plant.value("SELECT count(*) FROM scoring.score_history")
 
+    assert partition_of("a0", 8) != partition_of("a1", 8)
+    assert [json.loads(row["red"]) for row in red] == [{}, {"a1": 1}, {"a1": 1}]
     assert [(row["day"], row["n"]) for row in rows] == [(day, 6) for day in range(DAY, DAY + 3)]
     assert closed == 18
 
@@ -211,7 +227,7 @@ async def test_an_account_touched_while_its_day_closes_is_closed_first(world: di
                 if not process.is_alive():
                     break
         hands.set(DAY + 1, 9)
-        await plant.put([envelope("acme", {"type": "track", "event": "Payment Failed"}, at(DAY + 1, 8), "p1")])
+        await plant.put([failed("acme", DAY + 1)])
         with service("scoring", world, tmp_path):
             await plant.closed(DAY)
             await plant.drained()
@@ -220,3 +236,99 @@ async def test_an_account_touched_while_its_day_closes_is_closed_first(world: di
 
     assert [(row["day"], row["band"]) for row in closed] == [(DAY, "green")]
     assert band == "red"
+
+
+@pytest.mark.asyncio
+async def test_a_full_disk_of_postgres_is_said_and_waited_for(world: dict[str, str], tmp_path: Path) -> None:
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path) as process:
+            await plant.database.execute(FULL_DISK)
+            await plant.put(today("acme", DAY))
+            await plant.put([track("acme", "Opened Report", at(DAY), f"t{n}", user="u") for n in range(9)])
+            async for _ in ticks(20, "readyz names postgres"):
+                status, body = await asyncio.to_thread(readiness, process)
+                if status == 503 and "postgres" in body["status"]:
+                    break
+            full = await plant.outcomes()
+            await plant.database.execute("DROP TRIGGER full_disk ON scoring.outcomes")
+            await plant.drained()
+            assert process.is_alive()
+
+        assert full == {}
+        assert await plant.outcomes() == {"applied": 9, "parked": 12}
+    assert "DiskFullError" in process.log.read_text()
+
+
+@pytest.mark.asyncio
+async def test_a_clock_that_is_set_back_closes_no_day_and_tells_nobody_twice(world: dict[str, str], hands: Hands, tmp_path: Path) -> None:
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path):
+            await history(plant, "acme")
+            await plant.put(today("acme", DAY))
+            await plant.drained()
+            hands.set(DAY + 1, 2.2)
+            await plant.closed(DAY)
+            hands.set(DAY - 1, 23)
+            await plant.put([*today("acme", DAY + 1), failed("acme", DAY + 1)])
+            await plant.drained()
+            for hour in (2.1, 2.2):
+                hands.set(DAY + 1, hour)
+                await asyncio.sleep(0.2)  # time to do what should not be done
+            hands.set(DAY + 2, 2.2)
+            await plant.closed(DAY + 1)
+        closed = await plant.rows("SELECT day, band FROM scoring.score_history ORDER BY day")
+        changes = await plant.changes()
+
+    assert [(row["day"], row["band"]) for row in closed] == [(DAY, "green"), (DAY + 1, "red")]
+    assert [change.to_band for change in changes if change.from_band is not change.to_band] == [Band.GREEN, Band.RED]
+    assert [change.sequence for change in changes] == list(range(1, len(changes) + 1))
+
+
+@pytest.mark.asyncio
+async def test_what_kafka_deleted_unread_is_counted_and_said_and_holds_no_day_open(
+    world: dict[str, str], hands: Hands, tmp_path: Path
+) -> None:
+    some, all_of_it = (
+        TopicPartition(f"{world['CHURNSIGNAL_TOPIC_PREFIX']}usage.events.v1", partition_of(name, 8)) for name in ("acme", "globex")
+    )
+    admin = new_admin(Brokers(world["KAFKA_BOOTSTRAP_SERVERS"], {}), "test")
+    async with open_plant(world) as plant:
+        with service("scoring", world, tmp_path):
+            await plant.put(
+                [track(name, "Opened Report", at(DAY), f"{name}{n}", user="u") for n in range(5) for name in ("acme", "globex")]
+            )
+            await plant.drained()
+        await plant.put(
+            [track(name, "Opened Report", at(DAY), f"{name}{n}", user="u") for n in range(5, 35) for name in ("acme", "globex")]
+        )
+        await admin.start()
+        await admin.delete_records({some: RecordsToDelete(25), all_of_it: RecordsToDelete(35)})
+        await admin.close()
+        with service("scoring", world, tmp_path) as process:
+            await plant.drained()
+            hands.set(DAY + 1, 2.2)
+            await plant.closed(DAY)
+            shown = (await asyncio.to_thread(urllib.request.urlopen, f"{process.url}/metrics")).read().decode()
+        lost = await plant.rows("SELECT partition, count FROM scoring.v_outcomes WHERE reason = 'lost_by_broker'")
+
+        assert await plant.outcomes() == {"applied": 20, "dead": 50}
+    assert some != all_of_it
+    assert {row["partition"]: row["count"] for row in lost} == {some.partition: 20, all_of_it.partition: 30}
+    assert "churnsignal_scoring_lost_records_total 50.0" in shown
+    assert process.log.read_text().count("records_lost") == 2
+
+
+@pytest.mark.asyncio
+async def test_others_get_on_beside_one_account_with_nine_tenths_of_the_calls(world: dict[str, str], tmp_path: Path) -> None:
+    others = [f"o{n}" for n in range(20) if partition_of(f"o{n}", 8) != partition_of("hot", 8)]
+    async with open_plant(world) as plant:
+        await plant.put([track("hot", "Opened Report", at(DAY), f"h{n}", user=f"u{n}") for n in range(9_000)])
+        await plant.put([track(others[n % len(others)], "Opened Report", at(DAY), f"o{n}", user="u") for n in range(1_000)])
+        with service("scoring", world | {"CHURNSIGNAL_BATCH_RECORDS": "200"}, tmp_path):
+            await plant.until("SELECT sum(events_total)::int FROM scoring.accounts WHERE account <> 'hot'", 1_000)
+            meanwhile = await plant.value("SELECT events_total FROM scoring.accounts WHERE account = 'hot'")
+            await plant.drained()
+        users = await plant.value("SELECT count(*) FROM scoring.user_days WHERE account = 'hot'")
+
+    assert 0 < meanwhile < 6_000
+    assert users == 9_000

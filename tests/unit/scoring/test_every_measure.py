@@ -56,6 +56,10 @@ def scored(*trend: int) -> Callable[[AccountState], None]:
     return lambda state: setattr(state.memory, "trend", list(trend))
 
 
+def below(red: int) -> Callable[[AccountState], None]:
+    return lambda state: setattr(state.memory, "red_children", red)
+
+
 def logged_in(*users: str) -> Callable[[AccountState], None]:
     block, offset = divmod(DAY_ONE + 50, BLOCK_DAYS)
     return lambda state: state.teams.update({"login": {block: dict.fromkeys(users, 1 << offset)}})
@@ -93,6 +97,7 @@ PAIRS = {
     "days_until": Pair(known(trial_ends_on="2026-04-01"), known(trial_ends_on="2026-05-01")),
     "renewal": Pair(known(renewal_date="2026-04-01"), known(renewal_date="2026-05-01")),
     "unpaid_days": Pair(said("Payment Failed", 50), said("Payment Failed", 10)),
+    "red_children": Pair(DAILY, DAILY, {}, (below(1), below(3))),
     "score_fall": Pair(DAILY, DAILY, {}, (scored(9_000, 8_000), scored(9_000, 4_000))),
 }
 
@@ -128,6 +133,7 @@ TOLD = {
     "days_until": Reading(5_700, 5_700, event_id="profile0['trial_ends_on']"),
     "renewal": Reading(5_700, 5_700, event_id="profile0['renewal_date']"),
     "unpaid_days": Reading(5_000, 5_000, event_id="Payment Failed10"),
+    "red_children": Reading(300, 300),
     "score_fall": Reading(5_000, 4_000, 9_000),
 }
 """What people are told of the second account of each pair."""

@@ -60,7 +60,7 @@ def test_what_is_read_of_a_stored_account_counts_as_the_account_does() -> None:
     states[2].held = True
     stored = [state.rows().account for state in states]
 
-    read = [counted(row.account, row.first_day, row.origin, row.habit, row.segment, row.rest) for row in stored]
+    read = [counted(row.account, row.first_day, row.origin, row.habit, row.segment, row.rest, None) for row in stored]
 
     assert ENGINE.partial(read, DAY_ONE + 9) == ENGINE.partial(states, DAY_ONE + 9)
 

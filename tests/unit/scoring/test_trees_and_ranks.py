@@ -1,16 +1,22 @@
 """Where an account stands in the lists, and what a company of many accounts comes to."""
 
+from dataclasses import replace
 from datetime import date
 
+import msgspec
 import pytest
-from churnsignal_common.contracts.risk import at_risk
+from churnsignal_common.contracts.days import DayRecord
+from churnsignal_common.contracts.risk import Band, Cause, at_risk
 from churnsignal_scoring.health.assessment import UNSCORED, Settled
+from churnsignal_scoring.health.measures import MEASURES
+from churnsignal_scoring.health.norms import Partial, merge_red
+from churnsignal_scoring.health.scorecard import Flag, MeasureHolds
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.tree import Node, roll_up
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, close_days, engine, envelope, using
+from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, engine, envelope, record, using
 
 ENGINE = engine()
 TODAY = date(2026, 11, 20)
@@ -73,3 +79,50 @@ def test_a_close_ranks_by_the_score_and_a_churned_account_is_no_risk() -> None:
     assert closed.ranks is not None
     assert closed.ranks.standing == closed.assessment.score
     assert (gone.ranks and gone.ranks.at_risk, gone.ranks and gone.ranks.standing) == (0, UNSCORED)
+
+
+BELOW = Flag("red_children", Band.YELLOW, (MeasureHolds(MEASURES["red_children"], {}, at_least=100),))
+ROLLED_UP = engine(replace(SCORECARD, knockouts=(*SCORECARD.knockouts, BELOW), _shares={}))
+
+
+def company() -> list[AccountState]:
+    """A parent and its child, both in daily use; a payment of the child fails on day 25 and is made up for on day 28."""
+    calls = using(range(35), users=3)
+    group = envelope("g", 0, kind="group", traits={"parent": "whole"})
+    paid = [envelope("p1", 25, event="Payment Failed"), envelope("p2", 28, event="Payment Succeeded")]
+    return [apply(ROLLED_UP, AccountState("whole"), calls), apply(ROLLED_UP, AccountState("part"), [*calls, group, *paid])]
+
+
+def lived(states: list[AccountState], records: dict[int, DayRecord]) -> list[list[Band]]:
+    """The bands of each account at the closes from day 24 on; records that are not there yet are made, each account on a partition of its own."""
+    bands = []
+    for day in range(DAY_ONE, DAY_ONE + 31):
+        if day not in records:
+            partials = [ROLLED_UP.partial([state], day) for state in states]
+            records[day] = ROLLED_UP.merge(day, partials, {}, records, ROLLED_UP.zone.end_of(day))
+        for state in states:
+            ROLLED_UP.close(state, day, records[day], Cause.CLOSE)
+        bands.append([state.memory.band for state in states])
+    return [list(of_one) for of_one in zip(*bands[24:], strict=True)]
+
+
+def test_a_red_child_turns_its_parent_yellow_at_the_next_close_until_it_is_well_again() -> None:
+    whole, part = lived(company(), {})
+
+    assert part == [*[Band.GREEN] * 1, *[Band.RED] * 3, *[Band.GREEN] * 3]
+    assert whole == [*[Band.GREEN] * 2, *[Band.YELLOW] * 3, *[Band.GREEN] * 2]
+
+
+def test_a_replay_of_the_parent_alone_ends_on_the_same_bands_by_the_day_records() -> None:
+    records: dict[int, DayRecord] = {}
+    whole, _ = lived(company(), records)
+
+    assert lived(company()[:1], records) == [whole]
+
+
+def test_while_partitions_are_missing_no_parent_loses_red_children_it_had() -> None:
+    before = msgspec.structs.replace(record(ENGINE, DAY_ONE), red_children={"a": 2, "b": 1})
+    partials = [Partial(DAY_ONE + 1, {}, {"b": 3}), Partial(DAY_ONE + 1, {}, {"b": 1, "c": 1})]
+
+    assert merge_red(partials, before, partly=False) == {"b": 4, "c": 1}
+    assert merge_red(partials, before, partly=True) == {"a": 2, "b": 4, "c": 1}

@@ -266,6 +266,12 @@ REASONS: Final[dict[str, Reason]] = {
         Both("Their CSM is worried.", "担当CSMが懸念しています。"),
         Both("Ask the CSM what they have seen that the numbers have not.", "数値に表れていない懸念を担当CSMに確認してください。"),
     ),
+    "red_children": _finding(
+        Both("Accounts below it", "配下のアカウント"),
+        Both("Directly below it {value} at risk.", "直下の{value}が危険な状態です。"),
+        Both("An account directly below it is at risk.", "直下のアカウントに危険な状態のものがあります。"),
+        Both("Agree on one plan with whoever has the account below it.", "配下のアカウントの担当者と対応方針をすり合わせてください。"),
+    ),
     "score_fall": _reason(
         Both("Fall of the score", "スコアの低下"),
         Both("The score is {value}, down from {baseline}.", "スコアは{value}({baseline}から低下)。"),

@@ -43,7 +43,10 @@ class SourceVerdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """Immutable. `left_out` are the partitions that were stuck past the limit when the record was made."""
+    """Immutable. `left_out` are the partitions that were stuck past the limit when the record was made.
+
+    `red_children` says of parents how many accounts directly below them were red then, whatever partition they are on.
+    """
 
     v: int = 1
     day: date
@@ -53,6 +56,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     norms: dict[str, SegmentNorms]
     sources: dict[str, SourceVerdict]
     left_out: tuple[int, ...] = ()
+    red_children: dict[str, int] = {}
 
 
 day_record_decoder = msgspec.json.Decoder(DayRecord)

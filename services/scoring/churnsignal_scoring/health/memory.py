@@ -39,7 +39,7 @@ class BandMemory(msgspec.Struct, omit_defaults=True):
     `sequence` numbers the published changes. `mark` is the silent cause that changes carry until the band has settled for `mark_left` more
     closes. `entered*` are the score and the contributions at entry. `trend` packs the scores of the last closes in two bytes each.
     `known_knockout` is the call that came by history and therefore alerts nobody. `hand` is the call by which a person last set or ended an
-    override. `findings` hold as of the last close; `told_score` and `told_knockout` are those of the last published change. `fed` are the
+    override. `red_children` are how many accounts directly below were red as of the last day record. `findings` hold as of the last close; `told_score` and `told_knockout` are those of the last published change. `fed` are the
     sources the account depends on, `silent` those of them that freeze it, and `outages` the days on which it was frozen. `shadow` is what
     another scorecard remembers beside this.
     """
@@ -62,6 +62,7 @@ class BandMemory(msgspec.Struct, omit_defaults=True):
     fed: tuple[str, ...] = ()
     silent: tuple[SilentSource, ...] = ()
     outages: Ranges = ()
+    red_children: int = 0
     trend: bytes = b""
     findings: tuple[Finding, ...] = ()
     told_score: int | None = None

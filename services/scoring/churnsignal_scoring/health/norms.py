@@ -1,5 +1,6 @@
 """Pure. What similar accounts did: partial sums of each partition, merged once a day, and read back as norms."""
 
+from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from itertools import accumulate, pairwise
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
+from churnsignal_common.contracts.risk import Band
 
 from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.rows import Counted
@@ -23,6 +25,8 @@ TYPICAL_DAYS = 91
 WORTH_DAYS = 364
 FULL_DAY = 100
 """A day of silence counts in hundredths: 100 on a day as busy as usual, less when everybody was away."""
+MOST_PARENTS = 10_000
+"""Of more parents with red children those first by name are told of: a day record is one record of a topic."""
 SHARE = 1_000_000
 """Shares are integer millionths."""
 
@@ -40,10 +44,11 @@ class PartialNorms(msgspec.Struct):
 
 
 class Partial(msgspec.Struct):
-    """One partition's part of a day record; sums of integers, so that the order of merging does not matter."""
+    """One partition's part of a day record; sums of integers, so that the order of merging does not matter. `red` are red accounts by parent."""
 
     day: int
     norms: dict[str, PartialNorms]
+    red: dict[str, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +92,9 @@ def _norms(found: SegmentNorms) -> Norms:
 
 def add(partial: Partial, state: AccountState | Counted) -> None:
     """Count one account as of the end of the partial's day."""
+    parent = state.parent if state.memory.band is Band.RED else None
+    if parent is not None and parent != state.account:
+        partial.red[parent] = partial.red.get(parent, 0) + 1
     origin, since = state.origin, partial.day - state.origin + 1
     mask = state.active & (1 << since) - 1 if state.active and since > 0 else 0
     if state.memory.outages and mask:
@@ -124,6 +132,16 @@ def merge_norms(
         segment: _next(sums[segment], before.get(segment), silent) if segment in sums else _unseen(before[segment])
         for segment in sorted({*sums, *(before if partly else ())})
     }
+
+
+def merge_red(partials: Iterable[Partial], previous: DayRecord | None, *, partly: bool) -> dict[str, int]:
+    """Return how many red children each parent has; while partitions are missing, no fewer than before."""
+    found: Counter[str] = Counter()
+    for partial in partials:
+        found.update(partial.red)
+    if partly and previous is not None:
+        found |= Counter(previous.red_children)
+    return dict(sorted(found.items())[:MOST_PARENTS])
 
 
 def _unseen(before: SegmentNorms) -> SegmentNorms:

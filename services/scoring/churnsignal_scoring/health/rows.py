@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import msgspec
+from churnsignal_common.contracts.risk import Band
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -35,14 +36,15 @@ class StateRow(NamedTuple):
 
 
 class Remembered(msgspec.Struct):
-    """What the norms ask of an account's band memory."""
+    """What the day record asks of an account's band memory."""
 
+    band: Band = Band.GREY
     fed: tuple[str, ...] = ()
     outages: tuple[tuple[int, int], ...] = ()
 
 
 class Counted(msgspec.Struct):
-    """What the norms ask of an account: a close asks it of every one, so that all else stays unread."""
+    """What the day record asks of an account: a close asks it of every one, so that all else stays unread."""
 
     account: str
     first_day: int | None
@@ -52,6 +54,7 @@ class Counted(msgspec.Struct):
     held: bool
     reported: dict[str, int]
     memory: Remembered
+    parent: str | None = None
 
 
 class DayRow(NamedTuple):

@@ -19,6 +19,7 @@ from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.days import from_us, to_us
 from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import Counted, DayRow, Fact, FactRow, Remembered, StateRow, StateRows, UserRow
+from churnsignal_scoring.health.values import as_text
 
 RETENTION_DAYS = 119
 """Counts per day are kept for 17 weeks: 4 weeks, the 8 before them to compare with, and room for late calls."""
@@ -31,6 +32,7 @@ TEAM_BLOCKS = 1 << 20
 BUCKET_FEATURES = 64
 """Distinct features kept of an account's day: those with the smallest hash stay, so the order of arrival does not matter."""
 
+PARENT = "parent"
 OWNER = "owner"
 """The fact whose every change is kept, not only the latest ones."""
 LAST_DAYS = 4
@@ -165,6 +167,12 @@ class AccountState:
     def newest(self) -> dict[str, int]:
         """Return the counts of the last day of use."""
         return _NOBODY if self.last_active is None else self.days.get(self.last_active, _NOBODY)
+
+    @property
+    def parent(self) -> str | None:
+        """Return the account that it is a part of."""
+        known = self.facts.get(PARENT)
+        return as_text(known[0].value) if known else None
 
     def _is_told(self, usage: Usage, envelope: Envelope, day: int) -> bool:
         """Remember the facts of a call; return whether it was a command, which counts as no event."""
@@ -391,10 +399,10 @@ def _visible_after(versions: list[Fact], day: int) -> list[Fact]:
     return [*later, *[version for version in versions if version.day <= day][:1]]
 
 
-def counted(account: str, first_day: int | None, origin: int, habit: bytes, segment: str, rest: bytes) -> Counted:
-    """Return what the norms ask of an account that was written like this."""
+def counted(account: str, first_day: int | None, origin: int, habit: bytes, segment: str, rest: bytes, parent: str | None) -> Counted:
+    """Return what the day record asks of an account that was written like this."""
     said = _said_decoder.decode(rest)
-    return Counted(account, first_day, origin, int.from_bytes(habit, "little"), segment, said.held, said.reported, said.memory)
+    return Counted(account, first_day, origin, int.from_bytes(habit, "little"), segment, said.held, said.reported, said.memory, parent)
 
 
 def retold(made: bytes, told: bytes, settle_closes: int) -> tuple[bytes, bool]:

@@ -129,6 +129,21 @@ INVOICE = Measure(
 )
 
 
+def _red_children(view: View, _: Options) -> Reading | Missing:
+    red = view.state.memory.red_children * 100
+    return Reading(red, red) if red else Missing.NOT_APPLICABLE
+
+
+RED_CHILDREN = Measure(
+    name="red_children",
+    code="red_children",
+    unit="accounts",
+    more_is_better=False,
+    about="Accounts directly below it that were red when the last day was closed; for rules. Let them ask for yellow: a red parent mutes its children.",
+    read=_red_children,
+)
+
+
 def _score_fall(view: View, options: Options) -> Reading | Missing:
     # Of closed days only: the score of today is not there yet when its parts are read.
     scores = [score for score in view.state.memory.scores[-options["closes"] :] if score is not None]

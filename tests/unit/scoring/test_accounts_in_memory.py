@@ -99,7 +99,7 @@ def test_an_account_of_nine_tenths_of_the_calls_and_ever_new_users_takes_what_is
         for name in others:
             crowd(residents, name, [envelope(f"{name}.{turn}", turn % 5, user="u")])
         residents.touch(["hot", *others])
-        hot = residents.peek("hot").state
+    hot = residents.peek("hot").state
     taken, size = tracemalloc.get_traced_memory()[0] - before, residents.size
     tracemalloc.stop()
     for turn in range(40):

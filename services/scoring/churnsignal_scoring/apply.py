@@ -14,7 +14,7 @@ from churnsignal_common.mapping.usage import Touch, Usage
 
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.decode import Poison, Reading, Span
-from churnsignal_scoring.dedup import Seen
+from churnsignal_scoring.dedup import SEEN_BEFORE
 from churnsignal_scoring.effects import Effects, OutcomeRow
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.days import EPOCH_ORDINAL, to_us
@@ -29,7 +29,6 @@ from churnsignal_scoring.resolve import absorbed, told
 BODY_BYTES = 64 * 1024
 HEARD_DAYS = 2
 """Calls of each source are counted by the hour for the days that a close may still look at."""
-_SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ class Apply:
         part = slice(span.start, span.end)
         open_accounts: dict[str | None, tuple[AccountState, list[tuple[Envelope, Usage]]]] = {}
         applied: list[tuple[Envelope, Usage]] = []
-        others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in _SEEN.items()})
+        others = Counter({(outcome, ""): codes[part].count(code) for code, outcome in SEEN_BEFORE.items()})
         for envelope, usage, code in zip(reading.envelopes[part], reading.usages[part], codes[part], strict=True):
             if code:
                 continue

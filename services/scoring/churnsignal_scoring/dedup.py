@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from churnsignal_scoring.effects import DedupRow
+from churnsignal_scoring.outcomes import Outcome
 
 Ids = npt.NDArray[np.uint64]
 Bodies = npt.NDArray[np.uint32]
@@ -27,6 +28,10 @@ class Seen(IntEnum):
     NEW = 0
     DUPLICATE = 1
     CONFLICT = 2
+
+
+SEEN_BEFORE = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
+"""What becomes of a call that the log knows."""
 
 
 class Stored(NamedTuple):

@@ -10,11 +10,10 @@ from typing import NamedTuple
 import msgspec
 from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
-from churnsignal_common.contracts.risk import MARKEDLY, AccountProfile, Band, Cause, Counterfactual, RiskChanged, at_risk
+from churnsignal_common.contracts.risk import MARKEDLY, AccountProfile, Band, Cause, RiskChanged, SilentSource, at_risk
 from churnsignal_common.mapping.mapper import Mapper
 from churnsignal_common.mapping.usage import Usage
 
-from churnsignal_scoring.health import explain
 from churnsignal_scoring.health.assessment import (
     FROZEN,
     LAST,
@@ -26,7 +25,6 @@ from churnsignal_scoring.health.assessment import (
     Look,
     Ranks,
     Settled,
-    by_hand,
     exists,
     forced_by,
 )
@@ -42,7 +40,7 @@ from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, m
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
 from churnsignal_scoring.health.rows import Counted
 from churnsignal_scoring.health.scorecard import Scorecard
-from churnsignal_scoring.health.sources import feeding, freeze, judge_sources
+from churnsignal_scoring.health.sources import feeding, freeze, judge_sources, silent_in
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.health.values import as_date
 from churnsignal_scoring.health.view import View
@@ -53,9 +51,11 @@ class OfDay(NamedTuple):
     """What counts for every account at the close of a day; no other has its `number` while the process lives."""
 
     number: int
+    day: int
     record: DayRecord | None
     card: Scorecard
     norms: dict[str, Norms]
+    silent: dict[str, SilentSource]
     end: datetime
     shadow: Scorecard | None
 
@@ -122,7 +122,7 @@ class AccountEngine:
         # As long as only what it never asked for has moved, nothing else can come of the account.
         if live is not None and not history and not state.has_moved(live.asked):
             return Settled(live.verdict, None, None)
-        look = self._look(state, record, as_of, live=True) if live is None or live.look is None else _once_more(live.look)
+        look = self._look(state, of_day, live=True) if live is None or live.look is None else _once_more(live.look)
         new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
         is_news = new_facts or not state.segment
         if is_news:
@@ -142,26 +142,27 @@ class AccountEngine:
 
         `cause` is CLOSE, or CATCH_UP when the close is made late, or SCORECARD/MAPPING on the first close under a new version.
         """
-        memory = state.memory
+        memory, of_day = state.memory, self.of_day(record, day)
         if memory.closed_day is not None and memory.closed_day >= day:
-            return Settled(self._assessment(state, self._look(state, record, day, live=False)), None, None)
+            return Settled(self._assessment(state, self._look(state, of_day, live=False)), None, None)
         # First of all: a day that nobody saw is cut out of what is looked at.
-        outage_news = freeze(state, record, day)
+        outage_news = freeze(state, of_day.silent, day)
         memory.red_children = record.red_children.get(state.account, 0)
-        look = self._look(state, record, day, live=False)
+        look = self._look(state, of_day, live=False)
         memory.closed_day = day
         if not exists(look.view):
             return Settled(self._assessment(state, look), None, None, None, Closed(memory.band, memory.sequence, None))
-        self._mark_close(state, look, cause, thawed=outage_news and not memory.frozen)
-        change = None if look.life.holds else self._move(state, look, cause)
-        if not look.life.holds and not memory.frozen:
+        holds, frozen = look.life.holds, memory.frozen
+        self._mark_close(state, look, cause, thawed=outage_news and not frozen)
+        change = None if holds else self._move(state, look, cause)
+        if not holds and not frozen:
             memory.score, memory.coverage = look.score, look.found.coverage
-        if look.view.last == day and not memory.frozen:
+        if look.view.last == day and not frozen:
             memory.fed = feeding(look.view, record)
-        self._run_shadow(state, look, day)
+        self._run_shadow(state, look, of_day)
         self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
         memory.note(memory.score)
-        for family, row in self.of_day(record, day).card.reporting.items():
+        for family, row in of_day.card.reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
                 state.reported[family] = day
         state.segment = state.segment or look.segment
@@ -169,7 +170,7 @@ class AccountEngine:
         closed = Closed(self._closed_band(state, look), memory.sequence, lambda: encode(self._kept(state, look, verdict)))
         # What is published is what is known by now, not what was at the end of a day that closes late.
         is_news = outage_news or state.published == UNTOLD
-        news = self._news(state, self._look(state, record, day, live=True)) if is_news else None
+        news = self._news(state, self._look(state, of_day, live=True)) if is_news else None
         state.prune(day)
         return Settled(verdict, change, news, ranks, closed)
 
@@ -196,7 +197,8 @@ class AccountEngine:
 
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
-        before = self._look(state, record, last_closed, live=True)
+        of_day = self.of_day(record, last_closed)
+        before = self._look(state, of_day, live=True)
         profile = msgspec.structs.replace(read_profile(before.view, before.segment, Lifecycle.MERGED), merged_into=into, updated_at=now)
         empty(state)
         state.merged_into, state.published = into, ""
@@ -204,7 +206,7 @@ class AccountEngine:
         memory.own, memory.pending, memory.mark, memory.mark_left = Band.GREY, 0, None, 0
         memory.score, memory.coverage, memory.shadow = None, 0, None
         memory.fed, memory.silent, memory.outages, memory.red_children = (), (), (), 0
-        look = self._look(state, record, last_closed, live=True)
+        look = self._look(state, of_day, live=True)
         state.segment = look.segment
         nothing_told = memory.band is Band.GREY and not memory.findings
         memory.findings = ()
@@ -214,13 +216,14 @@ class AccountEngine:
 
     def explain(self, state: AccountState, record: DayRecord | None, as_of: int) -> Explanation:
         """Return the live evaluation after the close of `as_of` with its drivers, without touching the state."""
-        look = self._look(state, record, as_of, live=True)
+        look = self._look(state, self.of_day(record, as_of), live=True)
         verdict, profile = self._assessment(state, look), read_profile(look.view, look.segment, look.life)
         return unfold(self._kept(state, look, verdict), look.card, verdict, profile)
 
     def preview(self, state: AccountState, record: DayRecord | None, as_of: int, card: Scorecard) -> Preview:
         """Return what the account would be under another scorecard as of the end of a closed day, dwell aside; touches nothing."""
-        now, then = self._look(state, record, as_of, live=False), self._look(state, record, as_of, live=False, scorecard=card)
+        of_day = self.of_day(record, as_of)
+        now, then = self._look(state, of_day, live=False), self._look(state, of_day, live=False, scorecard=card)
         return Preview(read_profile(now.view, now.segment, now.life), asked(state.memory, now), asked(state.memory, then))
 
     def partial(self, accounts: Iterable[AccountState | Counted], day: int) -> Partial:
@@ -286,20 +289,21 @@ class AccountEngine:
             card = self.policy.scorecard_at(end) if record is None else self.policy.cards[record.scorecard]
             if len(self._days) >= DAYS_AT_HAND:
                 self._days.clear()
-            found = self._days[as_of] = OfDay(next(self._numbers), record, card, read_norms(record), end, self.policy.shadow_at(end))
+            silent = {} if record is None else silent_in(record)
+            number, shadow = next(self._numbers), self.policy.shadow_at(end)
+            found = self._days[as_of] = OfDay(number, as_of, record, card, read_norms(record), silent, end, shadow)
         return found
 
-    def _look(self, state: AccountState, record: DayRecord | None, as_of: int, *, live: bool, scorecard: Scorecard | None = None) -> Look:
-        of_day = self.of_day(record, as_of)
+    def _look(self, state: AccountState, of_day: OfDay, *, live: bool, scorecard: Scorecard | None = None) -> Look:
         whole = scorecard or of_day.card
-        view = View(state, as_of, None, live=live)
+        view = View(state, of_day.day, None, live=live)
         name = segment(view, whole.segment_by)
         view.norms = of_day.norms.get(name)
         if whole.calendars is not None:
             view.calendar = whole.calendars.of(view.fact(whole.calendars.by))
         life = lifecycle(view)
         card = whole.of(name, life, view.tenure) if whole.variants else whole
-        return _judge(view, name, life, card, overridden(view, of_day.end), record)
+        return _judge(view, name, life, card, overridden(view, of_day.end), of_day.record)
 
     def _at_once(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         """Return the change between closes: to the worse where a fact forces it, and either way where a person has just set or ended an override."""
@@ -322,17 +326,17 @@ class AccountEngine:
         return reason.fact.day >= last_closed and reason.fact.event_id != memory.known_knockout
 
     def _move(self, state: AccountState, look: Look, cause: Cause) -> RiskChanged | None:
-        memory = state.memory
-        if not memory.frozen:
+        memory, frozen = state.memory, state.memory.frozen
+        if not frozen:
             standing = moved(look, Standing(memory.own, memory.pending))
             memory.own, memory.pending = standing.band, standing.pending
         # What was told since the day ended stands until that later day's own close.
         if memory.since is not None and memory.since > look.view.as_of:
             return None
         shown, known = look.shown(memory.own), memory.findings
-        if not memory.frozen and (known or look.card.findings):
+        if not frozen and (known or look.card.findings):
             memory.findings = findings(look.view, look.card.findings, memory.own, known)
-        told = [one.code for one in memory.findings] == [one.code for one in known]
+        told = memory.findings is known or [one.code for one in memory.findings] == [one.code for one in known]
         if shown is memory.band and told and not self._is_deeper(look, memory):
             return None
         return self._change(state, look, shown, memory.mark or cause, self.zone.end_of(look.view.as_of))
@@ -346,23 +350,17 @@ class AccountEngine:
             return True
         return look.score is not None and memory.told_score is not None and memory.told_score - look.score >= MARKEDLY
 
-    def _run_shadow(self, state: AccountState, look: Look, day: int) -> None:
-        memory, card = state.memory, self.of_day(look.record, day).shadow
+    def _run_shadow(self, state: AccountState, look: Look, of_day: OfDay) -> None:
+        memory, card = state.memory, of_day.shadow
         if card is None or state.merged_into:
             memory.shadow = None
             return
-        other = self._look(state, look.record, day, live=False, scorecard=card)
+        other = self._look(state, of_day, live=False, scorecard=card)
         memory.shadow = beside(memory, self._closed_band(state, look), other, card.version)
 
     def _closed_band(self, state: AccountState, look: Look) -> Band:
         """Return the band as of the end of the day that is closed, whatever was told since."""
         return state.memory.band if look.life.holds else look.shown(state.memory.own)
-
-    def _better(self, look: Look, memory: BandMemory) -> Counterfactual | None:
-        """Return what would help. Where a fact forces the band, no measure would."""
-        if look.score is None or look.knockout(memory.own) is not None or look.override is not None:
-            return None
-        return explain.counterfactual(look.card, look.found, memory.own, look.view.tenure)
 
     def _kept(self, state: AccountState, look: Look, verdict: Assessment) -> Kept:
         memory = state.memory
@@ -370,8 +368,9 @@ class AccountEngine:
         return keep(look, memory, verdict, found)
 
     def _change(self, state: AccountState, look: Look, band: Band, cause: Cause, at: datetime) -> RiskChanged:
-        memory, found = state.memory, look.found
-        parts = explain.drivers(look.card, found, memory.entered, explain.seen(look.view))
+        memory, knockout = state.memory, forced_by(look, state.memory.own, band)
+        verdict = msgspec.structs.replace(self._assessment(state, look), score=look.score, knockout=knockout)
+        why = unfold(keep(look, memory, verdict, memory.findings), look.card, verdict)
         change = RiskChanged(
             account=read_profile(look.view, look.segment, look.life),
             sequence=memory.sequence + 1,
@@ -379,11 +378,11 @@ class AccountEngine:
             to_band=band,
             score_before=memory.entered_score,
             score_after=look.score,
-            coverage=found.coverage,
-            drivers=parts,
-            knockout=forced_by(look, memory.own, band),
-            override=by_hand(look, memory.own),
-            counterfactual=self._better(look, memory),
+            coverage=look.found.coverage,
+            drivers=why.drivers,
+            knockout=knockout,
+            override=why.override,
+            counterfactual=why.counterfactual,
             previous_band_since=None if memory.since is None else to_date(memory.since),
             scorecard=look.card.version,
             day_record=None if look.record is None else look.record.day,
@@ -393,12 +392,12 @@ class AccountEngine:
             trend=(*memory.scores, look.score)[-TREND_CLOSES:],
             findings=memory.findings,
         )
-        memory.sequence, memory.told_score, memory.told_knockout = change.sequence, look.score, change.knockout
+        memory.sequence, memory.told_score, memory.told_knockout = change.sequence, look.score, knockout
         if change.from_band is band:
             return change
         memory.band = band
         memory.previous_since, memory.since = memory.since, self.zone.day_of(at) if cause in _AT_ONCE else look.view.as_of
-        memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in parts}
+        memory.entered_score, memory.entered = look.score, {driver.measure: driver.contribution for driver in why.drivers}
         return change
 
     def _mark_close(self, state: AccountState, look: Look, cause: Cause, *, thawed: bool) -> None:
@@ -459,7 +458,7 @@ def _judge(
     before: Evaluation | None = None,
 ) -> Look:
     found = evaluate(view, card, before)
-    view.asked = {}
+    view.asked = set()
     forced = knocked_out(view, card.knockouts)
     enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
     return Look(view, found, found.score if enough else None, name, life, card, forced, override, record)

@@ -19,14 +19,13 @@ from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 
 from churnsignal_scoring.apply import reject
 from churnsignal_scoring.decode import UNREADABLE, Poison, Reading, Span
-from churnsignal_scoring.dedup import Seen
+from churnsignal_scoring.dedup import SEEN_BEFORE, Seen
 from churnsignal_scoring.effects import Effects, ParkedRow, Unparked
 from churnsignal_scoring.health.days import EPOCH_ORDINAL, from_us, to_us
 from churnsignal_scoring.links import NOBODY, USER, Alias, Known, Tie, aliased, aliases, tied
 from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.resolve import Links, Move, Park, closes_a_circle, moved, renamed, route, told
 
-_SEEN = {Seen.DUPLICATE: Outcome.DUPLICATE, Seen.CONFLICT: Outcome.CONFLICT}
 FULL = "parking_full"
 FULL_WHY = "the user has no account yet, and as many calls of this source wait for one as may; send a group or identify call, then replay"
 TOO_LONG = "parked_too_long"
@@ -131,7 +130,7 @@ class Unresolved:
         for row in range(span.start, span.end):
             envelope, record = reading.envelopes[row], reading.records[row]
             if codes[row] != Seen.NEW:
-                work.count(_SEEN[Seen(codes[row])])
+                work.count(SEEN_BEFORE[Seen(codes[row])])
             elif row in wanted.commands:
                 work.command(envelope, wanted.commands[row])
             elif row in wanted.unreadable:

@@ -111,6 +111,33 @@ def test_what_was_read_before_says_what_a_new_evaluation_says(name: str, began: 
         assert mine == new
 
 
+@given(
+    st.sets(st.integers(0, 40), min_size=1),
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from(EVENTS), st.sampled_from(["u0", "u1", None])), min_size=8, max_size=25),
+    st.integers(1, 90),
+)
+@settings(max_examples=10)
+def test_a_close_that_remembers_what_it_read_yesterday_says_what_one_that_does_not_says(
+    used: set[int], calls: list[tuple[int, str, str | None]], late: int
+) -> None:
+    machine, by_heart, forgetful = ENGINES["all measures"], AccountState("acme"), AccountState("acme")
+    for day in range(100):
+        today = [envelope(f"{n}", day, event=event, user=user) for n, (on, event, user) in enumerate(calls) if on == day]
+        today += [envelope("last", day, event="Login")] if day == max(used) else []
+        soon = [envelope("soon", day + 1.1, event="Ticket Opened")] if day % 10 == 0 else []
+        known = record(machine, DAY_ONE + day)
+        told = []
+        for state in (by_heart, forgetful):
+            apply(machine, state, [*using([day] if day in used else []), *today, *soon])
+            if day == late:
+                apply(machine, state, [envelope("late", day // 2, user="u2", received_day=day)])
+            closed = machine.close(state, DAY_ONE + day, known, Cause.CLOSE)
+            reasons = None if closed.closed is None or closed.closed.reasons is None else closed.closed.reasons()
+            told.append((closed.assessment, closed.change, reasons))
+        assert told[0] == told[1]
+        forgetful.memo.clear()
+
+
 def test_a_call_that_no_reading_looks_at_is_not_evaluated_again() -> None:
     machine = ENGINES["default"]
     state = apply(machine, AccountState("acme"), [*using(range(3)), envelope("first", 3)])

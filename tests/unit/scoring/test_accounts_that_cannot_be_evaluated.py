@@ -30,7 +30,7 @@ def broken(days: range) -> Scorecard:
             raise ZeroDivisionError
         return FIRST.measure.read(view, options)
 
-    return replace(SCORECARD, measures=(replace(FIRST, measure=replace(FIRST.measure, read=failing)), *REST), _shares={})
+    return replace(SCORECARD, measures=(replace(FIRST, measure=replace(FIRST.measure, read=failing)), *REST))
 
 
 ENGINE = engine(broken(range(DAY_ONE + 70, DAY_ONE + 73)))

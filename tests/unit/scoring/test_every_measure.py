@@ -158,7 +158,7 @@ def card_of(rows: list[tuple[Measure, Curve, dict[str, Any]]], missing: MissingP
         Weighted(measure.name, measure.code, measure, ((0, drawn),), 100, place, 10, missing, {**measure.options, **options})
         for place, (measure, drawn, options) in enumerate(rows)
     )
-    return replace(SCORECARD, measures=weighted, _shares={})
+    return replace(SCORECARD, measures=weighted)
 
 
 def test_the_table_has_every_measure() -> None:
@@ -236,7 +236,7 @@ def test_whatever_is_said_of_an_account_a_score_of_all_measures_is_whole_within_
         made = Curve(tuple(xs), tuple(ys if measure.more_is_better is not False else reversed(ys)))
         rows.append(replace(card_of([(measure, made, PAIRS[measure.name].options)], missing).measures[0], group=len(rows)))
 
-    found = evaluate(View(state, DAY_ONE + 59, PEERS, live=False), replace(SCORECARD, measures=tuple(rows), _shares={}))
+    found = evaluate(View(state, DAY_ONE + 59, PEERS, live=False), replace(SCORECARD, measures=tuple(rows)))
 
     assert all(isinstance(number, int) for number in (found.score, *found.contributions))
     assert 0 <= found.score <= 10_000 and 0 <= found.coverage <= 10_000

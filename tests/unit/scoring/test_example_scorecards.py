@@ -218,7 +218,7 @@ def test_each_of_the_twenty_signals_is_found_by_configuration_alone(calls: list[
 
 def _signs(machine: AccountEngine, state: AccountState, day: int) -> set[str]:
     close_days(machine, state, 40, day)
-    look = machine._look(state, record(machine, DAY_ONE + day, [state]), DAY_ONE + day, live=False)
+    look = machine._look(state, machine.of_day(record(machine, DAY_ONE + day, [state]), DAY_ONE + day), live=False)
     told = machine.explain(state, record(machine, DAY_ONE + day, [state]), DAY_ONE + day).findings
     return {one.code for one in look.knockouts} | {one.code for one in told}
 

@@ -28,7 +28,7 @@ def row(name: str, weight: int, number: int | Missing, unit: str = "percent", sh
 
 
 def evaluated(*rows: Weighted) -> tuple[Scorecard, Evaluation]:
-    card = replace(SCORECARD, measures=rows, bands=GREEN_AT_70, _shares={})
+    card = replace(SCORECARD, measures=rows, bands=GREEN_AT_70)
     return card, evaluate(View(AccountState("acme"), DAY_ONE, None, live=False), card)
 
 

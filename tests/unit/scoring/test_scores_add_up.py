@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from churnsignal_common.contracts.risk import Cause
-from churnsignal_scoring.health.evaluate import add_up, evaluate
+from churnsignal_scoring.health.evaluate import Evaluation, add_up, evaluate
 from churnsignal_scoring.health.measures import MEASURES
 from churnsignal_scoring.health.measures.measure import Measure, Missing, Options, Reading
 from churnsignal_scoring.health.scorecard import MILLION, MissingPolicy, Scorecard, share_out
@@ -44,17 +44,18 @@ def test_rounding_never_loses_or_invents_a_hundredth(rows: list[tuple[int, int]]
     total = sum(weight for _, weight in rows)
     shares = share_out(MILLION, [(weight, total) for _, weight in rows])
 
-    score, parts = add_up([points for points, _ in rows], shares)
+    points = tuple(points for points, _ in rows)
+    found = Evaluation(add_up(points, shares), 0, (), points, shares)
 
     assert sum(shares) == MILLION
-    assert sum(parts) == score
+    assert sum(found.contributions) == found.score
     # To the nearest hundredth; the shares themselves are rounded to a millionth.
-    assert 10 * abs(score * total - sum(points * weight for points, weight in rows)) <= 7 * total
+    assert 10 * abs(found.score * total - sum(points * weight for points, weight in rows)) <= 7 * total
 
 
 @given(st.integers(0, (1 << len(SCORECARD.measures)) - 1))
 def test_whatever_is_missing_the_rest_shares_the_whole(present: int) -> None:
-    shares = replace(SCORECARD, _shares={}).shares(present)
+    shares = SCORECARD.shares(present)
 
     assert sum(shares) == (MILLION if present else 0)
     assert all(share == 0 for place, share in enumerate(shares) if not present >> place & 1)
@@ -64,7 +65,7 @@ def test_a_missing_measure_gives_its_weight_to_its_group_before_the_other_groups
     names = [row.measure.name for row in SCORECARD.measures]
     everything = (1 << len(names)) - 1
 
-    shares = replace(SCORECARD, _shares={}).shares(everything & ~(1 << names.index("seats_used")))
+    shares = SCORECARD.shares(everything & ~(1 << names.index("seats_used")))
 
     assert shares[names.index("users")] == 200_000
     assert shares[names.index("silence")] == 325_000
@@ -91,7 +92,7 @@ def test_without_any_measure_that_means_something_here_there_is_no_evidence() ->
     view = View(apply(ENGINE, AccountState("acme"), using(range(28))), DAY_ONE + 27, None, live=False)
     row = two_measures(Missing.NOT_APPLICABLE, MissingPolicy.SKIP).measures[1]
 
-    found = evaluate(view, replace(SCORECARD, measures=(row,), _shares={}))
+    found = evaluate(view, replace(SCORECARD, measures=(row,)))
 
     assert (found.score, found.coverage, found.contributions) == (0, 0, (0,))
 
@@ -103,7 +104,7 @@ def two_measures(reason: Missing, policy: MissingPolicy) -> Scorecard:
     silent = next(row for row in SCORECARD.measures if row.measure.name == "silence")
     absent = Measure("absent", "absent", "points", more_is_better=True, about="never there", read=read)
     rows = (replace(silent, share=100, weight=50, group=0), replace(silent, measure=absent, share=100, weight=50, group=1, missing=policy))
-    return replace(SCORECARD, measures=rows, _shares={})
+    return replace(SCORECARD, measures=rows)
 
 
 @given(st.lists(st.integers(0, 10_000), min_size=2, max_size=6), st.integers(0, 5), st.integers(1, 5_000))
@@ -112,7 +113,7 @@ def test_more_points_for_one_measure_never_lower_the_score(points: list[int], pl
     place %= len(points)
     better = [min(10_000, value + more) if index == place else value for index, value in enumerate(points)]
 
-    assert add_up(list(better), shares)[0] >= add_up(list(points), shares)[0]
+    assert add_up(better, shares) >= add_up(points, shares)
 
 
 @given(habits, st.integers(1, 4), st.integers(0, 6), st.integers(0, 250))

@@ -192,7 +192,7 @@ def test_an_outage_is_forgotten_after_two_years_to_the_day() -> None:
     state.memory.fed = ("web",)
     state.memory.outages = ((DAY_ONE - HABIT_DAYS,) * 2, (DAY_ONE - HABIT_DAYS + 2,) * 2)
 
-    freeze(state, day_record(web=SourceVerdict(events=9, silent=False)), DAY_ONE)
+    freeze(state, {}, DAY_ONE)
 
     assert list(state.memory.outages) == [(DAY_ONE - HABIT_DAYS + 2,) * 2]
 

@@ -445,7 +445,7 @@ def test_what_cannot_be_read_is_left_out_and_never_guessed(traits: dict[str, obj
 
 
 def test_a_scorecard_without_the_pause_condition_lets_the_score_alone_decide() -> None:
-    plain = replace(SCORECARD, bands=replace(SCORECARD.bands, pause_percent=0), _shares={})
+    plain = replace(SCORECARD, bands=replace(SCORECARD.bands, pause_percent=0))
 
     assert red_day(plain) < red_day(SCORECARD)
 

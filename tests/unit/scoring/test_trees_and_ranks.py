@@ -82,7 +82,7 @@ def test_a_close_ranks_by_the_score_and_a_churned_account_is_no_risk() -> None:
 
 
 BELOW = Flag("red_children", Band.YELLOW, (MeasureHolds(MEASURES["red_children"], {}, at_least=100),))
-ROLLED_UP = engine(replace(SCORECARD, knockouts=(*SCORECARD.knockouts, BELOW), _shares={}))
+ROLLED_UP = engine(replace(SCORECARD, knockouts=(*SCORECARD.knockouts, BELOW)))
 
 
 def company() -> list[AccountState]:

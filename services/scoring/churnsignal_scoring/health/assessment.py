@@ -106,7 +106,7 @@ class Look(msgspec.Struct, frozen=True):
 
     def asked(self) -> dict[str, int]:
         """Return what of the newest day it stands on."""
-        return {name: count for counts in (self.view.asked, *self.found.asked) for name, count in counts.items()}
+        return self.view.state.newest(self.view.asked.union(*self.found.asked))
 
     def knockout(self, own: Band) -> Forced | None:
         """Return the first knock-out in force while the score's own band is `own`."""
@@ -117,7 +117,9 @@ class Look(msgspec.Struct, frozen=True):
 
     def shown(self, own: Band) -> Band:
         """Return what people should see while the score's own band is `own`: a hand overrides, a fact forces, else the score."""
-        return self.computed(own) if self.override is None else self.override.band
+        if self.override is None:
+            return self.computed(own) if self.knockouts else own
+        return self.override.band
 
     def computed(self, own: Band) -> Band:
         """Return the same without the hand."""

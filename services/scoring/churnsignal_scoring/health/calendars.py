@@ -1,14 +1,13 @@
 """Pure. On which days a customer works: its weekend and its holidays, as the scorecard names them."""
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 MONDAY = 4
 """1970-01-01, day 0, was a Thursday: day 4 the first Monday."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(NamedTuple):
     """`weekend` are weekdays (0 is Monday), `holidays` day numbers."""
 
     weekend: frozenset[int] = frozenset()

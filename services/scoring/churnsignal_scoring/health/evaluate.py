@@ -1,8 +1,9 @@
 """Pure. From an account's view to a score whose parts add up to it exactly."""
 
+from collections.abc import Sequence
+
 import msgspec
 
-from churnsignal_scoring.health.curves import FULL
 from churnsignal_scoring.health.measures.measure import Missing, Reading
 from churnsignal_scoring.health.scorecard import MILLION, Scorecard
 from churnsignal_scoring.health.view import View
@@ -11,9 +12,9 @@ _NOT_APPLICABLE = Missing.NOT_APPLICABLE
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """`readings`, `points`, `shares` and `contributions` are in the scorecard's order; points are None where a measure does not count.
+    """`readings`, `points` and `shares` are in the scorecard's order; points are None where a measure does not count.
 
-    `asked` are the counts that each reading asked for, as they were on the newest day.
+    `asked` are the counts that each reading of a live evaluation asked for, as they were on the newest day.
 
     `score` is what the points make; whether there is enough evidence for it is in `coverage` (hundredths of a per cent of the weight).
     """
@@ -23,25 +24,32 @@ class Evaluation(msgspec.Struct, frozen=True):
     readings: tuple[Reading | Missing, ...]
     points: tuple[int | None, ...]
     shares: tuple[int, ...]
-    contributions: tuple[int, ...]
     asked: tuple[dict[str, int], ...] = ()
+
+    @property
+    def contributions(self) -> tuple[int, ...]:
+        """Return each measure's part of the score; they total it exactly: rounded down, the largest remainders get what is left."""
+        parts = [points * share if points else 0 for points, share in zip(self.points, self.shares, strict=True)]
+        found = [part // MILLION for part in parts]
+        rests = [part % MILLION for part in parts]
+        for _ in range(self.score - sum(found)):
+            place = rests.index(max(rests))
+            found[place] += 1
+            rests[place] = -1
+        return tuple(found)
 
 
 def evaluate(view: View, scorecard: Scorecard, before: Evaluation | None = None) -> Evaluation:
     """Return the evaluation of one account; of what was read `before`, from the same view, only what has moved since is read again."""
-    readings: list[Reading | Missing] = []
-    points: list[int | None] = []
     asked: list[dict[str, int]] = []
+    if view.live:
+        readings = _read_live(view, scorecard, before, asked)
+    else:
+        readings = [row.measure.read(view, row.options) for row in scorecard.measures]
+    points: list[int | None] = []
     present = evident = applicable = 0
     bit = 1
-    for place, row in enumerate(scorecard.measures):
-        if before is None or view.state.has_moved(before.asked[place]):
-            view.asked = {}
-            reading = row.measure.read(view, row.options)
-        else:
-            view.asked, reading = before.asked[place], before.readings[place]
-        asked.append(view.asked)
-        readings.append(reading)
+    for row, reading in zip(scorecard.measures, readings, strict=True):
         value: int | None = None
         if isinstance(reading, Reading):
             value = row.curve(view).points(reading.measured)
@@ -55,25 +63,23 @@ def evaluate(view: View, scorecard: Scorecard, before: Evaluation | None = None)
         points.append(value)
         bit <<= 1
     shares = scorecard.shares(present)
-    score, contributions = add_up(points, shares)
-    return Evaluation(score, _coverage(scorecard, evident, applicable), tuple(readings), tuple(points), shares, contributions, tuple(asked))
+    coverage = scorecard.coverage(evident, applicable)
+    return Evaluation(add_up(points, shares), coverage, tuple(readings), tuple(points), shares, tuple(asked))
 
 
-def add_up(points: list[int | None], shares: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
-    """Return the score and the contributions that total it exactly: rounded down, the largest remainders get what is left."""
-    parts = [(value or 0) * share for value, share in zip(points, shares, strict=True)]
-    score = (sum(parts) + MILLION // 2) // MILLION
-    contributions = [part // MILLION for part in parts]
-    rests = [part % MILLION for part in parts]
-    for _ in range(score - sum(contributions)):
-        place = rests.index(max(rests))
-        contributions[place] += 1
-        rests[place] = -1
-    return score, tuple(contributions)
+def _read_live(view: View, scorecard: Scorecard, before: Evaluation | None, asked: list[dict[str, int]]) -> list[Reading | Missing]:
+    readings: list[Reading | Missing] = []
+    for place, row in enumerate(scorecard.measures):
+        if before is None or view.state.has_moved(before.asked[place]):
+            view.asked = set()
+            readings.append(row.measure.read(view, row.options))
+            asked.append(view.state.newest(view.asked))
+        else:
+            readings.append(before.readings[place])
+            asked.append(before.asked[place])
+    return readings
 
 
-def _coverage(scorecard: Scorecard, evident: int, applicable: int) -> int:
-    if evident == applicable:
-        return FULL if applicable else 0
-    shares = scorecard.shares(applicable)
-    return sum(share for place, share in enumerate(shares) if evident >> place & 1) // (MILLION // FULL)
+def add_up(points: Sequence[int | None], shares: Sequence[int]) -> int:
+    """Return the score; what has no points has no share."""
+    return (sum([value * share for value, share in zip(points, shares, strict=True) if value]) + MILLION // 2) // MILLION

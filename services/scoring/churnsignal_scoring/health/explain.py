@@ -26,19 +26,19 @@ def seen(view: View) -> Seen:
 
 def drivers(scorecard: Scorecard, found: Evaluation, entered: dict[str, int], last: Seen) -> tuple[Driver, ...]:
     """Return the measures that count, those that cost the most first; their contributions total the score."""
-    rows = [_driver(row, found, place, entered, last) for place, row in enumerate(scorecard.measures) if found.points[place] is not None]
+    parts = zip(scorecard.measures, found.points, found.readings, found.shares, found.contributions, strict=True)
+    rows = [_driver(row, read, share, part, entered, last) for row, points, read, share, part in parts if points is not None]
     return tuple(sorted(rows, key=lambda driver: (driver.contribution - driver.possible, driver.measure)))
 
 
-def _driver(row: Weighted, found: Evaluation, place: int, entered: dict[str, int], last: Seen) -> Driver:
-    reading, contribution = found.readings[place], found.contributions[place]
+def _driver(row: Weighted, reading: Reading | Missing, share: int, contribution: int, entered: dict[str, int], last: Seen) -> Driver:
     name = row.name
     return Driver(
         code=row.code,
         measure=name,
         contribution=contribution,
         # Rounding may give a measure one hundredth more than its weight.
-        possible=max(contribution, found.shares[place] * FULL // MILLION),
+        possible=max(contribution, share * FULL // MILLION),
         value=reading.value / 100 if isinstance(reading, Reading) else None,
         baseline=reading.baseline / 100 if isinstance(reading, Reading) and reading.baseline is not None else None,
         unit=row.measure.unit,

@@ -70,8 +70,7 @@ def unfold(kept: Kept, card: Scorecard, verdict: Assessment, profile: AccountPro
     """Return the explanation that was kept; `card` is the variant that counted."""
     readings = tuple(_MISSING[one] if isinstance(one, int) else Reading(0, *one) for one in kept.readings)
     shares = card.shares(sum(1 << place for place, points in enumerate(kept.points) if points is not None))
-    score, contributions = add_up(list(kept.points), shares)
-    found = Evaluation(score, verdict.coverage, readings, kept.points, shares, contributions)
+    found = Evaluation(add_up(kept.points, shares), verdict.coverage, readings, kept.points, shares)
     entered = {row.name: part for row, part in zip(card.measures, kept.entered, strict=True) if part is not None}
     last = Seen(None if kept.last_seen is None else to_date(kept.last_seen), kept.last_call)
     return Explanation(

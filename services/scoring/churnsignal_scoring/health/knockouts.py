@@ -31,6 +31,8 @@ def knocked_out(view: View, rules: tuple[Flag, ...]) -> tuple[Forced, ...]:
     known = view.state.facts
     # Most accounts know nothing of what most rules ask for.
     asked = [rule for rule in rules if rule.fact is None or rule.fact in known]
+    if not asked:
+        return ()
     return tuple(
         [
             Forced(rule.code, rule.band, None if rule.fact is None else view.version(rule.fact), rule.only_from)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 
 import msgspec
@@ -51,7 +52,7 @@ class Partial(msgspec.Struct):
     red: dict[str, int] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Norms:
     """A segment's norms, ready to be asked. `worths[k]` is what the last k days of silence are worth, in hundredths of a day."""
 
@@ -67,8 +68,12 @@ class Norms:
 
     def seasons(self, days: int) -> int:
         """Return how much less than whole those of the last `days` days were, in hundredths, on which most of the similar accounts were away."""
-        worths = [after - before for before, after in pairwise(self.worths[: days + 1])]
-        return sum(FULL_DAY - worth for worth in worths if worth * 2 < FULL_DAY)
+        return self._away[min(days, len(self._away) - 1)]
+
+    @cached_property
+    def _away(self) -> tuple[int, ...]:
+        lost = (FULL_DAY - (after - before) for before, after in pairwise(self.worths))
+        return tuple(accumulate((less if less * 2 > FULL_DAY else 0 for less in lost), initial=0))
 
     def standing(self, active_days: int) -> int:
         """Return the share (hundredths of a percent) of similar accounts with fewer active days, ties counted half."""

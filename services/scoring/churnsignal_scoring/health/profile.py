@@ -1,6 +1,5 @@
 """Pure. What is known of an account beside its use: profile, segment and place in its life, from facts as they came."""
 
-from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
 from hashlib import blake2b
@@ -8,7 +7,7 @@ from hashlib import blake2b
 import msgspec
 from churnsignal_common.contracts.risk import AccountProfile
 
-from churnsignal_scoring.health.days import from_date
+from churnsignal_scoring.health.days import from_date, from_us
 from churnsignal_scoring.health.values import as_date, as_number, as_text
 from churnsignal_scoring.health.view import View
 
@@ -19,7 +18,6 @@ PROFILE_NUMBERS = frozenset((*_NUMBERS, "arr", "mrr"))
 PROFILE_DAYS = frozenset((*_DAYS, "paused_until"))
 PROFILE_FACTS = frozenset((*_TEXTS, *PROFILE_NUMBERS, *PROFILE_DAYS, "segment", "lifecycle", "outcome"))
 DEFAULT_SEGMENT = "default"
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Lifecycle(StrEnum):
@@ -52,6 +50,9 @@ def lifecycle(view: View) -> Lifecycle:
     """Return the account's place in its life: the later of what its traits say and of what people recorded as its outcome."""
     if view.state.merged_into is not None:
         return Lifecycle.MERGED
+    facts = view.state.facts
+    if "lifecycle" not in facts and "outcome" not in facts:
+        return Lifecycle.ACTIVE
     said, outcome = view.version("lifecycle"), view.version("outcome")
     if outcome is not None and outcome.value is not None and (said is None or outcome.stamp > said.stamp):
         return Lifecycle.CHURNED if outcome.value == "churned" else Lifecycle.ACTIVE
@@ -66,7 +67,7 @@ def lifecycle(view: View) -> Lifecycle:
 def segment(view: View, by: tuple[str, ...]) -> str:
     """Return the first known of the facts `by`, as one word whatever its case."""
     for name in by:
-        value = view.fact(name)
+        value = view.fact(name) if name in view.state.facts else None
         if value is not None and str(value).strip():
             return str(value).strip().casefold()
     return DEFAULT_SEGMENT
@@ -97,7 +98,7 @@ def read_profile(view: View, segment_name: str, life: Lifecycle) -> AccountProfi
         lifecycle=life.value,
         parent=texts["parent"],
         created_on=days["created_on"],
-        updated_at=None if changed is None else _EPOCH + timedelta(microseconds=changed),
+        updated_at=None if changed is None else from_us(changed),
         merged_into=view.state.merged_into,
         silent_sources=view.state.memory.silent,
     )
@@ -111,8 +112,8 @@ def fingerprint(profile: AccountProfile) -> str:
 
 def revenue(view: View) -> float | None:
     """Return a year's revenue: what was said last, a month's twelve times."""
-    versions = [(version, times) for name, times in (("arr", 1), ("mrr", 12)) if (version := view.version(name))]
-    said = [(version.stamp, version.value, times) for version, times in versions if version.value is not None]
+    versions = (view.version("arr"), 1), (view.version("mrr"), 12)
+    said = [(version.stamp, version.value, times) for version, times in versions if version is not None and version.value is not None]
     if not said:
         return None
     _, value, times = max(said)

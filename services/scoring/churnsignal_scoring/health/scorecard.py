@@ -24,7 +24,7 @@ class MissingPolicy(StrEnum):
     NEUTRAL = "neutral"  # half of its points
     BAD = "bad"  # no points
 
-    @property
+    @cached_property
     def points(self) -> int | None:
         """Return the points in its place; None leaves it out."""
         if self is MissingPolicy.SKIP:
@@ -192,7 +192,8 @@ class Scorecard:
     calendars: Calendars | None = None
     name: str = "default"
     variants: tuple[tuple[Whom, "Scorecard"], ...] = ()
-    _shares: dict[int, tuple[int, ...]] = field(default_factory=dict, repr=False, compare=False)
+    _shares: dict[int, tuple[int, ...]] = field(init=False, default_factory=dict, repr=False, compare=False)
+    _coverages: dict[tuple[int, int], int] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def of(self, segment: str, life: Lifecycle, tenure: int) -> "Scorecard":
         """Return the variant for an account."""
@@ -213,6 +214,15 @@ class Scorecard:
         found = self._shares.get(present)
         if found is None:
             found = self._shares[present] = self._share_out(present)
+        return found
+
+    def coverage(self, evident: int, applicable: int) -> int:
+        """Return which part of the weight of the `applicable` measures has evidence, in hundredths of a per cent; both are bit masks."""
+        found = self._coverages.get((evident, applicable))
+        if found is None:
+            shares = self.shares(applicable)
+            covered = sum(share for place, share in enumerate(shares) if evident >> place & 1)
+            found = self._coverages[evident, applicable] = covered // (MILLION // FULL)
         return found
 
     def _share_out(self, present: int) -> tuple[int, ...]:

@@ -119,21 +119,31 @@ def _gap(hours: Sequence[int], habit: Sequence[int]) -> int | None:
 
 def feeding(view: View, record: DayRecord) -> tuple[str, ...]:
     """Return the sources that the account depends on, by what they brought in its last four weeks."""
-    window = [view.days[day] for day in range(view.as_of, view.as_of - WINDOW, -1) if day in view.days]
+    window = (view.days[day] for day in range(view.as_of, view.as_of - WINDOW, -1) if day in view.days)
     if len(record.sources) == 1:
-        return tuple(source for source in record.sources if any(bucket.get(SOURCE_PREFIX + source) for bucket in window))
-    calls = {source: sum([bucket.get(SOURCE_PREFIX + source, 0) for bucket in window]) for source in sorted(record.sources)}
+        [source] = record.sources
+        return (source,) if any(SOURCE_PREFIX + source in bucket for bucket in window) else ()
+    calls = dict.fromkeys(sorted(record.sources), 0)
+    for bucket in window:
+        for source in calls:
+            calls[source] += bucket.get(SOURCE_PREFIX + source, 0)
     total = sum(calls.values())
     return tuple(source for source, count in calls.items() if count and count * DEPENDS >= total)
 
 
-def freeze(state: AccountState, record: DayRecord, day: int) -> bool:
-    """Freeze the account, thaw it or leave it as the record of `day` says; return whether that is news."""
+def silent_in(record: DayRecord) -> dict[str, SilentSource]:
+    """Return the sources that were silent, by name."""
+    return {
+        source: SilentSource(source, verdict.silent_since or record.made_at) for source, verdict in record.sources.items() if verdict.silent
+    }
+
+
+def freeze(state: AccountState, sources: Mapping[str, SilentSource], day: int) -> bool:
+    """Freeze the account, thaw it or leave it as the silent `sources` of `day` say; return whether that is news."""
     memory = state.memory
-    if not (memory.fed or memory.silent or memory.outages):
+    silent = tuple([sources[source] for source in memory.fed if source in sources]) if sources else ()
+    if not (silent or memory.silent or memory.outages):
         return False
-    verdicts = {source: record.sources[source] for source in memory.fed if source in record.sources}
-    silent = tuple(SilentSource(source, v.silent_since or record.made_at) for source, v in verdicts.items() if v.silent)
     news = silent != memory.silent
     memory.silent = silent
     if silent:

@@ -97,7 +97,7 @@ class AccountState:
     noted: int = field(default=0, compare=False)
     active: int = 0
     facts: dict[str, list[Fact]] = field(default_factory=dict)
-    memo: dict[Any, tuple[tuple[int | None, ...], Any]] = field(default_factory=dict, compare=False, repr=False)
+    memo: dict[Any, tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
     live: Any = field(default=None, compare=False, repr=False)
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
@@ -160,13 +160,12 @@ class AccountState:
 
     def has_moved(self, asked: dict[str, int]) -> bool:
         """Return whether one of these counts of the newest day, or `USERS`, is another one by now."""
-        newest = self.newest
-        return asked != {name: self.noted if name == USERS else newest.get(name, 0) for name in asked}
+        return asked != self.newest(asked)
 
-    @property
-    def newest(self) -> dict[str, int]:
-        """Return the counts of the last day of use."""
-        return _NOBODY if self.last_active is None else self.days.get(self.last_active, _NOBODY)
+    def newest(self, names: Iterable[str]) -> dict[str, int]:
+        """Return these counts, or `USERS`, as they are on the last day of use."""
+        counts = _NOBODY if self.last_active is None else self.days.get(self.last_active, _NOBODY)
+        return {name: self.noted if name == USERS else counts.get(name, 0) for name in names}
 
     @property
     def parent(self) -> str | None:
@@ -261,9 +260,10 @@ class AccountState:
         kept = self.kept_from(day)
         while self.days and (past := min(self.days)) < kept:
             del self.days[past]
+        first = kept // BLOCK_DAYS
         for blocks in (self.blocks, *self.teams.values()):
-            for block in [block for block in blocks if block < kept // BLOCK_DAYS]:
-                del blocks[block]
+            while blocks and (past := min(blocks)) < first:
+                del blocks[past]
         for name, versions in self.facts.items():
             if len(versions) > 1 and versions[-2].day <= day:
                 self.facts[name] = _visible_after(versions, day)

@@ -1,9 +1,8 @@
 """Pure. Facts come as people and CRMs write them: read them as numbers, days and words, or not at all."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import Any
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 LARGEST = 1e15
 
 
@@ -17,8 +16,8 @@ def as_number(value: Any) -> float | None:
     if isinstance(value, bool) or value is None:
         return None
     try:
-        number = float(str(value).replace(",", ""))
-    except ValueError:
+        number = float(value) if isinstance(value, (int, float)) else float(str(value).replace(",", ""))
+    except (ValueError, OverflowError):
         return None
     return number if -LARGEST < number < LARGEST else None
 
@@ -29,7 +28,7 @@ def as_date(value: Any) -> date | None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         seconds = value / 1000 if value > 1e11 else value
-        return (_EPOCH + timedelta(seconds=seconds)).date() if 0 < seconds < 1e11 else None
+        return datetime.fromtimestamp(seconds, UTC).date() if 0 < seconds < 1e11 else None
     try:
         return date.fromisoformat(str(value).strip()[:10])
     except ValueError:

@@ -26,18 +26,18 @@ class View:
     silence is: until the next close nothing gets worse by the clock.
 
     `first` is the first day the account was seen, `last` the last day of use; `age` counts the days since `first`, both included (0: never
-    seen), `silent_days` the complete days since the last use, or since `first` when there was none. `lived` is the last day that says
+    seen), `silent_days` the complete days since the last use, or since `first` when there was none; `silent` says that the last four weeks
+    saw no use at all. `lived` is the last day that says
     something of habits: that of the last use, so that they stay what they were while an account is silent.
 
-    `asked` notes which counts were asked for, and whether users were, and what they were on the `newest` day: what is said stays while these do, and while
-    nothing else changes.
+    `asked` notes which counts were asked for, and whether users were: what is said stays while these are what they are on the newest day,
+    and while nothing else changes.
 
     `outages` are cut out of all that is said of use (`days` are the counts of each day), as if the days before them had come later. Facts
     keep their dates.
     """
 
     __slots__ = (
-        "_users",
         "active",
         "age",
         "as_of",
@@ -47,11 +47,12 @@ class View:
         "end",
         "first",
         "last",
+        "live",
         "lived",
-        "newest",
         "norms",
         "origin",
         "outages",
+        "silent",
         "silent_days",
         "state",
     )
@@ -59,6 +60,7 @@ class View:
     def __init__(self, state: AccountState, as_of: int, norms: Norms | None, *, live: bool) -> None:
         self.state = state
         self.as_of = as_of
+        self.live = live
         self.end = _FOREVER if live else as_of
         self.norms = norms
         self.origin = state.origin
@@ -73,11 +75,10 @@ class View:
         self.age = 0 if first is None else as_of - first + 1 if first < as_of else 1
         since = first if last is None else last
         self.silent_days = as_of - since if since is not None and since < as_of else 0
+        self.silent = self.silent_days >= WINDOW
         self.lived = as_of if last is None else last
         self.calendar: Calendar = EVERY_DAY
-        self._users: dict[tuple[int, int], int] = {}
-        self.newest = state.newest
-        self.asked: dict[str, int] = {}
+        self.asked: set[str] = set()
 
     def _last_active(self) -> int | None:
         if self.active:
@@ -105,11 +106,6 @@ class View:
         """Return on how many of the days from `first` to `last` the account's people work."""
         first, last = self.day_at(first), self.day_at(last)
         return last - first + 1 - len(self.days_off(first, last))
-
-    @property
-    def silent(self) -> bool:
-        """Return whether the last four weeks saw no use at all."""
-        return self.silent_days >= 28
 
     def forgets(self, days: int) -> bool:
         """Return whether the silence has lasted so long that counts of the last `days` days of use are not all known any more."""
@@ -145,7 +141,7 @@ class View:
             return None
         return _bits_until(self.active >> start - self.origin, end - start).bit_count() * 400 // weeks
 
-    def remembered(self, name: Hashable, work_out: Callable[[], T], *also: int) -> T:
+    def remembered(self, name: str, work_out: Callable[[], T], *also: object) -> T:
         """Return what `work_out` says of the days before the last one of use; asked again only when one of them, or `also`, has changed."""
         key = (self.last, *also)
         found = self.state.memo.get(name)
@@ -155,55 +151,58 @@ class View:
         return answer
 
     def count(self, signal: str, first: int, last: int) -> int:
-        """Return how often `signal` came from day `first` to day `last`."""
-        last, top, days = min(last, self.end), self.last, self.days
-        self.asked[signal] = self.newest.get(signal, 0)
-        # The day that grows with every call apart from those that stand still.
-        grows = top is not None and first <= top <= last
-        # As `remembered`, in one piece: nothing is asked more often.
-        name, key = (signal, last - first), (top, first)
-        found = self.state.memo.get(name)
-        if found is None or found[0] != key:
-            but = top if grows else None
+        """Return how often `signal` came from day `first` to day `last`, which is no later than the last use."""
+        return self._count((signal, last - first), signal, first, last)
+
+    def count_lately(self, signal: str, days: int) -> int:
+        """Return how often `signal` came in the last `days` days."""
+        return self._count((signal, days, "lately"), signal, self.as_of - days + 1, self.end)
+
+    def count_in_use(self, signal: str, days: int) -> int:
+        """Return how often `signal` came in the last `days` days of use and since: while an account is silent, that does not fade."""
+        return self._count((signal, days, "in use"), signal, self.lived - days + 1, self.end)
+
+    def _count(self, name: Hashable, signal: str, first: int, last: int) -> int:
+        # What is remembered leaves out the day that grows with every call, and moves on with the days.
+        top, days, memo = self.last, self.days, self.state.memo
+        self.asked.add(signal)
+        found = memo.get(name)
+        if found is None or found[0] != top or not (0 <= first - found[1] <= 1 and 0 <= last - found[2] <= 1):
             if last - first < len(days):
-                before = sum([bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != but])
+                others = [bucket.get(signal, 0) for day in range(first, last + 1) if (bucket := days.get(day)) and day != top]
             else:
-                before = sum([bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != but])
-            found = self.state.memo[name] = (key, before)
-        count: int = found[1]
-        if top is None or not grows or (today := days.get(top)) is None:
-            return count
-        return count + today.get(signal, 0)
+                others = [bucket.get(signal, 0) for day, bucket in days.items() if first <= day <= last and day != top]
+            found = memo[name] = (top, first, last, sum(others))
+        elif first != found[1] or last != found[2]:
+            gone = days.get(found[1]) if first != found[1] != top else None
+            come = days.get(last) if last != found[2] else None
+            moved = found[3] - (gone.get(signal, 0) if gone else 0) + (come.get(signal, 0) if come else 0)
+            found = memo[name] = (top, first, last, moved)
+        count: int = found[3]
+        today = days.get(top) if top is not None and first <= top <= last else None
+        return count + today.get(signal, 0) if today else count
 
     def days_with(self, signal: str, days: dict[int, dict[str, int]]) -> list[int]:
         """Return on which of `days` (`days` or, with those of outages, the state's) `signal` came."""
-        self.asked[signal] = self.newest.get(signal, 0)
+        self.asked.add(signal)
         return [day for day, counts in days.items() if day <= self.end and signal in counts]
 
     def users(self, days: int) -> int:
         """Return the distinct users of the last `days` days."""
         if self.silent_days >= days:
             return 0
-        key = (days, self.state.noted)
-        known = self._users.get(key)
-        if known is None:
-            known = self._users[key] = len(self.users_between(self.as_of - days + 1, self.end))
-        self.asked[USERS] = self.state.noted
-        return known
+        self.asked.add(USERS)
+        first, name, key = self.as_of - days + 1, (USERS, days), (self.last, self.state.noted)
+        found = self.state.memo.get(name)
+        if found is None or found[0] != key or self._used(found[1][0], first):
+            found = self.state.memo[name] = (key, (first, len(self.users_between(first, self.end))))
+        users: int = found[1][1]
+        return users
 
-    def has_several_users(self, days: int) -> bool:
-        """Return whether more than one user came in the last `days` days; most accounts answer at once."""
-        if self.silent_days >= days:
-            return False
-        someone: str | None = None
-        for users, window in self._blocks(self.as_of - days + 1, self.end, None):
-            for user, mask in users.items():
-                if window is not None and not mask & window:
-                    continue
-                if someone is not None and user != someone:
-                    return True
-                someone = user
-        return False
+    def _used(self, before: int, first: int) -> bool:
+        """Return whether somebody may have left a window that began with the day `before` and begins with `first` by now: not without use."""
+        low, high = max(0, before - self.origin), max(0, first - self.origin)
+        return first < before or bool(self.active & (1 << high) - (1 << low))
 
     def users_between(self, first: int, last: int, signal: str | None = None) -> set[str]:
         """Return the distinct users from day `first` to day `last`: of the product, or of a signal whose users are kept."""
@@ -224,14 +223,14 @@ class View:
 
     def last_day_of(self, user: str) -> int | None:
         """Return the last day the user was active on, as far back as users are known."""
-        self.asked[USERS] = self.state.noted
+        self.asked.add(USERS)
         seen = [(block * BLOCK_DAYS, users[user]) for block, users in self.state.blocks.items() if user in users]
         days = [self._place_of(base + mask.bit_length() - 1) for base, whole in seen if (mask := _bits_until(whole, self.end - base))]
         return max(days, default=None)
 
     def _blocks(self, first: int, last: int, signal: str | None) -> Iterator[tuple[dict[str, int], int | None]]:
         """Yield the users' masks of each block that the days touch, and the bits to look at (None: all of them)."""
-        self.asked[USERS] = self.state.noted
+        self.asked.add(USERS)
         first, last = self.day_at(first), self.day_at(last)
         blocks = self.state.blocks if signal is None else self.state.teams.get(signal, {})
         for block, users in blocks.items():
@@ -248,7 +247,7 @@ class View:
 
     def has_users(self) -> bool:
         """Return whether calls name their users at all."""
-        self.asked[USERS] = self.state.noted
+        self.asked.add(USERS)
         return bool(self.state.blocks)
 
     def fact(self, name: str) -> Any:

@@ -41,7 +41,7 @@ def _volume(view: View, options: Options) -> Reading | Missing:
         return Missing.NO_DATA
     if view.silent:
         return Reading(0, 0, events=0)
-    now = view.count(options["signal"], view.as_of - WINDOW + 1, view.end)
+    now = view.count_lately(options["signal"], WINDOW)
     base = view.count(options["signal"], base_start, base_end)
     if base < options["least_events"]:
         return Missing.NO_DATA
@@ -77,7 +77,7 @@ def _change(view: View, options: Options) -> Reading | Missing:
     before = view.count(signal, start, view.lived - window)
     if before < options["least_events"]:
         return Missing.NO_DATA
-    now = 0 if view.silent_days >= window else view.count(signal, view.as_of - window + 1, view.end)
+    now = 0 if view.silent_days >= window else view.count_lately(signal, window)
     return Reading(now * PERCENT // before, now * 100, before * 100, events=now)
 
 

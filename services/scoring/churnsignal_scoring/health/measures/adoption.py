@@ -18,10 +18,10 @@ def _adoption(view: View, options: Options) -> Reading | Missing:
         return Missing.NOT_APPLICABLE
     if view.first is None:
         return Missing.NO_DATA
-    start, used = view.as_of - options["window_days"] + 1, 0
+    used = 0
     for feature in entitled:
         # A feature is a signal of the mapping, or what track calls of no signal are called.
-        used += any(view.count(name, start, view.end) for name in (feature, FEATURE_PREFIX + feature))
+        used += any(view.count_lately(name, options["window_days"]) for name in (feature, FEATURE_PREFIX + feature))
     return Reading(used * 10_000 // len(entitled), used * 100, len(entitled) * 100)
 
 

@@ -11,17 +11,22 @@ PERCENT = 10_000
 
 def _unnamed(view: View) -> bool:
     """Return whether calls name no users: then their number says nothing, unless there are no calls."""
-    return not view.has_users() and not view.silent
+    return not (view.silent or view.has_users())
+
+
+def _paid_for(view: View, number: str) -> int | None:
+    seats = as_number(view.fact(number))
+    return None if seats is None or seats < 1 else int(seats)
 
 
 def _seats(view: View, options: Options) -> Reading | Missing:
-    seats = as_number(view.fact(options["of"]))
-    if seats is None or seats < 1:
+    seats = _paid_for(view, options["of"])
+    if seats is None:
         return Missing.NOT_APPLICABLE
     if _unnamed(view):
         return Missing.NO_DATA
     users = view.users(options["window_days"])
-    return Reading(users * PERCENT // int(seats), users * 100, int(seats) * 100, users=users)
+    return Reading(users * PERCENT // seats, users * 100, seats * 100, users=users)
 
 
 SEATS = Measure(
@@ -37,7 +42,7 @@ SEATS = Measure(
 
 
 def _has_several(view: View, _: Options) -> bool:
-    return view.has_several_users(USERS_WINDOW)
+    return view.users(USERS_WINDOW) > 1
 
 
 def _among_teams(view: View, options: Options) -> bool:
@@ -46,10 +51,12 @@ def _among_teams(view: View, options: Options) -> bool:
 
 def _users(view: View, options: Options) -> Reading | Missing:
     # In a product of single users one user says nothing; where similar accounts have teams, a lone user is a risk.
-    if not _among_teams(view, options) or isinstance(_seats(view, SEATS.options), Reading):
+    if not _among_teams(view, options):
         return Missing.NOT_APPLICABLE
     if _unnamed(view):
         return Missing.NO_DATA
+    if _paid_for(view, "seats") is not None:
+        return Missing.NOT_APPLICABLE
     users = view.users(USERS_WINDOW)
     return Reading(users * 100, users * 100, users=users)
 

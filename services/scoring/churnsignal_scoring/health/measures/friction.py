@@ -10,13 +10,12 @@ UNTOLD = Reading(1_000_000_000_00, 0)
 """Nobody is there to have trouble, and how much there was is forgotten: that earns nothing, and no number is told."""
 
 
-def _in_last_use(view: View, options: Options) -> int:
-    # From the four weeks up to the last use on: while an account is silent, its troubles do not fade.
-    return view.count(options["signal"], view.lived - options["window_days"] + 1, view.end)
-
-
 def _shows(view: View, options: Options) -> bool:
-    return view.last is not None and not view.forgets(options["window_days"]) and _in_last_use(view, options) > 0
+    return (
+        view.last is not None
+        and not view.forgets(options["window_days"])
+        and view.count_in_use(options["signal"], options["window_days"]) > 0
+    )
 
 
 def _reported_here(view: View, options: Options, measure: Measure) -> bool:
@@ -34,7 +33,7 @@ def _error_share(view: View, options: Options) -> Reading | Missing:
         return Missing.NOT_APPLICABLE
     if view.silent:
         return Reading(PERCENT, 0)  # nobody is there to meet an error; that earns nothing
-    tries, errors = _in_last_use(view, {**options, "signal": options["of"]}), _in_last_use(view, options)
+    tries, errors = view.count_in_use(options["of"], options["window_days"]), view.count_in_use(options["signal"], options["window_days"])
     if tries < options["least_events"]:
         return Missing.NO_DATA
     share = min(PERCENT, errors * PERCENT // tries)
@@ -56,7 +55,7 @@ ERROR_SHARE = Measure(
 def _count(view: View, options: Options) -> Reading | Missing:
     if view.first is None:
         return Missing.NO_DATA
-    events = view.count(options["signal"], view.as_of - options["window_days"] + 1, view.end)
+    events = view.count_lately(options["signal"], options["window_days"])
     return Reading(events * 100, events * 100, events=events)
 
 
@@ -76,7 +75,7 @@ def _tickets(view: View, options: Options) -> Reading | Missing:
         return Missing.NOT_APPLICABLE
     if view.forgets(options["window_days"]) and TICKETS.showed(view, options):
         return UNTOLD
-    events = _in_last_use(view, options)
+    events = view.count_in_use(options["signal"], options["window_days"])
     return Reading(events * 100, events * 100, events=events)
 
 
@@ -93,8 +92,8 @@ TICKETS = Measure(
 
 
 def _opened_and_closed(view: View, options: Options) -> tuple[int, int]:
-    start = view.lived - options["window_days"] + 1
-    return view.count(options["signal"], start, view.end), view.count(options["closed"], start, view.end)
+    days = options["window_days"]
+    return view.count_in_use(options["signal"], days), view.count_in_use(options["closed"], days)
 
 
 def _has_open(view: View, options: Options) -> bool:

@@ -81,7 +81,7 @@ def _usual_in_working_days(view: View, quantile: int, limit: int, least: int) ->
 
 
 def _days_without_use(view: View) -> int:
-    return view.as_of - view.day_at(view.as_of - view.silent_days)
+    return view.as_of - view.day_at(view.as_of - view.silent_days) if view.outages else view.silent_days
 
 
 def worth_of_silence(view: View) -> int:
@@ -98,7 +98,7 @@ def _silence(view: View, options: Options) -> Reading | Missing:
     if view.first is None and view.last is None:
         return Missing.NO_DATA
     # Gaps before the last use only: while the silence lasts the habit stays what it was.
-    usual = view.remembered(("gap", view.calendar, *options.values()), lambda: _usual(view, options))
+    usual = view.remembered("gap", lambda: _usual(view, options), view.calendar, options)
     allowed = options["unknown_habit_days"] if usual is None else usual
     beyond = max(0, worth_of_silence(view) - allowed * 100)
     return Reading(beyond, view.silent_days * 100, None if usual is None else usual * 100, allowed=allowed * 100)

@@ -247,6 +247,7 @@ class Closes:
         crash.point("scoring.close_before_chunk")
         effects = self._new_effects()
         effects.partitions.update(partitions)
+        effects.changes_from = self._tidy.changes_from(day)
         for resident in residents:
             self._conclude.close(resident, effects)
         last = len(names) < CHUNK_ACCOUNTS and not await self._tidy.reject_expired(day, partitions, effects)

@@ -134,7 +134,7 @@ class Effects:
     """One transaction at the product's time `now`, on its day `today`. `partitions` are those whose epoch is checked.
 
     `heard` counts the calls of each partition, source and hour since 1970; `unheard` are partitions and the hour before which these counts go.
-    `emptied` are accounts whose days, users and facts were handed over to others: all stored rows of them go before the new ones are written.
+    `changes_from` is the first day of which the closed accounts keep all changes of band. `emptied` are accounts whose days, users and facts were handed over to others: all stored rows of them go before the new ones are written.
     """
 
     now: datetime
@@ -159,6 +159,7 @@ class Effects:
     dropped: list[tuple[int, int, int]] = field(default_factory=list)
     heard: Counter[tuple[int, str, int]] = field(default_factory=Counter)
     unheard: tuple[list[int], int] | None = None
+    changes_from: int | None = None
     _outgoing: dict[tuple[int, str, int], list[tuple[bytes, bytes]]] = field(default_factory=dict)
 
     def send(self, partition: int, topic: str, target: int, key: str, value: bytes) -> None:

@@ -58,7 +58,10 @@ class ScoringSettings(ConsumerSettings):
         default=30, ge=1, alias="CHURNSIGNAL_PARKED_DAYS", description="Days after which a parked call is rejected as parked_too_long."
     )
     score_history_months: int = Field(
-        default=25, ge=2, alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS", description="Months of closed scores to keep."
+        default=25,
+        ge=2,
+        alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS",
+        description="Months of closed scores to keep, with the day records and changes of band that explain them.",
     )
     checkpoint_hours: int = Field(
         default=24,

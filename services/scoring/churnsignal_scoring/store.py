@@ -83,6 +83,10 @@ PRUNE_USERS = f"""-- users' days that no evaluation can see any more
 DELETE FROM user_days AS old USING unnest($1::text[], $2::int[]) AS kept (account, day)
 WHERE old.account = kept.account AND old.block % {TEAM_BLOCKS} < kept.day / {BLOCK_DAYS}"""  # noqa: S608 constants
 
+FORGET_CHANGES = """-- changes of band that no kept close refers to: of those before a day the last one stays
+DELETE FROM risk_changes AS old WHERE account = ANY($1::text[]) AND day < $2
+AND EXISTS (SELECT FROM risk_changes AS next WHERE next.account = old.account AND next.sequence = old.sequence + 1 AND next.day < $2)"""
+
 SCORES = """-- what closes concluded
 INSERT INTO score_history (account, day, band, score, coverage, sequence, reasons)
 SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[])"""
@@ -235,6 +239,8 @@ async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
         kept = [effects.accounts[account].state.kept_from(day) for account in closed]
         await pg.execute(PRUNE_DAYS, closed, kept)
         await pg.execute(PRUNE_USERS, closed, kept)
+        if effects.changes_from is not None:
+            await pg.execute(FORGET_CHANGES, closed, effects.changes_from)
     changes = [
         (
             c.account.account,

@@ -9,10 +9,10 @@ from churnsignal_common.contracts.topics import USAGE_UNRESOLVED
 from churnsignal_scoring.apply import reject
 from churnsignal_scoring.decode import Poison
 from churnsignal_scoring.effects import Effects
-from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.memory import Memory
-from churnsignal_scoring.months import make_months
+from churnsignal_scoring.months import first_kept, make_months
 from churnsignal_scoring.outcomes import Outcome
 from churnsignal_scoring.store import Store
 from churnsignal_scoring.unresolved import TOO_LONG, TOO_LONG_WHY, unparked
@@ -48,6 +48,10 @@ class Tidy:
         async with self._store.transaction() as pg:
             await make_months(pg, day, self._keep.score_months)
         self._month = month
+
+    def changes_from(self, day: int) -> int | None:
+        """Return from which day on all changes of band are kept; once a month, when accounts are rid of older ones."""
+        return from_date(first_kept(day, self._keep.score_months)) if to_date(day).day == 1 else None
 
     def at_close(self, day: int, partitions: list[int], effects: Effects) -> None:
         """Let go of ids that no retry can repeat any more, and of hours that no close looks at again."""

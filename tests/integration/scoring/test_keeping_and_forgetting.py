@@ -11,6 +11,12 @@ from tests.support.plant import Hands, at, open_plant, track
 from tests.support.stack import Stack, service
 
 DAY = 20_000
+LATE_OCTOBER = 20_025
+LONG_AGO = """INSERT INTO scoring.risk_changes (account, sequence, day, cause, to_band, body) VALUES
+    ('acme', -3, 15000, 'close', 'red', '{}'), ('acme', -2, 16000, 'close', 'green', '{}'), ('acme', -1, 17000, 'close', 'red', '{}'),
+    ('acme', 0, 20000, 'close', 'green', '{}');
+INSERT INTO scoring.day_records (day, record) VALUES (17000, '{}');
+INSERT INTO scoring.closes (day, partition, stage) VALUES (17000, 0, 'done')"""
 
 
 @pytest.mark.asyncio
@@ -52,20 +58,27 @@ async def test_calls_of_strangers_are_let_go_after_their_time_and_counted(told: 
 
 
 @pytest.mark.asyncio
-async def test_ids_are_forgotten_when_no_retry_can_repeat_them(told: dict[str, str], tmp_path: Path) -> None:
+async def test_ids_are_forgotten_when_no_retry_can_repeat_them_and_old_changes_when_no_kept_close_refers_to_them(
+    told: dict[str, str], tmp_path: Path
+) -> None:
     hands = Hands(tmp_path / "clock.json")
-    hands.set(DAY)
+    hands.set(LATE_OCTOBER)
     async with open_plant(told) as plant:
         with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec}, tmp_path):
-            await plant.put([track("acme", "Opened Report", at(DAY), f"t{n}", user="u") for n in range(9)])
+            await plant.put([track("acme", "Opened Report", at(LATE_OCTOBER), f"t{n}", user="u") for n in range(9)])
             await plant.drained()
             stored = await plant.value("SELECT sum(octet_length(ids))::int FROM scoring.dedup")
-            for day in range(DAY, DAY + 10):
+            await plant.database.execute(LONG_AGO)
+            for day in range(LATE_OCTOBER, LATE_OCTOBER + 10):
                 hands.set(day + 1, 2.2)
                 await plant.closed(day)
 
         assert stored == 9 * 8
         assert await plant.value("SELECT count(*) FROM scoring.dedup") == 0
+        kept = await plant.rows("SELECT sequence FROM scoring.risk_changes WHERE sequence <= 0 ORDER BY 1")
+        assert [row["sequence"] for row in kept] == [-1, 0]
+        assert await plant.value("SELECT min(day) FROM scoring.day_records") == LATE_OCTOBER
+        assert await plant.value("SELECT min(day) FROM scoring.closes") == LATE_OCTOBER
 
 
 @pytest.mark.asyncio

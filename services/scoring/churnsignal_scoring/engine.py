@@ -33,7 +33,7 @@ from churnsignal_scoring.health.beside import Asked, asked, beside, moved
 from churnsignal_scoring.health.days import DayZone, from_date, to_date
 from churnsignal_scoring.health.evaluate import Evaluation, evaluate
 from churnsignal_scoring.health.kept import Kept, encode, keep, unfold
-from churnsignal_scoring.health.knockouts import Forced, findings, knocked_out, overridden
+from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
 from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, merge_red, read_norms
@@ -122,7 +122,7 @@ class AccountEngine:
         # As long as only what it never asked for has moved, nothing else can come of the account.
         if live is not None and not history and not state.has_moved(live.asked):
             return Settled(live.verdict, None, None)
-        look = self._look(state, of_day, live=True) if live is None or live.look is None else _once_more(live.look)
+        look = self._look(state, of_day, live=True, before=None if live is None else live.found)
         new_facts = not PROFILE_FACTS.isdisjoint(state.dirty_facts)
         is_news = new_facts or not state.segment
         if is_news:
@@ -134,7 +134,7 @@ class AccountEngine:
         change = None if history else self._at_once(state, look, as_of, now)
         ranks = self._ranks(state, look, today) if is_news or change is not None else None
         verdict = self._assessment(state, look)
-        state.live = None if history else Live(of_day.number, look.asked(), verdict, look)
+        state.live = None if history else Live(of_day.number, look.asked(), verdict, look.found)
         return Settled(verdict, change, self._news(state, look) if new_facts else None, ranks)
 
     def close(self, state: AccountState, day: int, record: DayRecord, cause: Cause) -> Settled:
@@ -294,7 +294,9 @@ class AccountEngine:
             found = self._days[as_of] = OfDay(number, as_of, record, card, read_norms(record), silent, end, shadow)
         return found
 
-    def _look(self, state: AccountState, of_day: OfDay, *, live: bool, scorecard: Scorecard | None = None) -> Look:
+    def _look(
+        self, state: AccountState, of_day: OfDay, *, live: bool, scorecard: Scorecard | None = None, before: Evaluation | None = None
+    ) -> Look:
         whole = scorecard or of_day.card
         view = View(state, of_day.day, None, live=live)
         name = segment(view, whole.segment_by)
@@ -303,7 +305,12 @@ class AccountEngine:
             view.calendar = whole.calendars.of(view.fact(whole.calendars.by))
         life = lifecycle(view)
         card = whole.of(name, life, view.tenure) if whole.variants else whole
-        return _judge(view, name, life, card, overridden(view, of_day.end), of_day.record)
+        found = evaluate(view, card, before)
+        view.asked = set()
+        forced = knocked_out(view, card.knockouts)
+        enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
+        score, override = found.score if enough else None, overridden(view, of_day.end)
+        return Look(view, found, score, name, life, card, forced, override, of_day.record)
 
     def _at_once(self, state: AccountState, look: Look, last_closed: int, now: datetime) -> RiskChanged | None:
         """Return the change between closes: to the worse where a fact forces it, and either way where a person has just set or ended an override."""
@@ -441,24 +448,3 @@ class AccountEngine:
             held=held,
             record_day=None if look.record is None else from_date(look.record.day),
         )
-
-
-def _once_more(look: Look) -> Look:
-    """Return what can be seen now that nothing but users and counts of the newest day has changed."""
-    return _judge(look.view, look.segment, look.life, look.card, look.override, look.record, look.found)
-
-
-def _judge(
-    view: View,
-    name: str,
-    life: Lifecycle,
-    card: Scorecard,
-    override: Forced | None,
-    record: DayRecord | None,
-    before: Evaluation | None = None,
-) -> Look:
-    found = evaluate(view, card, before)
-    view.asked = set()
-    forced = knocked_out(view, card.knockouts)
-    enough = found.coverage >= card.coverage_floor and view.age >= card.least_age_days
-    return Look(view, found, found.score if enough else None, name, life, card, forced, override, record)

@@ -9,7 +9,7 @@ from datetime import datetime
 import cramjam
 import msgspec
 
-from churnsignal_scoring.health.assessment import Assessment, Live
+from churnsignal_scoring.health.assessment import Live
 from churnsignal_scoring.health.memory import BandMemory
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
@@ -144,7 +144,7 @@ class _Packed(msgspec.Struct, array_like=True, frozen=True):
     reported: dict[str, int]
     memory: BandMemory
     noted: int
-    live: tuple[int, dict[str, int], Assessment] | None = None
+    live: Live | None = None
 
 
 _OF_STATE = _Packed.__struct_fields__[4:-1]
@@ -156,14 +156,12 @@ _encode_facts, _decode_facts = msgspec.json.Encoder().encode, msgspec.json.Decod
 def _pack(resident: Resident) -> bytes:
     state = resident.state
     habit = state.active.to_bytes((state.active.bit_length() + 7) // 8, "little")
-    live = None if state.live is None else (state.live.of_day, state.live.asked, state.live.verdict)
-    packed = _encode((resident.partition, resident.closed_day, habit, _encode_facts(state.facts), *_fields(state), live))
+    packed = _encode((resident.partition, resident.closed_day, habit, _encode_facts(state.facts), *_fields(state), state.live))
     return bytes(cramjam.lz4.compress_block(packed))
 
 
 def _unpack(packed: bytes) -> Resident:
     found = _decode(cramjam.lz4.decompress_block(packed))
     state = AccountState(*(*_fields(found), int.from_bytes(found.habit, "little"), _decode_facts(found.facts)))
-    if found.live is not None:
-        state.live = Live(*found.live, None)
+    state.live = found.live
     return Resident(state, found.partition, found.closed_day)

@@ -19,7 +19,7 @@ from churnsignal_scoring.health.view import View
 FROZEN = "frozen"
 
 
-class Assessment(msgspec.Struct, frozen=True):
+class Assessment(msgspec.Struct, frozen=True, array_like=True):
     """What the score says as of the end of `as_of`. `held` is why the account holds still (churned, paused, ignored, frozen).
 
     `score` is null when there is not enough evidence; `band` is what people see, after memory, knock-outs and override.
@@ -127,16 +127,13 @@ class Look(msgspec.Struct, frozen=True):
         return own if knockout is None else at_least(own, knockout.band)
 
 
-class Live(msgspec.Struct, frozen=True):
-    """What an account's last live evaluation came to: by which day's norms and scorecard, and what of the newest day it asked for.
-
-    `look` is all that was seen; a packed account does without.
-    """
+class Live(msgspec.Struct, frozen=True, array_like=True):
+    """What an account's last live evaluation came to: by which day's norms and scorecard, and what of the newest day it asked for."""
 
     of_day: int
     asked: dict[str, int]
     verdict: Assessment
-    look: Look | None
+    found: Evaluation
 
 
 def by_hand(look: Look, own: Band) -> Override | None:

@@ -11,7 +11,7 @@ from churnsignal_scoring.health.view import View
 _NOT_APPLICABLE = Missing.NOT_APPLICABLE
 
 
-class Evaluation(msgspec.Struct, frozen=True):
+class Evaluation(msgspec.Struct, frozen=True, array_like=True):
     """`readings`, `points` and `shares` are in the scorecard's order; points are None where a measure does not count.
 
     `asked` are the counts that each reading of a live evaluation asked for, as they were on the newest day.
@@ -40,7 +40,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 def evaluate(view: View, scorecard: Scorecard, before: Evaluation | None = None) -> Evaluation:
-    """Return the evaluation of one account; of what was read `before`, from the same view, only what has moved since is read again."""
+    """Return the evaluation of one account; of what was read `before`, as of the same day, only what has moved since is read again."""
     asked: list[dict[str, int]] = []
     if view.live:
         readings = _read_live(view, scorecard, before, asked)

@@ -37,7 +37,7 @@ class Missing(StrEnum):
     STALE = "what was known is too old"
 
 
-class Reading(msgspec.Struct, frozen=True):
+class Reading(msgspec.Struct, frozen=True, array_like=True):
     """`measured` goes through the curve (hundredths of the unit). `value` and `baseline` are what people are told, in hundredths of it.
 
     `allowed` is what `measured` leaves out of `value`. `events` and `users` are the evidence behind it, `event_id` the call that said it.

@@ -41,7 +41,7 @@ LAST_DAYS = 4
 
 class _Rest(msgspec.Struct, omit_defaults=True):
     memory: BandMemory
-    lasts: list[tuple[int, int, str]]
+    lasts: list[tuple[int, tuple[datetime, str]]]
     reported: dict[str, int]
     held: bool
     merged_into: str | None = None
@@ -318,16 +318,7 @@ class AccountState:
         return signal, user, block % TEAM_BLOCKS
 
     def _row(self) -> StateRow:
-        rest = _encode(
-            _Rest(
-                self.memory,
-                [(day, to_us(at), call) for day, (at, call) in sorted(self.lasts.items())],
-                self.reported,
-                self.held,
-                self.merged_into,
-                self.published,
-            )
-        )
+        rest = _encode(_Rest(self.memory, sorted(self.lasts.items()), self.reported, self.held, self.merged_into, self.published))
         habit = self.active.to_bytes((self.active.bit_length() + 7) // 8, "little")
         first, last, origin = self.first_day, self.last_active, self.origin if self.active else 0
         seen = None if self.last_event is None else to_us(self.last_event)
@@ -378,7 +369,7 @@ class AccountState:
             published=rest.published,
             days=days,
             facts=facts,
-            lasts={day: (from_us(stamp), call) for day, stamp, call in rest.lasts},
+            lasts=dict(rest.lasts),
             reported=rest.reported,
             memory=rest.memory,
         )

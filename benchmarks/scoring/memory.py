@@ -1,6 +1,6 @@
 """Root. `python -m benchmarks.scoring.memory ACCOUNTS`: print the bytes of resident memory that each of so many accounts takes.
 
-Every account has 20 users of whom a few come each working day of four weeks, and its last scores.
+Every account has 20 users of whom a few come each working day of four weeks, its last scores, and what its last live evaluation came to.
 """
 
 import gc
@@ -30,14 +30,17 @@ def resident_bytes() -> int:
 def main() -> None:
     accounts, chance = int(sys.argv[1]), random.Random(1)
     engine = AccountEngine(Mapper(load_mapping(None)), load_scorecard(None), open_zone("UTC"))
-    since = datetime.now(UTC).replace(hour=9) - timedelta(days=28)
+    now = datetime.now(UTC)
+    since = now.replace(hour=9) - timedelta(days=28)
     residents, before = Residents(accounts * ACCOUNT), 0
     for number in range(WARM + accounts):
         if number == WARM:
             gc.collect()
             before = resident_bytes()
         name = f"account-{number}"
-        residents.put(Resident(lived(engine, name, since, days=28, users=20, chance=chance), number % 64, 0))
+        state = lived(engine, name, since, days=28, users=20, chance=chance)
+        engine.settle(state, now, None, None, history=False)
+        residents.put(Resident(state, number % 64, 0))
         residents.touch([name])
     gc.collect()
     assert len(residents) == WARM + accounts, "some were let go"

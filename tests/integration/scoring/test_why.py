@@ -58,7 +58,7 @@ async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_a
     assert text["en"]["why"][0] == "No use for 22 days; the usual pause is 1 day."
     assert text["ja"]["why"][0] == "22日間ご利用がありません(普段の間隔は1日)。"
     assert text["en"]["better"][0].endswith("would bring it back to yellow.")
-    assert text["ja"]["better"][0].endswith("注意に戻ります。")
+    assert text["ja"]["better"][0].endswith("「注意」に戻ります。")
     assert (
         text["en"]["better"][1]
         == "That has to hold for 14 days in a row, with use on 3 days in the last 14 days (or in its usual pause, if longer)."

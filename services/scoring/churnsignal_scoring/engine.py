@@ -160,7 +160,8 @@ class AccountEngine:
         if look.view.last == day and not frozen:
             memory.fed = feeding(look.view, record)
         self._run_shadow(state, look, of_day)
-        self._settle_mark(state, look.card, moved=change is not None and change.from_band is not change.to_band)
+        if memory.mark is not None:
+            self._settle_mark(memory, look.card, moved=change is not None and change.from_band is not change.to_band)
         memory.note(memory.score)
         for family, row in of_day.card.reporting.items():
             if row.measure.reports is not None and row.measure.reports(look.view, row.options):
@@ -422,10 +423,7 @@ class AccountEngine:
         memory.mark = cause if cause in (Cause.SCORECARD, Cause.MAPPING) else memory.mark or cause
         memory.mark_left = card.bands.settle_closes
 
-    def _settle_mark(self, state: AccountState, card: Scorecard, *, moved: bool) -> None:
-        memory = state.memory
-        if memory.mark is None:
-            return
+    def _settle_mark(self, memory: BandMemory, card: Scorecard, *, moved: bool) -> None:
         if moved or memory.pending:
             memory.mark_left = card.bands.settle_closes
             return

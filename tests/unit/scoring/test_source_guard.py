@@ -12,7 +12,7 @@ from churnsignal_common.contracts.days import DayRecord, SegmentNorms, SourceVer
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import AccountProfile, Band, Cause, RiskChanged, SilentSource
 from churnsignal_common.mapping.usage import USE
-from churnsignal_scoring.backtest.calls import Call
+from churnsignal_scoring.backtest.calls import Caller, Row
 from churnsignal_scoring.backtest.replay import Part, Replay
 from churnsignal_scoring.health import outages
 from churnsignal_scoring.health.days import from_date, open_zone
@@ -22,7 +22,6 @@ from churnsignal_scoring.health.view import View
 from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, engine, envelope, using
 
@@ -475,7 +474,8 @@ def test_a_backtest_counts_a_source_by_the_hours_of_the_zone_s_days_as_live_scor
         parts.append(part)
         return machine.merge(today, [part.sums], {"backtest": part.hours}, {}, machine.zone.end_of(today))
 
-    Replay(machine, {}, agree).day(today, [Call("acme", "u1", at, Raw(b'{"type":"track","event":"Report Viewed"}')) for at in times])
+    rows = [Row("acme", "u1", "Report Viewed", at, ()) for at in times]
+    Replay(machine, {}, agree).day(today, Caller(machine.mapper, ()).calls(rows))
 
     whole = len(times) // 2
     assert whole == (23 if day == 29 else 24)

@@ -1,11 +1,15 @@
-"""Pure. Rows of an events file as the calls an SDK would have sent."""
+"""Pure. Rows of an events file as the calls an SDK would have sent, in the envelopes that ingest would have put around them."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
+from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.mapping.mapper import Mapper
+
+SOURCE = "backtest"
 
 
 class Row(NamedTuple):
@@ -18,15 +22,6 @@ class Row(NamedTuple):
     rest: tuple[Any, ...]
 
 
-class Call(NamedTuple):
-    """A call of an account's user, in the wire format of the Segment API."""
-
-    account: str
-    user: str | None
-    at: datetime
-    body: msgspec.Raw
-
-
 class Caller:
     """Turns rows into calls: columns that are traits into a group call whenever their values change, those a mapping reads into properties."""
 
@@ -35,22 +30,27 @@ class Caller:
         self._properties = [(place, name) for place, name in enumerate(names) if name in mapper.properties and not mapper.is_trait(name)]
         self._said: dict[str, tuple[Any, ...]] = {}
         self._plain: dict[str, msgspec.Raw] = {}
+        self._number = count(1)
 
-    def calls(self, rows: Iterable[Row]) -> Iterator[Call]:
+    def calls(self, rows: Iterable[Row]) -> Iterator[Envelope]:
         """Yield the calls of these rows, in order."""
         for row in rows:
             if self._traits:
                 yield from self._group(row)
-            yield Call(row.account, row.user, row.at, self._track(row))
+            yield self._call(row, self._track(row))
 
-    def _group(self, row: Row) -> Iterator[Call]:
+    def _call(self, row: Row, call: msgspec.Raw) -> Envelope:
+        name = str(next(self._number))
+        return Envelope(id=name, source=SOURCE, account=row.account, user=row.user, occurred_at=row.at, received_at=row.at, call=call)
+
+    def _group(self, row: Row) -> Iterator[Envelope]:
         values = tuple(row.rest[place] for place, _ in self._traits)
         if self._said.get(row.account) == values:
             return
         self._said[row.account] = values
         traits = {name: value for (_, name), value in zip(self._traits, values, strict=True) if value is not None}
         if traits:
-            yield Call(row.account, row.user, row.at, _raw({"type": "group", "groupId": row.account, "traits": traits}))
+            yield self._call(row, _raw({"type": "group", "groupId": row.account, "traits": traits}))
 
     def _track(self, row: Row) -> msgspec.Raw:
         if self._properties:

@@ -10,7 +10,7 @@ from churnsignal_common.contracts.days import DayRecord
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 
-from churnsignal_scoring.backtest.calls import Call
+from churnsignal_scoring.backtest.calls import SOURCE
 from churnsignal_scoring.engine import AccountEngine
 from churnsignal_scoring.health.days import EPOCH_ORDINAL
 from churnsignal_scoring.health.norms import Partial
@@ -18,8 +18,6 @@ from churnsignal_scoring.health.sources import HOURS
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.ledger import Ledger
 from churnsignal_scoring.sums import by_hour, hours_of
-
-SOURCE = "backtest"
 
 
 class Answer(NamedTuple):
@@ -79,12 +77,13 @@ class Replay:
     heard: Counter[int] = field(default_factory=Counter)
     record: DayRecord | None = None
 
-    def day(self, day: int, calls: Iterable[Call]) -> None:
+    def day(self, day: int, calls: Iterable[Envelope]) -> None:
         """Apply the day's calls and close it."""
         self.heard.clear()
         for call in calls:
-            if self.ends.get(call.account, day) >= day:
-                self._apply(call, day)
+            account = call.account or ""
+            if self.ends.get(account, day) >= day:
+                self._apply(account, call, day)
         self.living = [state for state in self.living if self.ends.get(state.account, day) >= day]
         hours = hours_of(self.engine.zone, day)
         heard = by_hour(((SOURCE, hour, count) for hour, count in self.heard.items() if hour in hours), hours)
@@ -99,35 +98,27 @@ class Replay:
         state = self.states.get(account)
         return Answer(account, day, None, Band.GREY) if state is None else Answer(account, day, state.memory.score, state.memory.band)
 
-    def _apply(self, call: Call, day: int) -> None:
-        state = self.states.get(call.account)
+    def _apply(self, account: str, call: Envelope, day: int) -> None:
+        state = self.states.get(account)
         if state is None:
-            state = self.states[call.account] = AccountState(call.account)
+            state = self.states[account] = AccountState(account)
             self.living.append(state)
         self.calls += 1
-        envelope = Envelope(
-            id=str(self.calls),
-            source=SOURCE,
-            account=call.account,
-            user=call.user,
-            occurred_at=call.at,
-            received_at=call.at,
-            call=call.body,
-        )
-        usage = self.engine.mapper.usage(envelope)
+        usage = self.engine.mapper.usage(call)
         if usage.ignored is None:
-            self.engine.apply(state, envelope, usage)
-            self.heard[(call.at.toordinal() - EPOCH_ORDINAL) * 24 + call.at.hour] += 1
+            self.engine.apply(state, call, usage)
+            at = call.occurred_at
+            self.heard[(at.toordinal() - EPOCH_ORDINAL) * 24 + at.hour] += 1
             # Between closes only facts can move a band; live scoring settles after every batch, which comes to the same.
             if usage.facts or not state.segment:
-                self._note(call.account, self.engine.settle(state, call.at, self.record, day - 1, history=False).change)
+                self._note(account, self.engine.settle(state, at, self.record, day - 1, history=False).change)
 
     def _note(self, account: str, change: RiskChanged | None) -> None:
         if change is not None and change.from_band is not change.to_band:
             self.transitions.append(Transition(account, change.as_of, change.to_band))
 
 
-def run(replay: Replay, span: range, days: Iterable[tuple[int, Iterable[Call]]], asked: Mapping[int, list[str]]) -> list[Answer]:
+def run(replay: Replay, span: range, days: Iterable[tuple[int, Iterable[Envelope]]], asked: Mapping[int, list[str]]) -> list[Answer]:
     """Replay all days of `span`, those without calls too; return an answer to each question, in order of days."""
     answers: list[Answer] = []
     coming = iter(days)

@@ -82,7 +82,8 @@ class Norms:
 
     def reported_by_some(self, family: str, *, per_mille: int) -> bool:
         """Return whether enough of the similar accounts report a family of signals for its absence to mean something."""
-        return self.reporting.get(family, 0) * 1000 >= max(1, per_mille * self.accounts)
+        reporting = self.reporting.get(family, 0)
+        return reporting > 0 and reporting * 1000 >= per_mille * self.accounts
 
 
 def read_norms(record: DayRecord | None) -> dict[str, Norms]:

@@ -271,20 +271,22 @@ class AccountState:
         if len(self.lasts) > 1:
             keep = max((past for past in self.lasts if past <= day), default=day)
             self.lasts = {past: last for past, last in self.lasts.items() if past >= keep}
-        self._prune_habit(day - HABIT_DAYS)
+        if self.origin <= day - HABIT_DAYS:
+            self._prune_habit(day - HABIT_DAYS)
 
     def kept_from(self, day: int) -> int:
         """Return the first day of which counts and users are kept after the close of `day`: days of outages are no time that passed."""
-        return outages.day_at(self.memory.outages, day - RETENTION_DAYS) + 1
+        return 1 + (outages.day_at(self.memory.outages, day - RETENTION_DAYS) if self.memory.outages else day - RETENTION_DAYS)
 
     def _prune_habit(self, oldest: int) -> None:
-        if self.active and self.origin <= oldest:
-            self.memo.clear()
-            self.active >>= oldest + 1 - self.origin
-            self.origin = oldest + 1
-            trailing = (self.active & -self.active).bit_length() - 1 if self.active else 0
-            self.active >>= trailing
-            self.origin += trailing
+        if not self.active:
+            return
+        self.memo.clear()
+        self.active >>= oldest + 1 - self.origin
+        self.origin = oldest + 1
+        trailing = (self.active & -self.active).bit_length() - 1 if self.active else 0
+        self.active >>= trailing
+        self.origin += trailing
 
     def rows(self) -> StateRows:
         """Return what changed since `clean()`, as rows in a fixed order."""

@@ -194,7 +194,7 @@ class View:
         self.asked.add(USERS)
         first, name, key = self.as_of - days + 1, (USERS, days), (self.last, self.state.noted)
         found = self.state.memo.get(name)
-        if found is None or found[0] != key or self._used(found[1][0], first):
+        if found is None or found[0] != key or (found[1][0] != first and self._used(found[1][0], first)):
             found = self.state.memo[name] = (key, (first, len(self.users_between(first, self.end))))
         users: int = found[1][1]
         return users
@@ -252,8 +252,10 @@ class View:
 
     def fact(self, name: str) -> Any:
         """Return the fact's value as of the end of the view; None when unknown or cleared."""
-        found = self.version(name)
-        return None if found is None else found.value
+        for version in self.state.facts.get(name, ()):
+            if version.day <= self.end:
+                return version.value
+        return None
 
     def version(self, name: str) -> Fact | None:
         """Return the version of a fact that was in force."""

@@ -87,6 +87,10 @@ FORGET_CHANGES = """-- changes of band that no kept close refers to: of those be
 DELETE FROM risk_changes AS old WHERE account = ANY($1::text[]) AND day < $2
 AND EXISTS (SELECT FROM risk_changes AS next WHERE next.account = old.account AND next.sequence = old.sequence + 1 AND next.day < $2)"""
 
+FORGET_USERS = """-- users who made room for others in a full block
+DELETE FROM user_days AS old USING unnest($1::text[], $2::text[], $3::int[]) AS gone (account, user_id, block)
+WHERE (old.account, old.block, old.user_id) = (gone.account, gone.block, gone.user_id)"""
+
 SCORES = """-- what closes concluded
 INSERT INTO score_history (account, day, band, score, coverage, sequence, reasons)
 SELECT * FROM unnest($1::text[], $2::int[], $3::text[], $4::int[], $5::int[], $6::int[], $7::bytea[])"""
@@ -211,6 +215,7 @@ async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
     days: list[DayRow] = []
     users: list[UserRow] = []
     facts: list[FactRow] = []
+    gone: list[UserRow] = []
     owned: list[tuple[Any, ...]] = []
     for name, (state, partition, verdict, profile, ranks, closed_day) in sorted(effects.accounts.items()):
         changed = state.rows()
@@ -221,7 +226,9 @@ async def _save_accounts(pg: RawConnection, effects: Effects) -> None:
         days += changed.days
         users += changed.users
         facts += changed.facts
+        gone += state.gone_rows()
     await pg.execute(STATES, *_columns(accounts, 17), *_json(_columns(days, 3)), *_columns(users, 4), *_json(_columns(facts, 3)))
+    await _put(pg, FORGET_USERS, [row[:3] for row in gone])
     await _put(pg, OWNED, owned)
 
 

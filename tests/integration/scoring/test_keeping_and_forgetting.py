@@ -1,12 +1,15 @@
 """What scoring keeps, where, and for how long: states beyond memory, months of scores, calls that wait, ids that were seen."""
 
 from pathlib import Path
+from zlib import crc32
 
 import asyncpg
 import pytest
+from churnsignal_scoring.health import state
 from churnsignal_scoring.health.days import from_date
 from churnsignal_scoring.months import make_months
 
+from tests.support.closing import open_town
 from tests.support.plant import Hands, at, open_plant, track
 from tests.support.stack import Stack, service
 
@@ -97,3 +100,22 @@ async def test_months_of_scores_are_made_ahead_and_dropped_when_old(stack: Stack
         stack.drop_database(url)
 
     assert [row["relname"][-7:] for row in names] == ["2026_02", "2026_04", "2026_05"]
+
+
+@pytest.mark.asyncio
+async def test_of_more_users_than_are_kept_those_that_made_room_leave_the_table(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "BLOCK_USERS", 6)
+    url = stack.create_database("scoring")
+    try:
+        async with open_town(url, DAY - 1) as town:
+            for batch in range(3):
+                await town.batch([track("acme", "Opened Report", at(DAY), f"{batch}.{n}", user=f"u{batch}.{n}") for n in range(10)])
+            [acme] = await town.load.residents(["acme"])
+            async with town.store.transaction() as pg:
+                stored = await pg.fetchval("SELECT count(*) FROM user_days")
+    finally:
+        stack.drop_database(url)
+    everybody = {f"u{batch}.{n}" for batch in range(3) for n in range(10)}
+
+    assert stored == 6
+    assert set(acme.state.blocks[DAY // state.BLOCK_DAYS]) == set(sorted(everybody, key=lambda user: crc32(user.encode()))[:6])

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import pytest
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.risk import Cause
 from churnsignal_common.mapping.usage import FEATURE_PREFIX
+from churnsignal_scoring.health import state as state_module
+from churnsignal_scoring.health.merging import parts
 from churnsignal_scoring.health.rows import StateRows
 from churnsignal_scoring.health.state import BUCKET_FEATURES, HABIT_DAYS, RETENTION_DAYS, AccountState
 from hypothesis import given, settings
@@ -185,3 +188,38 @@ def test_a_close_forgets_what_no_evaluation_can_see() -> None:
 
     assert days == 39  # each third of the last 119 days
     assert blocks == 5
+
+
+def crowded(users: list[int], split: int) -> AccountState:
+    """The state after a use by each of these users: some stored and loaded again, some after that, and some absorbed from another account."""
+    calls = [envelope(f"c{place}", user % 3, user=f"u{user}") for place, user in enumerate(users)]
+    first = after(calls[:split])
+    loaded = AccountState.from_rows(*digest(first))
+    apply(ENGINE, loaded, calls[split : split + 5])
+    stored = {row[:3]: row for row in (*first.user_rows(), *loaded.rows().users)}
+    for row in loaded.gone_rows():
+        stored.pop(row[:3], None)
+    assert sorted(stored.values()) == sorted(loaded.user_rows())
+    for part in parts(after(calls[split + 5 :])):
+        loaded.absorb(part)
+    return loaded
+
+
+@given(st.permutations(range(20)), st.integers(0, 20))
+def test_of_more_users_than_are_kept_the_same_ones_stay_in_whatever_order_they_came(users: list[int], split: int) -> None:
+    with pytest.MonkeyPatch.context() as few:
+        few.setattr(state_module, "BLOCK_USERS", 6)
+        mixed, plain = crowded(users, split), crowded(list(range(20)), 20)
+
+    assert mixed.blocks == plain.blocks
+    assert len(mixed.blocks[DAY_ONE // 28]) == 6
+
+
+def test_users_are_counted_exactly_up_to_a_hundred_thousand_and_so_many_are_kept_of_ever_new_ones() -> None:
+    state = AccountState("acme")
+    counts = []
+    for number in range(105_000):
+        state._note_user(state.blocks, DAY_ONE, f"u{number}")
+        counts.append(len(state.blocks[DAY_ONE // 28]))
+
+    assert counts == [min(number, 100_000) for number in range(1, 105_001)]

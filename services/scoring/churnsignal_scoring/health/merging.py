@@ -62,7 +62,7 @@ def empty(state: AccountState) -> None:
     """Forget what was handed over; what people were told of the account stays."""
     state.first_day = state.last_active = state.last_event = None
     state.events_total = state.origin = state.active = 0
-    for emptied in (state.days, state.blocks, state.teams, state.facts, state.lasts, state.reported, state.memo):
+    for emptied in (state.days, state.blocks, state.teams, state.facts, state.lasts, state.reported, state.memo, state.crowds):
         emptied.clear()
     owners = state.dirty_owners[:]
     state.clean()

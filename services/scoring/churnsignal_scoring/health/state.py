@@ -7,6 +7,7 @@ an equal state. Calls that arrive twice must be dropped before they get here.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from heapq import heapify, heapreplace
 from typing import Any
 from zlib import crc32
 
@@ -29,6 +30,8 @@ BLOCK_DAYS = 28
 """A user's active days are kept in masks of one block: 28 bits fit Postgres's int4."""
 TEAM_BLOCKS = 1 << 20
 """Rows of a signal's users have this added to their block, and the signal before the user."""
+BLOCK_USERS = 100_000
+"""Distinct users kept of a block (and of each signal whose users are kept), chosen as features are: counts of users are exact up to here."""
 BUCKET_FEATURES = 64
 """Distinct features kept of an account's day: those with the smallest hash stay, so the order of arrival does not matter."""
 
@@ -75,7 +78,8 @@ class AccountState:
     gets its calls. `published` is the fingerprint of the profile as it was published last.
     `memo` keeps what was worked out from the days before the last, until a call touches one of them, and `live` what the last live evaluation
     came to, until anything changes but a count of the last day or who used it: `noted` counts changes of users. None of them is written.
-    The `dirty_*` sets name what changed since `clean()`, `dirty_owners` in the order in which it was heard.
+    The `dirty_*` sets name what changed since `clean()`, `dirty_owners` in the order in which it was heard; `gone_users` made room for others.
+    `crowds` are the users of full blocks as heaps, the first to go on top.
     """
 
     account: str
@@ -99,8 +103,10 @@ class AccountState:
     facts: dict[str, list[Fact]] = field(default_factory=dict)
     memo: dict[Any, tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
     live: Any = field(default=None, compare=False, repr=False)
+    crowds: dict[tuple[str, int], list[tuple[int, str]]] = field(default_factory=dict, compare=False, repr=False)
     dirty_days: set[int] = field(default_factory=set)
     dirty_users: set[tuple[str, str, int]] = field(default_factory=set)
+    gone_users: set[tuple[str, str, int]] = field(default_factory=set)
     dirty_facts: set[str] = field(default_factory=set)
     dirty_owners: list[Fact] = field(default_factory=list)
 
@@ -203,11 +209,26 @@ class AccountState:
         if users is None:
             users = blocks[block] = {}
         mask = users.get(user, 0)
-        if not mask >> offset & 1:
+        if not mask >> offset & 1 and (mask or len(users) < BLOCK_USERS or self._makes_room(signal, block, users, user)):
             users[user] = mask | 1 << offset
             self.noted += 1
             self.dirty_users.add((signal, user, block))
         return users
+
+    def _makes_room(self, signal: str, block: int, users: dict[str, int], user: str) -> bool:
+        """Let the user with the largest hash go from a full block if the new one's is smaller; return whether it was."""
+        crowd = self.crowds.get((signal, block))
+        if crowd is None:
+            crowd = self.crowds[signal, block] = [(-crc32(name.encode()), name) for name in users]
+            heapify(crowd)
+        place = (-crc32(user.encode()), user)
+        if place < crowd[0]:
+            return False
+        _, gone = heapreplace(crowd, place)
+        del users[gone]
+        self.dirty_users.discard((signal, gone, block))
+        self.gone_users.add((signal, gone, block))
+        return True
 
     def absorb(self, part: AccountAbsorbed) -> None:
         """Add what was counted of an account that is merged into this one."""
@@ -225,8 +246,10 @@ class AccountState:
                 bucket[signal] = bucket.get(signal, 0) + count
                 if len(bucket) > BUCKET_FEATURES:
                     _keep_smallest(bucket)
-        for spelled, block, mask in part.users:
-            self.dirty_users.add(self._unite_user(spelled, block, mask))
+        for spelled, place, mask in part.users:
+            dirty = self._unite_user(spelled, place, mask)
+            if dirty is not None:
+                self.dirty_users.add(dirty)
         for name, value, stamp, event_id, source, day in part.facts:
             self.learn(name, Fact(value, stamp, event_id, source, day))
         for day, stamp, call in part.lasts:
@@ -264,6 +287,7 @@ class AccountState:
         for blocks in (self.blocks, *self.teams.values()):
             while blocks and (past := min(blocks)) < first:
                 del blocks[past]
+                self.crowds.clear()
         for name, versions in self.facts.items():
             if len(versions) > 1 and versions[-2].day <= day:
                 self.facts[name] = _visible_after(versions, day)
@@ -305,19 +329,25 @@ class AccountState:
         """Return the masks of all users as they are stored, in a fixed order."""
         return [self._user_row(*one) for one in sorted(self._users())]
 
+    def gone_rows(self) -> list[UserRow]:
+        """Return the users, as they are stored, who made room for others since `clean()`."""
+        return [self._user_row(*one) for one in sorted(self.gone_users)]
+
     def _users(self) -> set[tuple[str, str, int]]:
         return {(signal, user, block) for signal in ("", *self.teams) for block, users in self._blocks_of(signal).items() for user in users}
 
     def _user_row(self, signal: str, user: str, block: int) -> UserRow:
-        mask = self._blocks_of(signal)[block][user]
+        mask = self._blocks_of(signal).get(block, {}).get(user, 0)
         return UserRow(self.account, f"{signal} {user}" if signal else user, block + TEAM_BLOCKS if signal else block, mask)
 
-    def _unite_user(self, spelled: str, block: int, mask: int) -> tuple[str, str, int]:
-        signal, user = spelled.split(" ", 1) if block >= TEAM_BLOCKS else ("", spelled)
-        blocks = self.teams.setdefault(signal, {}) if signal else self.blocks
-        users = blocks.setdefault(block % TEAM_BLOCKS, {})
+    def _unite_user(self, spelled: str, place: int, mask: int) -> tuple[str, str, int] | None:
+        signal, user = spelled.split(" ", 1) if place >= TEAM_BLOCKS else ("", spelled)
+        block = place % TEAM_BLOCKS
+        users = (self.teams.setdefault(signal, {}) if signal else self.blocks).setdefault(block, {})
+        if len(users) >= BLOCK_USERS and user not in users and not self._makes_room(signal, block, users, user):
+            return None
         users[user] = users.get(user, 0) | mask
-        return signal, user, block % TEAM_BLOCKS
+        return signal, user, block
 
     def _row(self) -> StateRow:
         rest = _encode(_Rest(self.memory, sorted(self.lasts.items()), self.reported, self.held, self.merged_into, self.published))
@@ -336,6 +366,7 @@ class AccountState:
         """Note that everything is written."""
         self.dirty_days.clear()
         self.dirty_users.clear()
+        self.gone_users.clear()
         self.dirty_facts.clear()
         self.dirty_owners.clear()
 

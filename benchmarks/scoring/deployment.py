@@ -54,11 +54,13 @@ class Deployment:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def drain(self, count: int, patience_s: float = 600) -> tuple[float, float]:
-        """Start, read `count` calls, and return events per CPU second and per second since the first transaction."""
-        self.process.launch()
+        """Read on until `count` calls are read, started or not, and return events per CPU second and per second since the first transaction."""
+        before = self.read()
+        if not self.process.is_alive():
+            self.process.launch()
         end, first = time.monotonic() + patience_s, None
         while (read := self.read()) < count:
-            if first is None and read:
+            if first is None and read > before:
                 first = read, self.cpu_s(), time.monotonic()
             if not self.process.is_alive() or time.monotonic() > end:
                 raise RuntimeError(f"scoring read {read} of {count}: see {self.process.log}\n{self.process.log.read_text()[-2000:]}")

@@ -23,9 +23,19 @@ def uniform(accounts: int, seed: int) -> Callable[[], int]:
 
 
 def skewed(accounts: int, seed: int) -> Callable[[], int]:
-    """Return the same with a long tail: four calls of five are of a fifth of the accounts, and so on within each fifth (Pareto)."""
+    """Return the same with a long tail: four calls of five are of a fifth of the accounts, and so on within each fifth (Pareto).
+
+    That is as steep as a Zipf law with an exponent of 0.86: of a million accounts the busiest one has 15 % of the calls, and 300,000 calls
+    are of 127,000 accounts.
+    """
     chance, power = random.Random(seed), math.log(0.2) / math.log(0.8)
     return lambda: int(accounts * chance.random() ** power)
+
+
+def share_of_new(pick: Callable[[], int], after: int, count: int) -> float:
+    """Return which share of `count` calls, after so many others, is the first one of its account."""
+    known = {pick() for _ in range(after)}
+    return len({pick() for _ in range(count)} - known) / count
 
 
 def call(number: int, account: str, begin: datetime, chance: random.Random) -> bytes:

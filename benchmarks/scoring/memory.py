@@ -18,7 +18,7 @@ from churnsignal_scoring.residents import Resident, Residents
 from benchmarks.scoring.world import lived
 
 WARM = 20
-ACCOUNT = 3_000
+ACCOUNT = 2_750
 """Bytes of room for each: all must be there."""
 
 

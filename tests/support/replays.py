@@ -24,6 +24,8 @@ from churnsignal_scoring.health.days import from_date, open_zone
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
+from tests.support.rows import loaded_from
+
 ROOT = Path(__file__).parents[2]
 EVENTS = ROOT / "tools" / "devstack" / "churnsignal_devstack" / "demo" / "data" / "asf_podlings" / "events.parquet"
 FIRST, LAST = datetime(2014, 1, 1, tzinfo=UTC), datetime(2014, 6, 1, tzinfo=UTC)
@@ -151,7 +153,7 @@ def evict(partition: Partition, fired: Fired) -> None:
     """Write every state and read it back, as after a restart."""
     for account, state in partition.states.items():
         state.mark_all()
-        partition.states[account] = AccountState.from_rows(*state.rows())
+        partition.states[account] = loaded_from(state.rows())
         fired.evictions += 1
 
 

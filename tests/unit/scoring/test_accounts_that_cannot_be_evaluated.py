@@ -16,6 +16,7 @@ from churnsignal_scoring.ledger import Closing, Ledger
 from churnsignal_scoring.metrics import Metrics, count_effects
 from churnsignal_scoring.residents import Resident
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, engine, envelope, record, using
 from tests.unit.scoring.town import Town
 
@@ -52,7 +53,7 @@ def closed(accounts: tuple[str, ...], until: int, *, loaded: bool = False) -> tu
             conclude.close(one, done[-1])
             if loaded:
                 one.state.mark_all()
-                one.state = AccountState.from_rows(*one.state.rows())
+                one.state = loaded_from(one.state.rows())
     return residents, done
 
 

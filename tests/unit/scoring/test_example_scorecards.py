@@ -15,6 +15,7 @@ from churnsignal_scoring.health.days import open_zone
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.policy import load_mapping, load_scorecard
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, MAPPER, apply, close_days, engine, envelope, record, using
 
 EXAMPLES = files("churnsignal_scoring.health.config") / "examples"
@@ -266,7 +267,7 @@ def test_no_day_more_of_silence_raises_a_score_and_none_depends_on_what_is_in_me
 
     for day in range(90, 340):
         kept.mark_all()
-        loaded = AccountState.from_rows(*kept.rows())
+        loaded = loaded_from(kept.rows())
         by_memory, by_rows = (close_days(machine, state, day, day)[0] for state in (kept, loaded))
         assert (by_memory.assessment, reasons(by_memory)) == (by_rows.assessment, reasons(by_rows)), day
         scores.append(kept.memory.score or 0)

@@ -10,6 +10,7 @@ from churnsignal_scoring.health.assessment import Settled
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.sheet import Sheet
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, MAPPER, MONDAY, apply, command, engine, envelope
 
 ENGINE = engine()
@@ -98,7 +99,7 @@ def test_what_was_published_is_remembered_when_the_state_leaves_memory() -> None
     settled(state, said("a", 1, plan="pro"))
     state.mark_all()
 
-    assert settled(AccountState.from_rows(*state.rows()), said("b", 2, plan="pro")).profile is None
+    assert settled(loaded_from(state.rows()), said("b", 2, plan="pro")).profile is None
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from churnsignal_scoring.sums import PartitionSums, by_hour, hours_of, merge_sum
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, apply, engine, envelope, using
 
 ENGINE = engine()
@@ -292,7 +293,7 @@ def before_outage() -> tuple[Mapping[str, AccountState], Mapping[int, DayRecord]
 def deployment(down: Down, plans: Plans | None = None) -> Deployment:
     """The accounts after twelve good weeks; web is out from now on as `down` says."""
     states, records = before_outage()
-    copies = {account: AccountState.from_rows(*state.rows()) for account, state in states.items()}
+    copies = {account: loaded_from(state.rows()) for account, state in states.items()}
     return Deployment(plans or PLANS, {"web": down}, copies, dict(records))
 
 
@@ -373,7 +374,7 @@ def test_a_replay_from_stored_rows_and_records_is_exact_through_an_outage() -> N
     again = deployment(outage).live(84, 90, live.records)
     for state in again.states.values():
         state.mark_all()
-    again.states = {account: AccountState.from_rows(*state.rows()) for account, state in again.states.items()}
+    again.states = {account: loaded_from(state.rows()) for account, state in again.states.items()}
     again.live(91, 120, live.records)
 
     assert (again.scores, again.told, again.profiles) == (live.scores, live.told, live.profiles)
@@ -386,7 +387,7 @@ outage_days = st.lists(st.booleans(), min_size=1, max_size=45)
 @given(outage_days, st.integers(0, 12))
 @settings(max_examples=40)
 def test_a_day_more_of_silence_never_raises_the_score_while_the_guard_goes_on_and_off(silent: list[bool], last_use: int) -> None:
-    state = AccountState.from_rows(*before_outage()[0]["web-only"].rows())
+    state = loaded_from(before_outage()[0]["web-only"].rows())
     known = before_outage()[1][DAY_ONE + 83]
     day = 84 + last_use
     apply(ENGINE, state, [envelope(f"x{n}", 84 + n, source="web") for n in range(last_use)])

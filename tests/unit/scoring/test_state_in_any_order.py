@@ -13,6 +13,7 @@ from churnsignal_scoring.health.state import BUCKET_FEATURES, HABIT_DAYS, RETENT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, apply, command, engine, envelope, record
 
 ENGINE = engine()
@@ -104,13 +105,13 @@ def test_a_state_survives_being_written_and_read(sent: list[Envelope]) -> None:
 
     rows = digest(state)
 
-    assert digest(AccountState.from_rows(*rows)) == rows
+    assert digest(loaded_from(rows)) == rows
 
 
 @given(calls(), st.integers(0, 24))
 @settings(max_examples=50)
 def test_a_state_written_half_way_goes_on_as_if_it_never_left_memory(sent: list[Envelope], cut: int) -> None:
-    state = AccountState.from_rows(*digest(after(sent[:cut])))
+    state = loaded_from(digest(after(sent[:cut])))
 
     apply(ENGINE, state, sent[cut:])
 
@@ -194,7 +195,7 @@ def crowded(users: list[int], split: int) -> AccountState:
     """The state after a use by each of these users: some stored and loaded again, some after that, and some absorbed from another account."""
     calls = [envelope(f"c{place}", user % 3, user=f"u{user}") for place, user in enumerate(users)]
     first = after(calls[:split])
-    loaded = AccountState.from_rows(*digest(first))
+    loaded = loaded_from(digest(first))
     apply(ENGINE, loaded, calls[split : split + 5])
     stored = {row[:3]: row for row in (*first.user_rows(), *loaded.rows().users)}
     for row in loaded.gone_rows():

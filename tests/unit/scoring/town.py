@@ -21,6 +21,7 @@ from churnsignal_scoring.residents import Resident, Residents
 from churnsignal_scoring.resolve import Links
 from churnsignal_scoring.unresolved import Parking, Unresolved, Waiting, requests
 
+from tests.support.rows import loaded_from
 from tests.unit.scoring.accounts import DAY_ONE, MONDAY, engine
 
 PARTITIONS = 3
@@ -57,7 +58,7 @@ class Town:
         self.residents = Residents(1 << 28)
         for state in self.states.values():
             state.mark_all()
-            again = AccountState.from_rows(*state.rows())
+            again = loaded_from(state.rows())
             self.residents.put(Resident(again, partition_of(state.account, PARTITIONS), DAY_ONE - 1))
         ledger = Ledger({partition: Closing(DAY_ONE - 1, DAY_ONE - 1) for partition in range(PARTITIONS)})
         self.conclude = Conclude(self.engine, ledger)

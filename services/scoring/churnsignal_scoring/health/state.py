@@ -59,8 +59,6 @@ class _Said(msgspec.Struct):
 
 _said_decoder = msgspec.json.Decoder(_Said)
 _rest_decoder = msgspec.json.Decoder(_Rest)
-_counts_decoder = msgspec.json.Decoder(dict[str, int])
-_versions_decoder = msgspec.json.Decoder(list[Fact])
 _encode = msgspec.json.Encoder(order="deterministic").encode
 
 
@@ -371,22 +369,10 @@ class AccountState:
         self.dirty_owners.clear()
 
     @classmethod
-    def from_rows(
-        cls, row: StateRow, days: Iterable[DayRow] = (), users: Iterable[UserRow] = (), facts: Iterable[FactRow] = ()
-    ) -> "AccountState":
-        """Return the state that was written as these rows."""
-        return cls.stored(
-            row,
-            {day.day: _counts_decoder.decode(day.counts) for day in days},
-            [(stored.user, stored.block, stored.mask) for stored in users],
-            {fact.name: _versions_decoder.decode(fact.versions) for fact in facts},
-        )
-
-    @classmethod
     def stored(
         cls, row: StateRow, days: dict[int, dict[str, int]], users: Iterable[tuple[str, int, int]], facts: dict[str, list[Fact]]
     ) -> "AccountState":
-        """Return the same of rows that are read already: days and facts by name, users as they are spelled there."""
+        """Return the state that was written as these rows: days and facts by name, users as they are spelled there."""
         rest = _rest_decoder.decode(row.rest)
         state = cls(
             account=row.account,

@@ -1,5 +1,6 @@
 """Which errors are waited out, and which end the process."""
 
+import asyncpg
 import pytest
 from asyncpg import exceptions as pg
 from churnsignal_common.postgres.failures import put_off
@@ -13,7 +14,10 @@ def wrapped(cause: Exception) -> exc.DBAPIError:
     return exc.DBAPIError("SELECT 1", None, driver)
 
 
-@pytest.mark.parametrize("error", [OSError(), pg.AdminShutdownError(), wrapped(pg.ConnectionDoesNotExistError()), exc.TimeoutError()])
+@pytest.mark.parametrize(
+    "error",
+    [OSError(), asyncpg.InternalClientError(), pg.AdminShutdownError(), wrapped(pg.ConnectionDoesNotExistError()), exc.TimeoutError()],
+)
 def test_what_postgres_may_do_better_later_is_put_off(error: Exception) -> None:
     with put_off("work_waits"):
         raise error

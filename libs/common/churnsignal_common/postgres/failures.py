@@ -14,6 +14,8 @@ AWAY: tuple[type[Exception], ...] = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # A connection that was cut between two messages of the protocol.
+    asyncpg.InternalClientError,
     pg.PostgresConnectionError,
     pg.InsufficientResourcesError,
     pg.OperatorInterventionError,

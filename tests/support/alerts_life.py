@@ -434,6 +434,7 @@ class Life:
                     twin.address, twin.state, twin.delivery, twin.due_at = way.address, "queued", None, row.due_at
                     self._wait(twin)
             return
+        self._keys.discard(row.key)
         self._keys.add(key)
         row.recipient, row.channel, row.address, row.state, row.delivery = way.recipient, way.channel, way.address, "queued", None
         self._wait(row)

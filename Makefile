@@ -65,10 +65,9 @@ conformance: setup ## the released SDKs on good days and bad ones; writes docs/c
 chaos: setup ## two replicas of scoring killed, frozen and failed over, then proved; two of alerts killed as they send; KILLS=1000 is the full proof
 	@$(RUN) env CHURNSIGNAL_KILLS=$(or $(KILLS),24) $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py tests/e2e/test_senders_survive_kills.py
 
-nightly: setup ## the full sizes: a million steps of alerts' model, 1,000 kills of scoring's replicas, 1,000 of alerts' senders; prints the seeds
+nightly: setup ## the full sizes: a million steps of alerts' model, then chaos with 1,000 kills of each; SEED=5 for other ones; prints the seeds
 	@$(RUN) env ALERTS_SEED=$(or $(SEED),1) ALERTS_SEEDS=10 ALERTS_STEPS=120000 $(BIN)/python -m pytest -rP -n 2 tests/unit/alerts/test_the_life_of_alerts.py
-	@$(RUN) env CHURNSIGNAL_KILLS=1000 $(BIN)/python -m pytest -s tests/e2e/test_scoring_survives_chaos.py
-	@$(RUN) env KILLS=1000 $(BIN)/python -m pytest -s tests/e2e/test_senders_survive_kills.py
+	@$(if $(SEED),CHURNSIGNAL_SEED=$(SEED)) $(MAKE) --no-print-directory chaos KILLS=1000
 
 mutants: setup ## change the scoring core in small ways and see which changes no test notices; SAMPLE=800 tries so many, drawn at random; writes docs/mutants.md
 	@$(RUN) $(BIN)/python tools/mutants.py $(if $(SAMPLE),--sample $(SAMPLE))

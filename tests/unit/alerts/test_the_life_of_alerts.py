@@ -264,6 +264,7 @@ class Story(RuleBasedStateMachine):
 
 
 # The same stories each time, so that a red run is about the change at hand; other seeds are for longer runs.
+@pytest.mark.timeout(60 + STEPS // 100)
 @pytest.mark.parametrize("number", range(SEED, SEED + SEEDS))
 def test_in_any_story_everybody_is_told_and_once_and_not_after_the_end(number: int) -> None:
     LIVED.clear()

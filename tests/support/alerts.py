@@ -10,10 +10,10 @@ import msgspec
 from churnsignal_alerts.decide import Verdict, apply, decide
 from churnsignal_alerts.directory import Channel, Csm, directory_of
 from churnsignal_alerts.episodes import Episode, Kind, State
-from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy import Policy
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.render.card import Reader
+from churnsignal_alerts.route import Setup
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.examples import CHANGE
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged

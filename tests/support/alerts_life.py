@@ -27,7 +27,6 @@ from churnsignal_alerts.plan import (
     Notice,
     Plan,
     Scene,
-    Setup,
     Spent,
     plan_away,
     plan_change,
@@ -39,7 +38,7 @@ from churnsignal_alerts.plan import (
     rationed,
 )
 from churnsignal_alerts.policy import POOL
-from churnsignal_alerts.route import absent, day_of, priority, shared
+from churnsignal_alerts.route import Setup, absent, day_of, priority, shared
 from churnsignal_alerts.settle import Attempt, next_way, settle
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
@@ -241,7 +240,7 @@ class Life:
         episode = plan.episode
         before = self.episodes.get(episode.id)
         if before is not None and episode.rung not in (before.rung, before.rung + 1, 0):
-            pool = shared(episode.change.account, scene.setup.policy, scene.setup.channels).recipient
+            pool = shared(episode.change.account, scene.setup).recipient
             if episode.rung != before.rung + 2 or pool not in [notice.recipient for notice in plan.notices]:
                 raise AssertionError(f"a step was left out: {before.rung} -> {episode.rung}")
         self.episodes[episode.id] = episode
@@ -299,7 +298,7 @@ class Life:
         self._at(row.due_at)
 
     def _move(self) -> None:
-        gone, here = (frozenset(ids) for ids in absent(self.setup.directory, self.setup.policy, self.now))
+        gone, here = (frozenset(ids) for ids in absent(self.setup, self.now))
         # Whoever came or went concerns every episode; otherwise only those that changed meanwhile can be with the wrong person.
         moved, self._absent, self._saved = (
             (self._active if (gone, here) != self._absent else self._saved & self._active),
@@ -381,7 +380,7 @@ class Life:
             message.not_before = self.now + LEASE
             self._at(message.not_before)
             return
-        way = next_way(delivery, self.setup.directory, self.setup.policy, self.setup.channels)
+        way = next_way(delivery, self.setup)
         episodes = tuple(sorted({row.notice.episode for row in keep}))
         self._works[delivery.channel] = isinstance(outcome, (Sent, Refused))
         works = way is not None and self._works.get(way.channel, True)

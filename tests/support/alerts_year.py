@@ -13,8 +13,7 @@ from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.directory import Csm
 from churnsignal_alerts.episodes import CALLS, NoticeKind, Outcome
 from churnsignal_alerts.hours import parse_hours
-from churnsignal_alerts.plan import Setup
-from churnsignal_alerts.route import addressee, due
+from churnsignal_alerts.route import Setup, addressee, due
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import Band, Cause
 
@@ -68,7 +67,7 @@ class Year:
         }  # fmt: skip
 
     def _opening(self, heard: Heard, moment: datetime) -> datetime:
-        who = addressee(heard.recipient, self.life.setup.directory, self.life.setup.policy, self.life.setup.channels)
+        who = addressee(heard.recipient, self.life.setup)
         return due(who, moment, urgent=False) if who else moment
 
     def _outside(self, heard: Heard) -> bool:

@@ -30,7 +30,8 @@ catch-all. A wait of up to five seconds is the service's own and is not shown.
 """
 _AT_ONCE = 16
 MARK = "may have received this message already"
-# Postgres itself writes down how long the service is going to wait, and lets it go on at once. Shorter waits are the backoff's own.
+# Postgres itself writes down how long the service is going to wait, and lets it go on at once, to the place that asked for it, too. Shorter
+# waits are the backoff's own.
 _HURRY = """
 CREATE TABLE waits (recipient text, seconds int);
 CREATE FUNCTION hurry() RETURNS trigger AS $$ BEGIN
@@ -40,9 +41,14 @@ CREATE FUNCTION hurry() RETURNS trigger AS $$ BEGIN
   END IF;
   RETURN NEW;
 END $$ LANGUAGE plpgsql;
-CREATE TRIGGER hurry BEFORE UPDATE ON alerts.deliveries FOR EACH ROW EXECUTE FUNCTION hurry()
+CREATE TRIGGER hurry BEFORE UPDATE ON alerts.deliveries FOR EACH ROW EXECUTE FUNCTION hurry();
+CREATE FUNCTION rested() RETURNS trigger AS $$ BEGIN NEW.next_at = clock_timestamp(); RETURN NEW; END $$ LANGUAGE plpgsql;
+CREATE TRIGGER rested BEFORE UPDATE ON alerts.pace FOR EACH ROW WHEN (NEW.next_at > clock_timestamp() + interval '5 s') EXECUTE FUNCTION rested()
 """
-_NO_HURRY = "DROP TRIGGER hurry ON alerts.deliveries; DROP FUNCTION hurry; DROP TABLE waits; DELETE FROM alerts.troubles"
+_NO_HURRY = """
+DROP TRIGGER hurry ON alerts.deliveries; DROP FUNCTION hurry; DROP TABLE waits; DELETE FROM alerts.troubles;
+DROP TRIGGER rested ON alerts.pace; DROP FUNCTION rested
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Contact, Kind
 from churnsignal_alerts.metrics import VERDICTS
 from churnsignal_alerts.order import Arranged, Arrived, arrange
-from churnsignal_alerts.plan import Plan, Scene, Setup, Spent, plan_change, plan_contact, plan_profile, ration, rationed
-from churnsignal_alerts.route import day_of
+from churnsignal_alerts.plan import Plan, Scene, Spent, plan_change, plan_contact, plan_profile, ration, rationed
+from churnsignal_alerts.route import Setup, day_of
 
 log = structlog.get_logger()
 

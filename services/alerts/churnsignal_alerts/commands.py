@@ -89,7 +89,7 @@ class Desk:
     async def move_away(self) -> bool:
         """Move the episodes of who is on leave, and back of who has returned. Return whether more may have to move."""
         setup, now = await self._people.setup(), self._clock.now()
-        gone, here = absent(setup.directory, setup.policy, now)
+        gone, here = absent(setup, now)
         return await self._each(lambda connection, _: store.misplaced(connection, gone, here, _AT_ONCE), plan_away)
 
     async def move_from(self, csm: str) -> None:

@@ -25,7 +25,6 @@ from churnsignal_alerts.commands import Desk
 from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.episodes import WATCHDOG, Kind
 from churnsignal_alerts.explain import explain
-from churnsignal_alerts.learn import Terms
 from churnsignal_alerts.learn import recommend as learn
 from churnsignal_alerts.people import People
 from churnsignal_alerts.plan import Scene
@@ -145,7 +144,7 @@ def _explain_route(settings: AlertsSettings, account: str, kind: Kind, *, as_jso
 def _recommend_thresholds(settings: AlertsSettings, *, as_json: bool) -> int:
     """Print where another threshold would be better; return the exit code."""
     lessons = on_database(settings, "alerts", lambda engine: Reader(engine).lessons())
-    found = [advice_out(one) for one in learn(lessons, Terms())]
+    found = [advice_out(one) for one in learn(lessons)]
     if as_json:
         print(jsonlib.dumps(found))
         return 0

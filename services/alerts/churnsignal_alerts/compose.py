@@ -14,13 +14,13 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import Episode, NoticeKind, State
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outgoing
-from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy import Policy
 from churnsignal_alerts.render.card import Card, Reader, card, note_card
 from churnsignal_alerts.render.mail import mail_body
 from churnsignal_alerts.render.slack import slack_body
 from churnsignal_alerts.render.summary import summary
 from churnsignal_alerts.render.webhook import webhook_body
+from churnsignal_alerts.route import Setup
 
 
 @dataclass(frozen=True, slots=True)

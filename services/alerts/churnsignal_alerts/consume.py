@@ -26,7 +26,7 @@ from churnsignal_alerts.metrics import CHANGES, GAPS
 from churnsignal_alerts.order import Arrived, Outcome, give_up
 from churnsignal_alerts.ownership import Fenced
 from churnsignal_alerts.people import People
-from churnsignal_alerts.plan import Setup
+from churnsignal_alerts.route import Setup
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
@@ -61,10 +61,12 @@ def read(place: Place, records: Sequence[ConsumerRecord]) -> Read:
         try:
             if place.topic == RISK_CHANGES:
                 change = risk_decoder.decode(value).data
-                _check(change.account)
+                _check(change.account.account, change.account.owner)
                 found.changes.append(Arrived(change, value, record.timestamp))
             elif place.topic == ACCOUNTS:
-                found.profiles.append(_check(profile_decoder.decode(value)))
+                profile = profile_decoder.decode(value)
+                _check(profile.account, profile.owner)
+                found.profiles.append(profile)
             else:
                 found.contacts.append(_contact(contact_decoder.decode(value)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
@@ -72,16 +74,14 @@ def read(place: Place, records: Sequence[ConsumerRecord]) -> Read:
     return found
 
 
-def _check(profile: AccountProfile) -> AccountProfile:
+def _check(account: str, *texts: str | None) -> None:
     # Postgres keeps no NUL in a text.
-    if not profile.account or "\0" in profile.account or "\0" in (profile.owner or ""):
-        raise ValueError("the account's id or owner cannot be stored")
-    return profile
+    if not account or any("\0" in text for text in (account, *texts) if text):
+        raise ValueError("it cannot be stored")
 
 
 def _contact(told: Contacted) -> Contact:
-    if any("\0" in text for text in (told.account, told.source, told.id, told.by, told.note)):
-        raise ValueError("the contact cannot be stored")
+    _check(told.account, told.source, told.id, told.by, told.note)
     return Contact(told.account, told.at, told.way, told.by, told.note, told.source, f"{told.source}:{told.id}")
 
 

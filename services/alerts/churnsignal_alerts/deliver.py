@@ -135,7 +135,7 @@ class Deliverer:
             await self._record(delivery, settle_edit(delivery, outcome, took_ms, _age(delivery), BACKOFF), rows)
             return
         setup = await self._people.setup()
-        way = None if delivery.note else next_way(delivery, setup.directory, setup.policy, frozenset(self._out.senders))
+        way = None if delivery.note else next_way(delivery, setup)
         works = way is not None and self.channels[way.channel].ok is not False
         tried = Attempt(took_ms, _age(delivery), way, works, message.possible_duplicate, message.episodes, dropped)
         await self._record(delivery, settle(delivery, outcome, tried, BACKOFF), rows)

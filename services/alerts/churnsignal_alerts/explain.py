@@ -14,8 +14,8 @@ def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]
     """Return the route of an alert that would be raised now: who, by which channel, when, why; or what would keep it from being told."""
     setup, now = scene.setup, scene.now
     pool = setup.policy.kind_pools.get(kind)
-    usual = place(pool, setup.policy, setup.channels) if pool else None
-    routed = usual or route(profile, setup.directory, setup.policy, setup.channels, now)
+    usual = place(pool, setup) if pool else None
+    routed = usual or route(profile, setup, now)
     quiet = mute(kind, profile, setup.silences, scene.red, now)
     urgent = kind.trouble and is_urgent(profile, None, now.date(), setup.policy)
     who, digest = routed.recipient, kind in setup.policy.digest_kinds

@@ -15,6 +15,8 @@ OTHER = "other"
 # An account that was saved or did churn was rightly told; what needed no action, or was known, says nothing against the score.
 _RIGHT = frozenset({Feedback.USEFUL.value, Outcome.SAVED.value, Outcome.CHURNED.value})
 _WRONG = frozenset({Feedback.FALSE_ALARM.value, Outcome.FALSE_ALARM.value})
+# When to suggest: precision below `WANTED` over at least `LEAST` judged alerts, and a threshold that would still have told `KEEP` of them.
+WANTED, LEAST, KEEP = 0.6, 20, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +36,6 @@ class Lesson:
         if self.words & _RIGHT:
             return True
         return False if self.words & _WRONG else None
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """When to suggest: precision below `wanted` over at least `least` judged alerts, and a threshold that would still have told `keep` of them."""
-
-    wanted: float = 0.6
-    least: int = 20
-    keep: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,29 +82,29 @@ def tally(lessons: Sequence[Lesson]) -> list[tuple[Kind, str, Counter[str], floa
     return [(kind, reason, Counter(w for one in group for w in one.words), precision(group)) for (kind, reason), group in ranked]
 
 
-def recommend(lessons: Sequence[Lesson], terms: Terms) -> list[Advice]:
+def recommend(lessons: Sequence[Lesson]) -> list[Advice]:
     """Return a threshold for each kind whose alerts are too often wrong; nothing where the scores cannot tell right from wrong."""
     found = []
     # A finding does not hang on the score.
     for kind in (kind for kind in Kind if kind.trouble):
         judged = [one for one in lessons if one.kind is kind and one.right is not None and one.score is not None]
         now = precision(judged)
-        if now is None or len(judged) < terms.least or now >= terms.wanted:
+        if now is None or len(judged) < LEAST or now >= WANTED:
             continue
-        advice = _better(kind, judged, now, terms)
+        advice = _better(kind, judged, now)
         if advice is not None:
             found.append(advice)
     return found
 
 
-def _better(kind: Kind, judged: list[Lesson], now: float, terms: Terms) -> Advice | None:
+def _better(kind: Kind, judged: list[Lesson], now: float) -> Advice | None:
     # From the highest on: the first that is precise enough keeps the most.
     for threshold in sorted({one.score for one in judged if one.score is not None}, reverse=True):
         kept = [one for one in judged if one.score is not None and one.score <= threshold]
         would_be = precision(kept)
-        if len(kept) < terms.keep or would_be is None:
+        if len(kept) < KEEP or would_be is None:
             return None
-        if would_be >= terms.wanted:
+        if would_be >= WANTED:
             lost = sum(one.right is True for one in judged if one not in kept)
             return Advice(kind, len(judged), now, threshold, would_be, len(kept), lost, tuple(judged))
     return None

@@ -14,8 +14,8 @@ from churnsignal_alerts.directory import Channel, Csm, directory_of
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import parse_hours, write_hours
 from churnsignal_alerts.mute import Matcher, Silence
-from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy_file import FILE, parse_policy
+from churnsignal_alerts.route import Setup
 from churnsignal_alerts.tables import csms, routing, silences
 from churnsignal_alerts.trouble import forgive
 

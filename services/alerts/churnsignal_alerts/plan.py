@@ -10,13 +10,14 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged
 
 from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide, end
-from churnsignal_alerts.directory import Channel, Directory
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, Outcome, State, Task
-from churnsignal_alerts.mute import OUTAGE, Mute, Silence, mute, of_outage
+from churnsignal_alerts.mute import OUTAGE, Mute, mute, of_outage
 from churnsignal_alerts.policy import POOL, Policy, Target
 from churnsignal_alerts.route import (
     Recipient,
     Routed,
+    Setup,
     addressee,
     assigned,
     back_at,
@@ -47,16 +48,6 @@ _LINES = {
 
 # Reminders are few, since they merge, and promised.
 _RATIONED = _LINES.keys() - {NoticeKind.SUMMARY, NoticeKind.NUDGE}
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Who is there and how they are told: the directory, the policy, and the channels that are configured."""
-
-    directory: Directory
-    policy: Policy
-    channels: frozenset[Channel]
-    silences: tuple[Silence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +126,7 @@ def _tell(verdict: Verdict, episode: Episode, scene: Scene) -> Plan:
         return Plan(replace(episode, muted=""), (entry,), cancel=True)
     number = _round(now) if verdict in _AGAIN else episode.flips
     if kind in ENDINGS and isinstance(setup.policy.recoveries, str):
-        routed = place(setup.policy.recoveries, setup.policy, setup.channels)
+        routed = place(setup.policy.recoveries, setup)
         when = _due(kind, episode, routed, setup, now) if kind else now
     notices = _notices(episode, kind, number, verdict.value, routed.recipient, routed.why, when) if kind else ()
     return Plan(episode, (entry,), notices, cancel=True, edit=not episode.active or kind is None)
@@ -241,13 +232,13 @@ def _what(verdict: Verdict, episode: Episode) -> str:
 def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
     """Return who hears of the episode: the pool of its kind, or whoever heard of it before, while the account has the same owner or a person chose them."""
     if pool := setup.policy.kind_pools.get(episode.kind):
-        return place(pool, setup.policy, setup.channels)
+        return place(pool, setup)
     same = episode.pinned or episode.change.account.owner == episode.fall.account.owner
     if episode.csm and same:
-        chosen = assigned(episode.csm, setup.directory, setup.policy, setup.channels, now)
+        chosen = assigned(episode.csm, setup, now)
         if chosen:
             return chosen
-    return route(episode.change.account, setup.directory, setup.policy, setup.channels, now)
+    return route(episode.change.account, setup, now)
 
 
 def _due(kind: NoticeKind, episode: Episode, routed: Routed, setup: Setup, now: datetime) -> datetime:
@@ -345,8 +336,8 @@ def _escalate(episode: Episode, same: Routed, scene: Scene) -> Plan:
 def _above(target: Target, episode: Episode, scene: Scene) -> Routed:
     setup, profile = scene.setup, episode.change.account
     if target is Target.MANAGER:
-        return superior(profile, episode.csm, setup.directory, setup.policy, setup.channels, scene.now)
-    return shared(profile, setup.policy, setup.channels)
+        return superior(profile, episode.csm, setup, scene.now)
+    return shared(profile, setup)
 
 
 def _step(episode: Episode, what: str, why: str, kind: NoticeKind, routed: Routed, scene: Scene) -> Plan:
@@ -392,7 +383,7 @@ def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan 
     setup = scene.setup
     change, fall = (msgspec.structs.replace(one, account=profile) for one in (episode.change, episode.fall))
     after = replace(episode, change=change, fall=fall)
-    routed = route(profile, setup.directory, setup.policy, setup.channels, scene.now)
+    routed = route(profile, setup, scene.now)
     if routed.recipient.id == episode.csm:
         return Plan(after, ())
     return _handed(after, routed, "the account has a new owner", scene)
@@ -419,11 +410,11 @@ def plan_away(episode: Episode, scene: Scene) -> Plan | None:
     """Return what somebody's leave, or their return, means for an active episode: each side is told once. None: nothing changes."""
     setup, now = scene.setup, scene.now
     chosen = episode.stands_for or episode.csm
-    routed = assigned(chosen, setup.directory, setup.policy, setup.channels, now) if episode.pinned and chosen else None
-    routed = routed or route(episode.change.account, setup.directory, setup.policy, setup.channels, now)
+    routed = assigned(chosen, setup, now) if episode.pinned and chosen else None
+    routed = routed or route(episode.change.account, setup, now)
     if not episode.active or routed.recipient.id == episode.csm:
         return None
-    here = episode.csm and assigned(episode.csm, setup.directory, setup.policy, setup.channels, now)
+    here = episode.csm and assigned(episode.csm, setup, now)
     if episode.state is State.ACKNOWLEDGED and here and here.recipient.id == episode.csm:
         # Whoever is at it goes on.
         return None
@@ -449,7 +440,7 @@ def _handed(episode: Episode, routed: Routed, why: str, scene: Scene) -> Plan:
 
 def _farewell(episode: Episode, before: str | None, why: str, setup: Setup, now: datetime) -> tuple[Notice, ...]:
     """Return the line that tells whoever looked after a told episode that somebody else does."""
-    who = addressee(before, setup.directory, setup.policy, setup.channels) if before and episode.told else None
+    who = addressee(before, setup) if before and episode.told else None
     if who is None or who.id == episode.csm:
         return ()
     due_at = back_at(who, setup.directory, now)

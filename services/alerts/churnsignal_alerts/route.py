@@ -9,12 +9,28 @@ from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, at_ri
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
 from churnsignal_alerts.hours import ALWAYS, Hours, after_working, holiday_calendar, next_digest, next_opening, working_day
+from churnsignal_alerts.mute import Silence
 from churnsignal_alerts.policy import POOL, Digest, Policy, Pool, Touch
 
 _CHAIN = 5
 # Nobody in touch for so long makes an account half as urgent again.
 _LONELY_DAYS = 60
 _ON_LEAVE = "on leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Who is there and how they are told: the directory, the policy, the channels that are configured, and what is silenced."""
+
+    directory: Directory
+    policy: Policy
+    channels: frozenset[Channel]
+    silences: tuple[Silence, ...] = ()
+
+    @property
+    def usable(self) -> frozenset[Channel]:
+        """Return the channels to choose from: with none configured all count, and notices wait for one."""
+        return self.channels or frozenset(Channel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,87 +73,74 @@ class Routed:
         return next((step.who for step in self.steps if step.why == _ON_LEAVE), None)
 
 
-def route(profile: AccountProfile, directory: Directory, policy: Policy, channels: frozenset[Channel], now: datetime) -> Routed:
-    """Return who is told about an account. `channels` are the configured ones; with none, both count, and notices wait for one."""
-    usable = channels or frozenset(Channel)
+def route(profile: AccountProfile, setup: Setup, now: datetime) -> Routed:
+    """Return who is told about an account."""
     steps: list[Step] = []
-    match policy.touch(profile.tier):
+    match setup.policy.touch(profile.tier):
         case Touch.POOL:
             steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to their pool"))
-            return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+            return Routed(_pool(profile.segment, setup, steps), tuple(steps))
         case Touch.WEBHOOK:
-            return Routed(_machine(profile, policy, usable, steps), tuple(steps))
+            return Routed(_machine(profile, setup, steps), tuple(steps))
         case Touch.PERSON | None:
             pass
-    person = _person(profile.owner, directory, policy, usable, now, steps)
-    if person:
-        return Routed(person, tuple(steps))
-    return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+    person = _person(profile.owner, setup, now, steps) or _pool(profile.segment, setup, steps)
+    return Routed(person, tuple(steps))
 
 
-def assigned(csm: str, directory: Directory, policy: Policy, channels: frozenset[Channel], now: datetime) -> Routed | None:
+def assigned(csm: str, setup: Setup, now: datetime) -> Routed | None:
     """Return the route to a CSM whom a person chose, or None when the directory cannot reach anyone in their line."""
     steps: list[Step] = []
-    person = _person(csm, directory, policy, channels or frozenset(Channel), now, steps)
+    person = _person(csm, setup, now, steps)
     return Routed(person, tuple(steps)) if person else None
 
 
-def superior(
-    profile: AccountProfile, csm: str | None, directory: Directory, policy: Policy, channels: frozenset[Channel], now: datetime
-) -> Routed:
+def superior(profile: AccountProfile, csm: str | None, setup: Setup, now: datetime) -> Routed:
     """Return who is above whoever looks after the account; where nobody is, its pool: a step of escalation is never left out."""
-    usable, steps = channels or frozenset(Channel), list[Step]()
-    if policy.touch(profile.tier) is Touch.WEBHOOK:
-        return shared(profile, policy, channels)
-    below = directory.find(csm) or directory.find(profile.owner)
-    for other in _line(below, "manager", directory) if below else []:
-        if found := _try("manager", other, policy, usable, now, steps):
+    steps: list[Step] = []
+    if setup.policy.touch(profile.tier) is Touch.WEBHOOK:
+        return shared(profile, setup)
+    below = setup.directory.find(csm) or setup.directory.find(profile.owner)
+    for other in _line(below, "manager", setup.directory) if below else []:
+        if found := _try("manager", other, setup, now, steps):
             return Routed(found, tuple(steps))
-    return Routed(_pool(profile.segment, policy, usable, steps), tuple(steps))
+    return Routed(_pool(profile.segment, setup, steps), tuple(steps))
 
 
-def shared(profile: AccountProfile, policy: Policy, channels: frozenset[Channel]) -> Routed:
+def shared(profile: AccountProfile, setup: Setup) -> Routed:
     """Return the pool of the account."""
     steps: list[Step] = []
-    tier = policy.touch(profile.tier)
-    usable = channels or frozenset(Channel)
-    found = _machine(profile, policy, usable, steps) if tier is Touch.WEBHOOK else _pool(profile.segment, policy, usable, steps)
+    to_machines = setup.policy.touch(profile.tier) is Touch.WEBHOOK
+    found = _machine(profile, setup, steps) if to_machines else _pool(profile.segment, setup, steps)
     return Routed(found, tuple(steps))
 
 
-def _machine(profile: AccountProfile, policy: Policy, usable: frozenset[Channel], steps: list[Step]) -> Recipient:
+def _machine(profile: AccountProfile, setup: Setup, steps: list[Step]) -> Recipient:
     """Return the webhook of the segment or of the catch-all; where neither has one that works, their people: never nobody."""
-    for pool in (policy.pools.get(profile.segment or ""), policy.catch_all):
-        ways = _pool_ways(pool, usable & {Channel.WEBHOOK}) if pool else ()
+    for pool in (setup.policy.pools.get(profile.segment or ""), setup.policy.catch_all):
+        ways = _pool_ways(pool, setup.usable & {Channel.WEBHOOK}) if pool else ()
         if pool and ways:
             steps.append(Step("tier", profile.tier or "", True, f"accounts of this tier go to the webhook of {pool.name}"))
-            return _recipient(pool, ways, policy)
+            return _recipient(pool, ways, setup.policy)
     steps.append(Step("tier", profile.tier or "", False, "accounts of this tier go to a webhook, and none is configured"))
-    return _pool(profile.segment, policy, usable, steps)
+    return _pool(profile.segment, setup, steps)
 
 
-def _person(
-    owner: str | None, directory: Directory, policy: Policy, usable: frozenset[Channel], now: datetime, steps: list[Step]
-) -> Recipient | None:
+def _person(owner: str | None, setup: Setup, now: datetime, steps: list[Step]) -> Recipient | None:
     if not owner:
         steps.append(Step("owner", "", False, "the account has no owner"))
         return None
-    csm = directory.find(owner)
+    csm = setup.directory.find(owner)
     if csm is None:
         steps.append(Step("owner", owner, False, "not in the directory of CSMs"))
         return None
+    line = [("owner", csm), *((link, other) for link in ("delegate", "manager") for other in _line(csm, link, setup.directory))]
     seen: set[str] = set()
-    found = _try("owner", csm, policy, usable, now, steps)
-    if found:
-        return found
-    seen.add(csm.id)
-    for rule, links in (("delegate", _line(csm, "delegate", directory)), ("manager", _line(csm, "manager", directory))):
-        for other in links:
-            if other.id not in seen:
-                seen.add(other.id)
-                found = _try(rule, other, policy, usable, now, steps)
-                if found:
-                    return found
+    for rule, other in line:
+        if other.id not in seen:
+            seen.add(other.id)
+            if found := _try(rule, other, setup, now, steps):
+                return found
     return None
 
 
@@ -153,18 +156,17 @@ def _line(csm: Csm, link: str, directory: Directory) -> list[Csm]:
     return found
 
 
-def _try(rule: str, csm: Csm, policy: Policy, usable: frozenset[Channel], now: datetime, steps: list[Step]) -> Recipient | None:
-    zone = zone_of(csm.zone, policy.zone)
-    ways = _ways(csm, usable)
+def _try(rule: str, csm: Csm, setup: Setup, now: datetime, steps: list[Step]) -> Recipient | None:
+    ways = _ways(csm, setup.usable)
     why = ""
     if not csm.active:
         why = "deactivated"
-    elif csm.away_on(now.astimezone(zone).date()):
+    elif csm.away_on(now.astimezone(zone_of(csm.zone, setup.policy.zone)).date()):
         why = _ON_LEAVE
     elif not ways:
         why = "no address on a channel that is configured"
     steps.append(Step(rule, csm.id, not why, why or "reachable"))
-    return None if why else _of(csm, ways, policy)
+    return None if why else _of(csm, ways, setup.policy)
 
 
 def _of(csm: Csm, ways: tuple[tuple[Channel, str], ...], policy: Policy) -> Recipient:
@@ -172,21 +174,21 @@ def _of(csm: Csm, ways: tuple[tuple[Channel, str], ...], policy: Policy) -> Reci
     return Recipient(csm.id, csm.name, ways, csm.locale, zone, csm.country or policy.country, csm.hours or policy.hours)
 
 
-def addressee(ident: str, directory: Directory, policy: Policy, channels: frozenset[Channel]) -> Recipient | None:
+def addressee(ident: str, setup: Setup) -> Recipient | None:
     """Return one CSM or pool as such, on leave or not; None for who is not there any more."""
     if ident.startswith(POOL):
-        return place(ident.removeprefix(POOL), policy, channels).recipient
-    csm = directory.csms.get(ident)
-    ways = _ways(csm, channels or frozenset(Channel)) if csm and csm.active else ()
-    return _of(csm, ways, policy) if csm and ways else None
+        return place(ident.removeprefix(POOL), setup).recipient
+    csm = setup.directory.csms.get(ident)
+    ways = _ways(csm, setup.usable) if csm and csm.active else ()
+    return _of(csm, ways, setup.policy) if csm and ways else None
 
 
-def absent(directory: Directory, policy: Policy, now: datetime) -> tuple[list[str], list[str]]:
+def absent(setup: Setup, now: datetime) -> tuple[list[str], list[str]]:
     """Return who is on leave or deactivated, and who is there."""
     gone: list[str] = []
     here: list[str] = []
-    for csm in directory.csms.values():
-        away = not csm.active or csm.away_on(now.astimezone(zone_of(csm.zone, policy.zone)).date())
+    for csm in setup.directory.csms.values():
+        away = not csm.active or csm.away_on(now.astimezone(zone_of(csm.zone, setup.policy.zone)).date())
         (gone if away else here).append(csm.id)
     return gone, here
 
@@ -199,10 +201,10 @@ def back_at(recipient: Recipient, directory: Directory, now: datetime) -> dateti
     return due(recipient, now, urgent=False)
 
 
-def place(name: str, policy: Policy, channels: frozenset[Channel]) -> Routed:
+def place(name: str, setup: Setup) -> Routed:
     """Return the pool of that name, else the catch-all."""
     steps: list[Step] = []
-    return Routed(_pool(name, policy, channels or frozenset(Channel), steps), tuple(steps))
+    return Routed(_pool(name, setup, steps), tuple(steps))
 
 
 def _ways(csm: Csm, usable: frozenset[Channel]) -> tuple[tuple[Channel, str], ...]:
@@ -212,18 +214,18 @@ def _ways(csm: Csm, usable: frozenset[Channel]) -> tuple[tuple[Channel, str], ..
     return tuple(wanted or other[:1])
 
 
-def _pool(segment: str | None, policy: Policy, usable: frozenset[Channel], steps: list[Step]) -> Recipient:
+def _pool(segment: str | None, setup: Setup, steps: list[Step]) -> Recipient:
+    policy = setup.policy
     pool = policy.pools.get(segment or "")
     if pool:
-        ways = _pool_ways(pool, usable)
-        steps.append(
-            Step("segment", pool.name, bool(ways), "pool of the segment" if ways else "no address on a channel that is configured")
-        )
+        ways = _pool_ways(pool, setup.usable)
+        why = "pool of the segment" if ways else "no address on a channel that is configured"
+        steps.append(Step("segment", pool.name, bool(ways), why))
         if ways:
             return _recipient(pool, ways, policy)
     else:
         steps.append(Step("segment", segment or "", False, "no pool for this segment"))
-    ways = _pool_ways(policy.catch_all, usable) or _pool_ways(policy.catch_all, frozenset(Channel))
+    ways = _pool_ways(policy.catch_all, setup.usable) or _pool_ways(policy.catch_all, frozenset(Channel))
     steps.append(Step("catch-all", policy.catch_all.name, True, "nobody else could be reached"))
     return _recipient(policy.catch_all, ways, policy)
 

@@ -6,23 +6,25 @@ from typing import assert_never
 
 from churnsignal_alerts.backoff import Backoff
 from churnsignal_alerts.delivery import Delivery, Record, Way
-from churnsignal_alerts.directory import Channel, Directory
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
-from churnsignal_alerts.policy import POOL, Policy
+from churnsignal_alerts.policy import POOL
+from churnsignal_alerts.route import Setup
 
 _BROKEN_TRIES = 5
 # Nobody asks any more what a message of yesterday looks like.
 _EDIT_FOR = timedelta(days=1)
 
 
-def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: frozenset[Channel]) -> Way | None:
+def next_way(delivery: Delivery, setup: Setup) -> Way | None:
     """Return the way after this one: the same person's e-mail, then the catch-all; None when all were tried.
 
     From a channel that is configured no longer, any other of the same person comes first.
     """
+    policy, usable = setup.policy, setup.channels
     catch_all = POOL + policy.catch_all.name
     onward = usable if delivery.channel not in usable else usable & {Channel.EMAIL} if delivery.channel is Channel.SLACK else frozenset()
-    for channel, address in _ways_of(delivery.recipient, directory, policy):
+    for channel, address in _ways_of(delivery.recipient, setup):
         if channel in onward:
             return Way(delivery.recipient, delivery.name, channel, address)
     if delivery.recipient == catch_all:
@@ -33,12 +35,12 @@ def next_way(delivery: Delivery, directory: Directory, policy: Policy, usable: f
     return None
 
 
-def _ways_of(recipient: str, directory: Directory, policy: Policy) -> tuple[tuple[Channel, str], ...]:
+def _ways_of(recipient: str, setup: Setup) -> tuple[tuple[Channel, str], ...]:
     if recipient.startswith(POOL):
         name = recipient.removeprefix(POOL)
-        pool = policy.catch_all if name == policy.catch_all.name else policy.pools.get(name)
+        pool = setup.policy.catch_all if name == setup.policy.catch_all.name else setup.policy.pools.get(name)
         return pool.ways if pool else ()
-    csm = directory.find(recipient)
+    csm = setup.directory.find(recipient)
     return tuple((channel, address) for channel in Channel if csm and (address := csm.address(channel)))
 
 

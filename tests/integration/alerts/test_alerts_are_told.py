@@ -223,5 +223,5 @@ async def test_a_new_owner_is_told_of_the_open_episode(world: World) -> None:
     await world.publish_profile(world.change("moving", "new", sequence=0).account)
 
     message = (await world.until(lambda: world.to("U0NEW")))[0]
-    assert message.text.startswith("Moving is now yours and at risk")
+    assert message.text.startswith("Moving is at risk, and now yours")
     assert (await world.episode("moving"))["csm"] == "new"

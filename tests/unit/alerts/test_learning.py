@@ -1,7 +1,7 @@
 """What feedback and outcomes teach."""
 
 from churnsignal_alerts.episodes import Feedback, Kind, Outcome
-from churnsignal_alerts.learn import OTHER, Lesson, Terms, lesson_of, reason_of, recommend, tally
+from churnsignal_alerts.learn import KEEP, LEAST, OTHER, WANTED, Lesson, lesson_of, reason_of, recommend, tally
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,7 +39,7 @@ def test_words_are_counted_by_kind_and_reason() -> None:
 def test_where_alerts_at_high_scores_are_mostly_wrong_the_highest_threshold_that_is_good_enough_is_suggested() -> None:
     lessons = said(1_000, "saved", 8) + said(2_000, "false_alarm", 4) + said(3_000, "useful", 1) + said(3_500, "false_alarm", 12)
 
-    advice = recommend(lessons, Terms())
+    advice = recommend(lessons)
 
     assert [(one.threshold, one.still_told, one.right_ones_lost, one.judged) for one in advice] == [(3_000, 13, 0, 25)]
     assert (round(advice[0].precision, 2), round(advice[0].would_be, 2)) == (0.36, 0.69)
@@ -47,10 +47,10 @@ def test_where_alerts_at_high_scores_are_mostly_wrong_the_highest_threshold_that
 
 
 def test_good_alerts_few_words_and_scores_that_tell_nothing_bring_no_suggestion() -> None:
-    assert recommend(said(1_000, "saved", 30), Terms()) == []
-    assert recommend(said(1_000, "false_alarm", 19), Terms()) == []
-    assert recommend(said(1_000, "false_alarm", 40) + said(1_000, "saved", 10), Terms()) == []
-    assert recommend(said(3_000, "saved", 10) + said(1_000, "false_alarm", 40), Terms()) == []
+    assert recommend(said(1_000, "saved", 30)) == []
+    assert recommend(said(1_000, "false_alarm", 19)) == []
+    assert recommend(said(1_000, "false_alarm", 40) + said(1_000, "saved", 10)) == []
+    assert recommend(said(3_000, "saved", 10) + said(1_000, "false_alarm", 40)) == []
 
 
 scored = st.tuples(st.integers(0, 4_000), st.sampled_from(["useful", "saved", "churned", "false_alarm", "no_action"]))
@@ -58,10 +58,9 @@ scored = st.tuples(st.integers(0, 4_000), st.sampled_from(["useful", "saved", "c
 
 @given(st.lists(scored, max_size=80))
 def test_a_suggestion_is_always_more_precise_than_what_is_and_rests_on_enough(drawn: list[tuple[int, str]]) -> None:
-    terms = Terms()
     lessons = [lesson for place, (score, word) in enumerate(drawn) for lesson in said(score, word, 1, f"r{place}")]
 
-    for advice in recommend(lessons, terms):
-        assert advice.would_be >= terms.wanted > advice.precision
-        assert terms.keep <= advice.still_told < advice.judged
-        assert advice.judged >= terms.least
+    for advice in recommend(lessons):
+        assert advice.would_be >= WANTED > advice.precision
+        assert KEEP <= advice.still_told < advice.judged
+        assert advice.judged >= LEAST

@@ -13,7 +13,6 @@ from churnsignal_alerts.hours import ALWAYS
 from churnsignal_alerts.plan import (
     Plan,
     Scene,
-    Setup,
     Spent,
     plan_away,
     plan_change,
@@ -24,6 +23,7 @@ from churnsignal_alerts.plan import (
     rationed,
 )
 from churnsignal_alerts.policy import Pool
+from churnsignal_alerts.route import Setup
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import Band, Cause, RiskChanged
 

@@ -8,7 +8,7 @@ import pytest
 from churnsignal_alerts.directory import Channel, Csm, directory_of
 from churnsignal_alerts.hours import ALWAYS
 from churnsignal_alerts.policy import Policy, Pool, Touch, Urgent
-from churnsignal_alerts.route import Routed, due, is_urgent, priority, route, superior
+from churnsignal_alerts.route import Routed, Setup, due, is_urgent, priority, route, superior
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.examples import PROFILE
 from churnsignal_common.contracts.risk import AccountProfile
@@ -25,7 +25,7 @@ MAIL_ONLY = frozenset({Channel.EMAIL})
 
 
 def told(people: list[Csm], owner: str | None, policy: Policy = POOLS, channels: frozenset[Channel] = BOTH) -> Routed:
-    return route(msgspec.structs.replace(PROFILE, owner=owner), directory_of(people), policy, channels, NOON)
+    return route(msgspec.structs.replace(PROFILE, owner=owner), Setup(directory_of(people), policy, channels), NOON)
 
 
 def test_a_tier_of_machines_goes_to_a_webhook_of_its_segment_else_of_the_catch_all_and_never_to_nobody() -> None:
@@ -38,7 +38,7 @@ def test_a_tier_of_machines_goes_to_a_webhook_of_its_segment_else_of_the_catch_a
     assert [(one.id, one.ways[0][0]) for one in found] == [
         ("pool:mid-market", Channel.WEBHOOK), ("pool:catch-all", Channel.WEBHOOK), ("pool:mid-market", Channel.SLACK)
     ]  # fmt: skip
-    assert superior(PROFILE, "hanako", directory_of([HANAKO]), segment, BOTH, NOON).recipient.ways == found[0].ways
+    assert superior(PROFILE, "hanako", Setup(directory_of([HANAKO]), segment, BOTH), NOON).recipient.ways == found[0].ways
 
 
 AWAY = replace(HANAKO, away_from=TODAY, away_until=TODAY)
@@ -112,7 +112,7 @@ def test_there_is_always_somebody_with_an_address(
 ) -> None:
     profile = AccountProfile(account="x", owner=owner, segment=segment)
 
-    routed = route(profile, directory_of(people), POOLS, channels, NOON)
+    routed = route(profile, Setup(directory_of(people), POOLS, channels), NOON)
 
     assert routed.recipient.ways
     assert all(address for _, address in routed.recipient.ways)

@@ -7,12 +7,12 @@ import pytest
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.backoff import BACKOFF, Backoff
 from churnsignal_alerts.delivery import Delivery, Way
-from churnsignal_alerts.directory import Channel, directory_of
+from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.links import Links, Ticket
 from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 
-from tests.support.alerts import BOTH, HANAKO, NOON, POLICY
+from tests.support.alerts import BOTH, HANAKO, NOON, setup
 
 WAY = Way("hanako", "Hanako", Channel.EMAIL, "hanako@example.com")
 DELIVERY = Delivery(1, 1, "hanako", "Hanako", Channel.SLACK, "U0HANAKO", "ja", "Asia/Tokyo", 1, NOON, False, False, "ep_1.1")
@@ -112,7 +112,7 @@ def test_an_edit_that_cannot_be_made_is_missed_by_nobody(outcome: Outcome, hours
     ],
 )
 def test_the_next_way(delivery: Delivery, usable: frozenset[Channel], expected: tuple[str, str] | None) -> None:
-    way = next_way(delivery, directory_of([HANAKO]), POLICY, usable)
+    way = next_way(delivery, setup([HANAKO], channels=usable))
 
     assert (way and (way.recipient, way.channel.value)) == expected
 

@@ -15,7 +15,7 @@ from churnsignal_alerts.directory import Channel, Csm
 from churnsignal_alerts.episodes import Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.hours import ALWAYS, parse_hours
 from churnsignal_alerts.mute import Matcher, Silence
-from churnsignal_alerts.plan import Setup
+from churnsignal_alerts.route import Setup
 from churnsignal_common.contracts.risk import Band, Cause, Finding, FindingKind, RiskChanged, SilentSource
 from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st

@@ -8,8 +8,9 @@ import pytest
 from churnsignal_alerts.act import Act, Command
 from churnsignal_alerts.episodes import Contact, Episode, NoticeKind, Outcome, State
 from churnsignal_alerts.hours import ALWAYS, after_working, holiday_calendar, parse_hours
-from churnsignal_alerts.plan import Plan, Scene, Setup, plan_change, plan_command, plan_contact, plan_due
+from churnsignal_alerts.plan import Plan, Scene, plan_change, plan_command, plan_contact, plan_due
 from churnsignal_alerts.policy_file import default_text, parse_policy
+from churnsignal_alerts.route import Setup
 from churnsignal_common.contracts.contact import Way
 from churnsignal_common.contracts.risk import Band
 from hypothesis import given

@@ -13,7 +13,6 @@ from churnsignal_alerts.mute import Matcher, Silence, mute
 from churnsignal_alerts.plan import (
     Plan,
     Scene,
-    Setup,
     plan_away,
     plan_change,
     plan_command,
@@ -22,13 +21,13 @@ from churnsignal_alerts.plan import (
     plan_moved,
 )
 from churnsignal_alerts.policy_file import default_text, parse_policy
-from churnsignal_alerts.route import absent
+from churnsignal_alerts.route import Setup, absent
 from churnsignal_alerts.watchdog import synthetic
 from churnsignal_common.contracts.risk import AccountProfile, Band, SilentSource
 from churnsignal_common.document import ConfigError
 from msgspec.structs import replace as with_fields
 
-from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, POLICY, change, opened, recovered, setup
+from tests.support.alerts import BOTH, EMMA, HANAKO, NOON, change, opened, recovered, setup
 
 DAY, HOUR = timedelta(days=1), timedelta(hours=1)
 OWNER = replace(HANAKO, hours=ALWAYS, country=None)
@@ -279,7 +278,7 @@ def test_an_episode_that_nobody_heard_of_moves_without_a_farewell() -> None:
 def test_who_is_absent_is_counted_in_their_own_days() -> None:
     people = setup([AWAY, OTHER, replace(OTHER, id="gone", active=False)])
 
-    assert absent(people.directory, POLICY, NOON) == (["gone", "hanako"], ["emma"])
+    assert absent(people, NOON) == (["gone", "hanako"], ["emma"])
 
 
 ROUTED = default_text().replace("segments: {}", "segments: {mid-market: {slack: '#mid'}}")

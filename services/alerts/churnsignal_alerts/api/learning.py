@@ -7,7 +7,7 @@ from churnsignal_common.runtime.tokens import Role
 from fastapi import APIRouter, Depends
 
 from churnsignal_alerts.api.parts import Parts
-from churnsignal_alerts.learn import Advice, Lesson, Terms, recommend, tally
+from churnsignal_alerts.learn import Advice, Lesson, recommend, tally
 
 
 def advice_out(advice: Advice) -> dict[str, Any]:
@@ -43,6 +43,6 @@ def routes(parts: Parts) -> APIRouter:
 
     @router.get("/v1/recommendations", summary="A better threshold where alerts were too often wrong, with the outcomes behind it")
     async def recommendations() -> dict[str, Any]:
-        return {"items": [advice_out(one) for one in recommend(await parts.reader.lessons(), Terms())], "next_cursor": None}
+        return {"items": [advice_out(one) for one in recommend(await parts.reader.lessons())], "next_cursor": None}
 
     return router

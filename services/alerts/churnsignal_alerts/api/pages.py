@@ -13,10 +13,10 @@ from churnsignal_alerts.directory import zone_of
 from churnsignal_alerts.episodes import Episode, Outcome, State
 from churnsignal_alerts.inert import clean
 from churnsignal_alerts.links import Ticket
-from churnsignal_alerts.plan import Setup
 from churnsignal_alerts.policy import POOL
 from churnsignal_alerts.render.card import Reader, state_line
 from churnsignal_alerts.render.mail import page
+from churnsignal_alerts.route import Setup
 from churnsignal_alerts.store import episode_of
 
 _HEADERS = {

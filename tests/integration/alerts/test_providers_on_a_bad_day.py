@@ -54,7 +54,8 @@ async def test_a_burst_to_one_place_is_paced_and_others_are_not_held_up(world: W
 async def test_six_hours_without_slack_and_mail_end_in_one_catch_up(world: World) -> None:
     async def an_hour_later() -> None:
         await world.database.execute(
-            "UPDATE alerts.deliveries SET not_before = now(), first_try = first_try - interval '1 hour' WHERE state = 'retry'"
+            "UPDATE alerts.deliveries SET not_before = now(), first_try = first_try - interval '1 hour' WHERE state = 'retry';"
+            "UPDATE alerts.pace SET next_at = least(next_at, now())"
         )
         await world.until(lambda: world.database.fetchval("SELECT count(*) = 0 FROM alerts.deliveries WHERE not_before <= now()"))
 

@@ -26,11 +26,11 @@ from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import NoticeKind
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
-from churnsignal_alerts.outcome import Absent, Found, Outcome, Outgoing, Refused, Retry, Sender, Sent
+from churnsignal_alerts.outcome import UNCONFIGURED, Absent, Found, Outcome, Outgoing, Refused, Retry, Sender, Sent
 from churnsignal_alerts.people import People
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
-from churnsignal_alerts.trouble import UNCONFIGURED, Operator
+from churnsignal_alerts.trouble import Operator
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()

@@ -7,7 +7,7 @@ from typing import assert_never
 from churnsignal_alerts.backoff import Backoff
 from churnsignal_alerts.delivery import Delivery, Record, Way
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
+from churnsignal_alerts.outcome import UNCONFIGURED, Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.policy import POOL
 from churnsignal_alerts.route import Setup
 
@@ -63,6 +63,8 @@ def settle(delivery: Delivery, outcome: Outcome, attempt: Attempt, backoff: Back
         case Sent(ref):
             word = "sent possible_duplicate" if attempt.possible_duplicate else "sent"
             return replace(_record("sent", word, "", attempt), ref=ref)
+        case Refused(reason) if reason == UNCONFIGURED and attempt.way is None:
+            return _later(delivery, reason, None, attempt, backoff, unknown=False)
         case Refused(reason, bounced):
             record = _other_way(reason, attempt) or _record("failed", "failed", reason, attempt)
             return replace(record, refused=reason, bounced=bounced)

@@ -8,12 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from churnsignal_alerts.delivery import Delivery, Record, Trouble
 from churnsignal_alerts.directory import Channel
+from churnsignal_alerts.outcome import UNCONFIGURED
 from churnsignal_alerts.policy import Pool
 
 # After this an address that bounced is tried again: mailboxes come back, and nobody should have to remember.
 SPARED_DAYS = 7
-# What a channel answers that was taken out of the configuration, while something still waits for it.
-UNCONFIGURED = "not configured any more"
 # Refusals that say nothing about the address: the whole workspace, or our own token, is the trouble.
 _WHOLE = frozenset(
     [

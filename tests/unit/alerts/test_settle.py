@@ -9,7 +9,7 @@ from churnsignal_alerts.backoff import BACKOFF, Backoff
 from churnsignal_alerts.delivery import Delivery, Way
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.links import Links, Ticket
-from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
+from churnsignal_alerts.outcome import UNCONFIGURED, Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 
 from tests.support.alerts import BOTH, HANAKO, NOON, setup
@@ -27,6 +27,8 @@ TABLE = [
     ("accepted, perhaps twice", Sent("D1:2"), replace(FRESH, possible_duplicate=True), "sent", "sent possible_duplicate", None),
     ("refused for good", Refused("channel_not_found"), FRESH, "moved", "moved", WAY),
     ("refused for good, nothing behind it", Refused("relay answered 550"), LAST, "failed", "failed", None),
+    ("by a channel that was taken out", Refused(UNCONFIGURED), FRESH, "moved", "moved", WAY),
+    ("by a channel that was taken out, nothing behind it", Refused(UNCONFIGURED), LAST, "retry", "retry", None),
     ("busy", Retry("ratelimited", 30.0), FRESH, "retry", "retry", None),
     ("busy for too long", Retry("ratelimited", 30.0), OLD, "moved", "moved", WAY),
     ("busy for too long, nothing behind it", Retry("relay answered 421", 60.0), LAST, "retry", "retry", None),

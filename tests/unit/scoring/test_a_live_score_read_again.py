@@ -137,6 +137,19 @@ def test_a_close_that_remembers_what_it_read_yesterday_says_what_one_that_does_n
         forgetful.memo.clear()
 
 
+def test_what_is_remembered_leaves_with_the_days_that_are_forgotten() -> None:
+    machine, by_heart, forgetful = ENGINES["all measures"], AccountState("acme"), AccountState("acme")
+    for state in (by_heart, forgetful):
+        apply(machine, state, using(range(50)))
+        state.days[DAY_ONE + 45]["urgent_ticket_opened"] = 1
+    for day in range(49, 190):
+        known = record(machine, DAY_ONE + day)
+        for state in (by_heart, forgetful):
+            machine.close(state, DAY_ONE + day, known, Cause.CLOSE)
+        forgetful.memo.clear()
+    assert by_heart.reported == forgetful.reported
+
+
 def test_a_call_that_no_reading_looks_at_is_not_evaluated_again() -> None:
     machine = ENGINES["default"]
     state = apply(machine, AccountState("acme"), [*using(range(3)), envelope("first", 3)])

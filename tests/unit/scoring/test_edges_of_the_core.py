@@ -201,6 +201,7 @@ def test_only_the_last_year_makes_a_habit() -> None:
         (1e11, None),
         (1e11 + 1, date(1973, 3, 3)),  # in milliseconds
         (1e14, None),
+        (10**400, None),
         (True, None),
         ("2026-01-05T09:00:00Z", date(2026, 1, 5)),
     ],

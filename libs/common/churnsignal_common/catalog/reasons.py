@@ -268,7 +268,7 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "red_children": _finding(
         Both("Accounts below it", "配下のアカウント"),
-        Both("Directly below it {value} at risk.", "直下の{value}が危険な状態です。"),
+        Both("Accounts at risk directly below it: {value}.", "直下の{value}が危険な状態です。"),
         Both("An account directly below it is at risk.", "直下のアカウントに危険な状態のものがあります。"),
         Both("Agree on one plan with whoever has the account below it.", "配下のアカウントの担当者と対応方針をすり合わせてください。"),
     ),

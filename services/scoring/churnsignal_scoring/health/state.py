@@ -281,6 +281,9 @@ class AccountState:
         kept = self.kept_from(day)
         while self.days and (past := min(self.days)) < kept:
             del self.days[past]
+            # Windows that end at the last use stand still while the account is silent: their sums would count this day for ever.
+            if self.memory.outages or self.last_active != day:
+                self.memo.clear()
         first = kept // BLOCK_DAYS
         for blocks in (self.blocks, *self.teams.values()):
             while blocks and (past := min(blocks)) < first:

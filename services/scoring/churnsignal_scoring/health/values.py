@@ -27,6 +27,8 @@ def as_date(value: Any) -> date | None:
     if value is None:
         return None
     if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not -LARGEST < value < LARGEST:
+            return None
         seconds = value / 1000 if value > 1e11 else value
         return datetime.fromtimestamp(seconds, UTC).date() if 0 < seconds < 1e11 else None
     try:

@@ -200,7 +200,11 @@ def _strike(world: World, day: Day, name: str) -> None:
 
 
 async def _settled(world: World) -> bool:
-    open_ = await world.database.fetchval("SELECT count(*) FROM alerts.notices WHERE state IN ('queued', 'sending')")
+    # Word to the operator is a delivery without a notice; on its way, it would meet the next day's fault.
+    open_ = await world.database.fetchval(
+        "SELECT (SELECT count(*) FROM alerts.notices WHERE state IN ('queued', 'sending'))"
+        " + (SELECT count(*) FROM alerts.deliveries WHERE state IN ('sending', 'retry'))"
+    )
     return bool(open_ == 0)
 
 

@@ -63,6 +63,7 @@ ATTACKS = [
     Attack("keys that hash alike", batch(*[wide(1_000, lambda n: str(n * (2**61 - 1)))] * 17), "too_many_keys"),
     Attack("one key thousands of times", batch(*[wide(2_500, lambda _: "k")] * 14), "too_many_keys"),
     Attack("four megabytes of events of 700 levels", batch(*[deep(700)] * 2500), "too_deep", key=RUDDER),
+    Attack("four megabytes of spaced levels", batch(*[deep(350).replace(b"[", b"[ ").replace(b"]", b"] ")] * 2500), "too_deep", key=RUDDER),
     Attack("four megabytes of events of 600 keys", batch(*[wide(600)] * 700), "too_many_keys", key=RUDDER),
     Attack("2,501 events", batch(*[b"{}"] * 2501), "too_many_events"),
     Attack("numbers of 30,000 digits", batch(*[json.dumps(track(x=0)).encode().replace(b"0", b"9" * 30_000)] * 16), "malformed_event"),

@@ -39,12 +39,20 @@ def check_shape(raw: bytes, limits: Limits) -> None:
     """
     if len(raw) > limits.event_bytes:
         raise Refusal(Reason.TOO_LARGE)
+    _check_row(raw, limits)
     marks = raw.translate(_SQUARE, _NO_MARKS)
-    if marks.count(b"[") > limits.depth or marks.count(b":") > limits.keys:
+    if marks.count(b":") > limits.keys or marks.count(b"[") > limits.depth:
         _measure(raw.replace(b"\\\\", b"").replace(b'\\"', b"").translate(_SQUARE, _NO_MARKS) if b"\\" in raw else marks, limits)
     if holds_nul(raw):
         decode_any(raw)
         raise Refusal(Reason.NUL)
+
+
+def _check_row(spelled: bytes, limits: Limits) -> None:
+    """Refuse too many brackets in a row, outside of texts and before any escape: thousands of such calls would cost most if each were taken apart."""
+    row = spelled.find(b"[" * (limits.depth + 1))
+    if row >= 0 and spelled.count(b'"', 0, row) % 2 == 0 and spelled.find(b"\\", 0, row) < 0:
+        raise Refusal(Reason.TOO_DEEP)
 
 
 def decode_any(raw: bytes | msgspec.Raw) -> Any:
@@ -59,17 +67,15 @@ def decode_any(raw: bytes | msgspec.Raw) -> Any:
 
 def _measure(marks: bytes, limits: Limits) -> None:
     """Count keys and levels as they are spelled: a fraction of what decoding costs, which the largest batches of bad events would make us pay."""
+    _check_row(marks, limits)
     left = marks.replace(b'""', b"")
     if b'"' in left:
         left = b"".join(left.split(b'"')[::2])
     room = limits.depth
-    too_deep = b"[" * (room + 1)
-    if too_deep in left:
-        raise Refusal(Reason.TOO_DEEP)
     colons, left = len(left), left.translate(None, b":")
     if colons - len(left) > limits.keys:
         raise Refusal(Reason.TOO_MANY_KEYS)
-    if too_deep in left:
+    if b"[" * (room + 1) in left:
         raise Refusal(Reason.TOO_DEEP)
     # Runs of brackets tell the depth. What holds nothing goes first, while that leaves far fewer of them to step through.
     while left.count(b"][") > _RUNS_AT_ONCE and room > limits.depth - 3:

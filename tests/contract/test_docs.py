@@ -1,6 +1,7 @@
 """The documents that come from the code are what the code says now."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,19 @@ def test_the_committed_documents_are_what_the_code_generates(generated: dict[str
     stale = [name for name, text in generated.items() if (ROOT / "docs" / name).read_text() != text]
 
     assert stale == [], "run `make docs`; explain a changed schema in docs/contracts/CHANGES.md"
+
+
+# For probes, for browsers' SDKs, and what a signature guards.
+OPEN = {"/healthz", "/readyz", "/version", "/metrics", "/v1/projects/{key}/settings", "/sourceConfig", "/slack/interactions", "/a/{token}"}
+
+
+def test_nothing_else_is_answered_without_a_key_or_a_token(generated: dict[str, str]) -> None:
+    apis = [json.loads(text) for name, text in generated.items() if name.startswith("openapi/")]
+
+    unguarded = {
+        path for api in apis for path, operations in api["paths"].items() for one in operations.values() if not one.get("security")
+    }
+    assert unguarded == OPEN
 
 
 def test_every_setting_is_explained(generated: dict[str, str]) -> None:

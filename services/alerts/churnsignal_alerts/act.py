@@ -89,7 +89,7 @@ def _close(episode: Episode, command: Command, now: datetime) -> tuple[Episode, 
     if episode.state is State.CLOSED:
         return episode, Answer.ALREADY if episode.outcome is command.outcome else Answer.OVER
     closed = _acted(episode, command, now, State.CLOSED)
-    return replace(closed, ended_at=episode.ended_at or now, outcome=command.outcome), Answer.DONE
+    return replace(closed, ended_at=episode.ended_at or now, outcome=command.outcome, note=command.note), Answer.DONE
 
 
 def _reopen(episode: Episode, command: Command, now: datetime) -> tuple[Episode, Answer]:

@@ -33,6 +33,7 @@ from churnsignal_alerts.people import People
 from churnsignal_alerts.places import allowed_of
 from churnsignal_alerts.policy_file import parse_policy
 from churnsignal_alerts.read import Reader
+from churnsignal_alerts.route import Setup
 from churnsignal_alerts.send.email import EmailSender, mailer_of
 from churnsignal_alerts.send.slack import SlackSender
 from churnsignal_alerts.send.webhook import WebhookSender, keys_of
@@ -66,7 +67,6 @@ async def open_senders(settings: AlertsSettings, clock: Clock, stack: AsyncExitS
     if settings.webhook_secrets:
         keys, allowed = keys_of(settings.webhook_secrets.get_secret_value()), allowed_of(settings.webhook_allow.split(","))
         senders[Channel.WEBHOOK] = WebhookSender(keys, allowed, ThreadedResolver(), clock, settings.send_timeout_s)
-    UNCONFIGURED.set(0 if senders else 1)
     return senders
 
 
@@ -87,7 +87,7 @@ async def keep_house(
             while await desk.take_due() and not stop.is_set():
                 continue
             postgres.up()
-            if turn % _GAP_EVERY_S == 0:
+            if turn % _GAP_EVERY_S == 1:
                 await desk.move_away()
                 await desk.prune(timedelta(days=settings.keep_days))
                 await work.release_overdue(settings.gap_patience_s)
@@ -98,9 +98,10 @@ async def keep_house(
             log.warning("housekeeping_paused", dependency="postgres", reason=type(error).__name__)
 
 
-async def refresh(reader: Reader, now: datetime, turn: int) -> None:
-    """Set the gauges from Postgres; episodes are many, and counted less often."""
-    if turn % _COUNT_EVERY == 1:
+async def refresh(reader: Reader, setup: Setup, now: datetime, turn: int) -> None:
+    """Set the gauges; episodes are many, and counted less often."""
+    UNCONFIGURED.set(not setup.policy.reaches_somebody(setup.channels))
+    if turn % _COUNT_EVERY == 0:
         counts = await reader.counts()
         for state in State:
             EPISODES.labels(state).set(counts.get(state, 0))
@@ -139,15 +140,16 @@ async def run(settings: AlertsSettings) -> int:
         assert slack is None or isinstance(slack, SlackSender)
         app = build(Parts(settings, readiness, desk, reader, people, links, clock, Tokens(settings.tokens_file), slack), deliverer.channels)
 
+        async def gauges(turn: int) -> None:
+            await refresh(reader, await people.setup(), clock.now(), turn)
+
         await stack.enter_async_context(draining(readiness, stop))
         return await run_until_stopped(
             stop,
             {
                 "consume": lambda: consume.run(stop),
                 "deliver": lambda: deliverer.run(stop),
-                "house": lambda: keep_house(
-                    stop, desk, work, watchdog, lambda turn: refresh(reader, clock.now(), turn), postgres, settings
-                ),
+                "house": lambda: keep_house(stop, desk, work, watchdog, gauges, postgres, settings),
                 "watchdog": lambda: consume.watch(stop),
                 "http": lambda: serve_http(app, settings.host, settings.port("alerts"), stop),
             },

@@ -20,9 +20,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_alerts.api.learning import advice_out
 from churnsignal_alerts.api.models import CsmIn
-from churnsignal_alerts.check import routing_text
+from churnsignal_alerts.check import configured, routing_text
 from churnsignal_alerts.commands import Desk
-from churnsignal_alerts.directory import Channel, Csm
+from churnsignal_alerts.directory import Csm
 from churnsignal_alerts.episodes import WATCHDOG, Kind
 from churnsignal_alerts.explain import explain
 from churnsignal_alerts.learn import recommend as learn
@@ -91,13 +91,8 @@ def _csm(row: dict[str, Any]) -> Csm:
     return CsmIn.model_validate(values).to_csm(ident)
 
 
-def _configured(settings: AlertsSettings) -> frozenset[Channel]:
-    ways = ((Channel.SLACK, settings.slack_token), (Channel.EMAIL, settings.smtp), (Channel.WEBHOOK, settings.webhook_secrets))
-    return frozenset(channel for channel, given in ways if given)
-
-
 def _people(engine: AsyncEngine, settings: AlertsSettings) -> People:
-    return People(engine, *routing_text(settings), _configured(settings))
+    return People(engine, *routing_text(settings), configured(settings))
 
 
 def _import_csms(settings: AlertsSettings, path: Path, *, as_json: bool) -> int:

@@ -205,7 +205,9 @@ def apply(verdict: Verdict, kind: Kind, episode: Episode | None, change: RiskCha
 
 def end(episode: Episode, at: datetime, outcome: Outcome, note: str) -> Episode:
     """Return an episode that is closed because of what is known of the account."""
-    return replace(episode, state=State.CLOSED, ended_at=at, until=None, worse_only=False, next_at=None, outcome=outcome, note=note)
+    over = replace(episode, state=State.CLOSED, ended_at=at, until=None, worse_only=False, next_at=None, outcome=outcome, note=note)
+    # Whoever was at work on it did not close it.
+    return replace(over, by=None, acted_at=at)
 
 
 def _opened(kind: Kind, change: RiskChanged) -> Episode:

@@ -21,12 +21,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from churnsignal_alerts import queue, trouble
 from churnsignal_alerts.backoff import BACKOFF
 from churnsignal_alerts.compose import Content, Place, compose, wanted
-from churnsignal_alerts.delivery import Delivery, Record
+from churnsignal_alerts.delivery import UNCONFIGURED, Delivery, Record
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import NoticeKind
 from churnsignal_alerts.links import Links
 from churnsignal_alerts.metrics import CHANGE_TO_NOTICE, DELIVERIES, FAILED
-from churnsignal_alerts.outcome import UNCONFIGURED, Absent, Found, Outcome, Outgoing, Refused, Retry, Sender, Sent
+from churnsignal_alerts.outcome import Absent, Found, Outcome, Outgoing, Refused, Retry, Sender, Sent
 from churnsignal_alerts.people import People
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 from churnsignal_alerts.store import episode_of
@@ -47,7 +47,7 @@ _PAUSE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Out:
-    """What goes out: by which channels, with which links, for how long a message is leased, and how many a second in all."""
+    """What goes out: by which channels, with which links, for how long a message is leased, and how many a second by each."""
 
     senders: Mapping[Channel, Sender]
     links: Links
@@ -88,7 +88,7 @@ class Deliverer:
         if not rooms:
             return False
         setup = await self._people.setup()
-        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, rooms, self._out.per_s)
+        terms = queue.Terms(setup.policy.merge_from, self._out.lease_s, rooms, self._out.per_s, setup.channels)
         claimed = await queue.claim(self._engine, self._clock.now(), terms)
         if claimed:
             crash.point("alerts.deliver.claimed")

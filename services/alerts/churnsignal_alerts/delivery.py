@@ -5,6 +5,9 @@ from datetime import datetime, timedelta
 
 from churnsignal_alerts.directory import Channel
 
+# What is said of a channel that nobody has configured here, while something waits for it.
+UNCONFIGURED = "not configured"
+
 
 @dataclass(frozen=True, slots=True)
 class Way:

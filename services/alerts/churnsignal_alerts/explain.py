@@ -7,15 +7,13 @@ from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.mute import mute
 from churnsignal_alerts.plan import Scene
-from churnsignal_alerts.route import digest_at, due, is_urgent, place, route
+from churnsignal_alerts.route import digest_at, due, is_urgent, usual
 
 
 def explain(profile: AccountProfile, kind: Kind, scene: Scene) -> dict[str, Any]:
     """Return the route of an alert that would be raised now: who, by which channel, when, why; or what would keep it from being told."""
     setup, now = scene.setup, scene.now
-    pool = setup.policy.kind_pools.get(kind)
-    usual = place(pool, setup) if pool else None
-    routed = usual or route(profile, setup, now)
+    routed = usual(kind, profile, setup, now)
     quiet = mute(kind, profile, setup.silences, scene.red, now)
     urgent = kind.trouble and is_urgent(profile, None, now.date(), setup.policy)
     who, digest = routed.recipient, kind in setup.policy.digest_kinds

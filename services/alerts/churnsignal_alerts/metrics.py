@@ -23,7 +23,11 @@ HELD = Gauge("churnsignal_alerts_held_changes", "Risk changes that wait for an e
 GAPS = Counter(
     "churnsignal_alerts_sequence_gaps_total", "Times that a missing risk change was given up: a change was lost. Page.", registry=registry
 )
-UNCONFIGURED = Gauge("churnsignal_alerts_unconfigured_channels", "1 while neither Slack nor e-mail is configured.", registry=registry)
+UNCONFIGURED = Gauge(
+    "churnsignal_alerts_unconfigured_channels",
+    "1 while no channel is configured, or none of those is one by which the catch-all can be told.",
+    registry=registry,
+)
 WATCHDOG_LATE = Gauge(
     "churnsignal_alerts_watchdog_late_seconds",
     "By how much the synthetic alert that proves delivery is overdue; 0 without `watchdog` in routing.yaml. Page.",

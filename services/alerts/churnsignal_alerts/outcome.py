@@ -9,9 +9,6 @@ from typing import Protocol
 from churnsignal_alerts.render.mail import MailBody
 from churnsignal_alerts.render.slack import SlackBody
 
-# What a channel answers that was taken out of the configuration, while something still waits for it.
-UNCONFIGURED = "not configured any more"
-
 
 @dataclass(frozen=True, slots=True)
 class Sent:

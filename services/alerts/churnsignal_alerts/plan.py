@@ -27,9 +27,9 @@ from churnsignal_alerts.route import (
     is_urgent,
     later,
     place,
-    route,
     shared,
     superior,
+    usual,
 )
 
 _SYSTEM = "churnsignal"
@@ -230,15 +230,13 @@ def _what(verdict: Verdict, episode: Episode) -> str:
 
 
 def _routed(episode: Episode, setup: Setup, now: datetime) -> Routed:
-    """Return who hears of the episode: the pool of its kind, or whoever heard of it before, while the account has the same owner or a person chose them."""
-    if pool := setup.policy.kind_pools.get(episode.kind):
-        return place(pool, setup)
-    same = episode.pinned or episode.change.account.owner == episode.fall.account.owner
-    if episode.csm and same:
+    """Return who hears of the episode: whom a person chose, else the pool of its kind, else whoever heard of it before while the owner is the same."""
+    same = episode.kind not in setup.policy.kind_pools and episode.change.account.owner == episode.fall.account.owner
+    if episode.csm and (episode.pinned or same):
         chosen = assigned(episode.csm, setup, now)
         if chosen:
             return chosen
-    return route(episode.change.account, setup, now)
+    return usual(episode.kind, episode.change.account, setup, now)
 
 
 def _due(kind: NoticeKind, episode: Episode, routed: Routed, setup: Setup, now: datetime) -> datetime:
@@ -383,7 +381,7 @@ def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan 
     setup = scene.setup
     change, fall = (msgspec.structs.replace(one, account=profile) for one in (episode.change, episode.fall))
     after = replace(episode, change=change, fall=fall)
-    routed = route(profile, setup, scene.now)
+    routed = usual(episode.kind, profile, setup, scene.now)
     if routed.recipient.id == episode.csm:
         return Plan(after, ())
     return _handed(after, routed, "the account has a new owner", scene)
@@ -411,7 +409,7 @@ def plan_away(episode: Episode, scene: Scene) -> Plan | None:
     setup, now = scene.setup, scene.now
     chosen = episode.stands_for or episode.csm
     routed = assigned(chosen, setup, now) if episode.pinned and chosen else None
-    routed = routed or route(episode.change.account, setup, now)
+    routed = routed or usual(episode.kind, episode.change.account, setup, now)
     if not episode.active or routed.recipient.id == episode.csm:
         return None
     here = episode.csm and assigned(episode.csm, setup, now)

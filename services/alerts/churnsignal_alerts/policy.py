@@ -1,6 +1,6 @@
 """Pure. What routing.yaml says, as values: pools, hours, urgent exceptions, when to merge, how long to wait, what follows when nobody acts."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import time, timedelta
 from enum import StrEnum
@@ -145,6 +145,10 @@ class Policy:
     def touch(self, tier: str | None) -> Touch | None:
         """Return how accounts of a tier are looked after; None when nobody said."""
         return self.tiers.get((tier or "").casefold())
+
+    def reaches_somebody(self, channels: Container[Channel]) -> bool:
+        """Return whether the catch-all can be told by one of these channels: what finds no other way goes there."""
+        return any(channel in channels for channel, _ in self.catch_all.ways)
 
     def account_link(self, account: str) -> str | None:
         """Return where the account can be opened (a CRM, a console); None when nobody said, or when it would be too long for a button."""

@@ -1,5 +1,6 @@
 """Door. The queue in Postgres: who may send what next, under a lease with a fencing token, and what became of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,22 +21,41 @@ from churnsignal_alerts.trouble import Operator
 
 # Leases, pacing and retries run on the database's clock, so that replicas with skewed clocks agree; due_at is product time.
 BURST_S = 2
+# What waits for a channel that is not configured here may be a newer replica's, which knows it: nobody does when a rollout would be over.
+ABANDONED_S = 900
 
+_CHANNELS = "unnest(CAST(:channels AS text[]), CAST(:rooms AS int[]), CAST(:waits AS int[])) AS r (channel, room, wait_s)"
 # Places that were told so much that they must wait.
-_RESTS = f"EXISTS (SELECT 1 FROM alerts.pace p WHERE p.address = n.address AND p.next_at > clock_timestamp() + interval '{BURST_S} s')"  # noqa: S608 a constant of this module
+_RESTS = f"EXISTS (SELECT 1 FROM alerts.pace p WHERE p.address = {{0}}.address AND p.next_at > clock_timestamp() + interval '{BURST_S} s')"  # noqa: S608 a constant of this module
+_UNDER_WAY = "state IN ('sending', 'retry')"
+# Every place that has a message under way, one step of an index each, and of each its oldest message: however many wait behind it.
+_PLACES = f"""
+WITH RECURSIVE places AS (
+  SELECT r.*, (SELECT min(address) FROM alerts.deliveries WHERE {_UNDER_WAY} AND channel = r.channel) AS address FROM {_CHANNELS}
+  UNION ALL
+  SELECT channel, room, wait_s, (SELECT min(d.address) FROM alerts.deliveries d WHERE {_UNDER_WAY} AND d.channel = p.channel AND d.address > p.address)
+  FROM places p WHERE address IS NOT NULL)
+"""  # noqa: S608 constants of this module
 # Messages whose wait is over, or whose sender died with them: the oldest at each place.
+_OLDEST = f"""
+FROM places CROSS JOIN LATERAL (
+  SELECT d.id, coalesce(d.lease_until, d.not_before) AS since FROM alerts.deliveries d
+  WHERE {_UNDER_WAY} AND d.channel = places.channel AND d.address = places.address ORDER BY since, d.id LIMIT 1) oldest
+WHERE since < clock_timestamp() - make_interval(secs => wait_s) AND NOT {_RESTS.format("places")}
+"""  # noqa: S608 as above
+# Whoever records what became of one has it locked, and goes first: deliveries are locked before paces, as there, and never waited for.
 OVERDUE = text(f"""
-SELECT id, channel, address FROM (
-  SELECT DISTINCT ON (n.channel, n.address) n.id, n.channel, n.address, coalesce(n.lease_until, n.not_before) AS since FROM alerts.deliveries n
-  WHERE n.state IN ('sending', 'retry') AND coalesce(n.lease_until, n.not_before) < clock_timestamp() AND n.channel = ANY(:channels)
-    AND NOT {_RESTS} ORDER BY n.channel, n.address, coalesce(n.lease_until, n.not_before), n.id) oldest ORDER BY since
-""")  # noqa: S608 constants of this module
+{_PLACES} SELECT d.id, d.channel, d.address
+FROM (SELECT oldest.*, room, row_number() OVER (PARTITION BY channel ORDER BY since, id) AS place {_OLDEST}) o JOIN alerts.deliveries d ON d.id = o.id
+WHERE place <= room AND {_UNDER_WAY} AND coalesce(d.lease_until, d.not_before) < clock_timestamp()
+ORDER BY since FOR NO KEY UPDATE OF d SKIP LOCKED
+""")  # noqa: S608 as above
 # If a sender that died had marked it, nobody knows whether it was sent. A death is no failure of the message or of its place: only what
 # failed waits longer the next time, and holds others back.
 RECLAIM = text("""
 UPDATE alerts.deliveries d SET state = 'sending', lease_until = clock_timestamp() + make_interval(secs => :lease_s), fence = d.fence + 1,
   attempts = d.attempts + (d.state = 'retry')::int
-WHERE d.id = ANY(:ids) AND d.state IN ('sending', 'retry') AND coalesce(d.lease_until, d.not_before) < clock_timestamp() RETURNING d.*
+WHERE d.id = ANY(:ids) RETURNING d.*
 """)
 # Written before the provider may take a message: from here to the result its fate is unknown, and the lease begins anew.
 MARK = text("""
@@ -47,7 +67,7 @@ WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 # And a place that failed again and again is not knocked at by every new notice: they wait, and go with the message that waits already.
 # What they cannot go with holds them up no longer than a person is waited for: nothing, if it is an edit or a note to the operator.
 HELD_FROM = 3
-_FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channels) AND NOT EXISTS (
+_FREE = f"""n.state = 'queued' AND n.channel = r.channel AND n.due_at <= CAST(:now AS timestamptz) - make_interval(secs => r.wait_s) AND NOT EXISTS (
   SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending'
     AND (o.kind <> 'state' OR n.kind = 'state'))
   AND NOT EXISTS (
@@ -55,9 +75,14 @@ _FREE = f"""n.state = 'queued' AND n.due_at <= :now AND n.channel = ANY(:channel
       AND b.note IS NULL AND NOT EXISTS (SELECT 1 FROM alerts.notices e WHERE e.delivery = b.id AND e.kind = 'state')
       AND (NOT b.unknown OR b.first_try > clock_timestamp() - make_interval(secs => {BACKOFF.patience.total_seconds()})))"""  # noqa: S608 constants of this module
 DUE = text(f"""
-SELECT r.channel, due.address FROM unnest(CAST(:channels AS text[]), CAST(:rooms AS int[])) AS r (channel, room) CROSS JOIN LATERAL (
-  SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND n.channel = r.channel AND NOT {_RESTS}
+SELECT r.channel, due.address FROM {_CHANNELS} CROSS JOIN LATERAL (
+  SELECT n.address, min(n.id) AS first FROM alerts.notices n WHERE {_FREE} AND NOT {_RESTS.format("n")}
   GROUP BY n.address ORDER BY min(n.id) LIMIT r.room) due ORDER BY due.first
+""")  # noqa: S608 as above
+# Asked first, so that a turn without work writes nothing.
+WORK = text(f"""
+{_PLACES} SELECT EXISTS (SELECT 1 {_OLDEST})
+  OR EXISTS (SELECT 1 FROM {_CHANNELS} JOIN alerts.notices n ON {_FREE} WHERE NOT {_RESTS.format("n")})
 """)  # noqa: S608 as above
 # One a second to each place, {BURST_S} more in a burst (Slack's own rule of thumb); a row that does not come back must wait.
 PACE = text(f"""
@@ -70,15 +95,19 @@ WHERE p.next_at <= clock_timestamp() + interval '{BURST_S} s' RETURNING p.addres
 PAUSE = text(f"""
 UPDATE alerts.pace SET next_at = greatest(next_at, clock_timestamp() + make_interval(secs => :after_s + {BURST_S})) WHERE address = :address
 """)  # noqa: S608 as above
-# All places together: a workspace and a relay have their limits too. How many may go now; the row is locked, so replicas share the limit.
+# All places of a channel together: a workspace and a relay have their limits too. How many may go now; the rows are locked, so replicas share
+# the limits, and what one of them claims the others see claimed.
 ROOM = text("""
-INSERT INTO alerts.pace AS p (address, next_at) VALUES ('*', clock_timestamp())
+INSERT INTO alerts.pace AS p (address, next_at) SELECT '*' || channel, clock_timestamp() FROM unnest(CAST(:channels AS text[])) AS channel ORDER BY 1
 ON CONFLICT (address) DO UPDATE SET next_at = greatest(p.next_at, clock_timestamp())
-RETURNING greatest(0, floor(extract(epoch FROM clock_timestamp() + interval '1 s' - next_at) * :per_s))::int AS room
+RETURNING substr(address, 2) AS channel, greatest(0, floor(extract(epoch FROM clock_timestamp() + interval '1 s' - next_at) * :per_s))::int AS room
 """)
-TAKE_ROOM = text("UPDATE alerts.pace SET next_at = next_at + make_interval(secs => :taken / CAST(:per_s AS float8)) WHERE address = '*'")
+TAKE_ROOM = text("""
+UPDATE alerts.pace SET next_at = next_at + make_interval(secs => taken / CAST(:per_s AS float8))
+FROM unnest(CAST(:channels AS text[]), CAST(:taken AS int[])) AS t (channel, taken) WHERE address = '*' || channel
+""")
 WAITING = text(f"""
-SELECT n.* FROM alerts.notices n WHERE {_FREE} AND n.address = ANY(:addresses)
+SELECT n.* FROM {_CHANNELS} JOIN alerts.notices n ON {_FREE} WHERE n.address = ANY(:addresses)
 ORDER BY n.address, n.priority DESC, n.id FOR UPDATE OF n SKIP LOCKED
 """)  # noqa: S608 as above
 CREATE = text("""
@@ -167,24 +196,31 @@ def _delivery(row: Any) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """How to claim: merge from so many waiting notices on, lease for so long, at most so many messages of each channel now, and a second."""
+    """How to claim: merge from so many waiting notices on, lease for so long, at most so many messages of each channel now, and a second.
+
+    Of the channels that are not `configured` here, only what nobody has claimed for long.
+    """
 
     merge_from: int
     lease_s: float
     rooms: Mapping[Channel, int]
     per_s: float
+    configured: frozenset[Channel]
 
 
 async def claim(engine: AsyncEngine, now: datetime, terms: Terms) -> list[Delivery]:
     """Lease what may be sent now: overdue messages first, then new ones, at most one to each place."""
-    channels = {"channels": list(terms.rooms)}
-    where = {**channels, "rooms": list(terms.rooms.values()), "now": now}
+    waits = [0 if channel in terms.configured else ABANDONED_S for channel in terms.rooms]
+    where: dict[str, Any] = {"channels": list(terms.rooms), "rooms": list(terms.rooms.values()), "waits": waits, "now": now}
     async with engine.begin() as connection:
-        overdue = (await connection.execute(OVERDUE, channels)).all()
-        due = (await connection.execute(DUE, where)).all()
-        if not overdue and not due:
+        if not await connection.scalar(WORK, where):
             return []
-        paced = await _paced(connection, [*overdue, *due], terms)
+        found = await connection.execute(ROOM, {"channels": where["channels"], "per_s": terms.per_s})
+        rooms = {row.channel: min(row.room, terms.rooms[row.channel]) for row in found}
+        where["rooms"] = [rooms[channel] for channel in terms.rooms]
+        overdue = (await connection.execute(OVERDUE, where)).all()
+        due = (await connection.execute(DUE, where)).all()
+        paced = await _paced(connection, [*overdue, *due], rooms, terms.per_s)
         ids = [row.id for row in overdue if row.address in paced]
         claimed = [_delivery(row) for row in await connection.execute(RECLAIM, {"ids": ids, "lease_s": terms.lease_s})]
         for delivery in claimed:
@@ -215,15 +251,17 @@ async def _fold(connection: AsyncConnection, delivery: Delivery, now: datetime) 
         await connection.execute(EPISODES, {"delivery": delivery.id, "more": added})
 
 
-async def _paced(connection: AsyncConnection, wanted: Sequence[Any], terms: Terms) -> set[str]:
-    """Return the places that may be told something now: by their own pace, by the room of their channel, and by the pace of all together."""
-    room, rooms, places = (await connection.execute(ROOM, {"per_s": terms.per_s})).scalar_one(), dict(terms.rooms), set[str]()
+async def _paced(connection: AsyncConnection, wanted: Sequence[Any], rooms: Mapping[str, int], per_s: float) -> set[str]:
+    """Return the places that may be told something now: by the room of their channel, and by their own pace."""
+    places, taken = dict[str, str](), Counter[str]()
     for row in wanted:
-        if row.address not in places and rooms[row.channel] > 0 and len(places) < room:
-            rooms[row.channel] -= 1
-            places.add(row.address)
+        if row.address not in places and taken[row.channel] < rooms[row.channel]:
+            taken[row.channel] += 1
+            places[row.address] = row.channel
+    if not places:
+        return set()
     paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted(places)})}
-    await connection.execute(TAKE_ROOM, {"taken": len(paced), "per_s": terms.per_s})
+    await connection.execute(TAKE_ROOM, {"channels": list(taken), "taken": list(taken.values()), "per_s": per_s})
     return paced
 
 

@@ -16,7 +16,10 @@ from churnsignal_alerts.tables import attempts, contacts, csms, deliveries, epis
 
 # Synthetic alerts are nobody's. From an index that holds all that it asks for.
 COUNTS = text(f"SELECT state, count(*) AS count FROM alerts.episodes WHERE account NOT LIKE '{WATCHDOG}:%' GROUP BY state")  # noqa: S608 a constant
-OLDEST_DUE = text("SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now")
+# A change of an earlier message that has to wait is missed by nobody, and wakes nobody.
+OLDEST_DUE = text(
+    "SELECT min(due_at) AS oldest FROM alerts.notices WHERE state IN ('queued', 'sending') AND due_at <= :now AND kind <> 'state'"
+)
 TROUBLES = text("SELECT channel, address, reason, bounced, since FROM alerts.troubles ORDER BY since DESC LIMIT 500")
 HELD = text("SELECT count(*) FROM alerts.held")
 

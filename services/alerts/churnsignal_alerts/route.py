@@ -8,6 +8,7 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.contracts.risk import AccountProfile, RiskChanged, at_risk
 
 from churnsignal_alerts.directory import Channel, Csm, Directory, zone_of
+from churnsignal_alerts.episodes import Kind
 from churnsignal_alerts.hours import ALWAYS, Hours, after_working, holiday_calendar, next_digest, next_opening, working_day
 from churnsignal_alerts.mute import Silence
 from churnsignal_alerts.policy import POOL, Digest, Policy, Pool, Touch
@@ -86,6 +87,12 @@ def route(profile: AccountProfile, setup: Setup, now: datetime) -> Routed:
             pass
     person = _person(profile.owner, setup, now, steps) or _pool(profile.segment, setup, steps)
     return Routed(person, tuple(steps))
+
+
+def usual(kind: Kind, profile: AccountProfile, setup: Setup, now: datetime) -> Routed:
+    """Return who is told of a kind of episode while nobody was chosen: the pool of the kind, else as for the account."""
+    pool = setup.policy.kind_pools.get(kind)
+    return place(pool, setup) if pool else route(profile, setup, now)
 
 
 def assigned(csm: str, setup: Setup, now: datetime) -> Routed | None:

@@ -13,7 +13,7 @@ class AlertsSettings(ConsumerSettings):
     slack_token: SecretStr | None = Field(
         default=None,
         alias="SLACK_BOT_TOKEN",
-        description="Bot token (xoxb-...) with chat:write, im:write, im:history, users:read.email. None: no Slack.",
+        description="Bot token (xoxb-...) with the scopes of the README. None: no Slack.",
     )
     slack_secret: SecretStr | None = Field(
         default=None, alias="SLACK_SIGNING_SECRET", description="Verifies clicks on buttons. None: buttons answer 401."
@@ -42,7 +42,7 @@ class AlertsSettings(ConsumerSettings):
         default=25.0,
         gt=0,
         alias="CHURNSIGNAL_SENDS_PER_S",
-        description="Messages a second to all places together, over all replicas; each place gets one a second, and two more in a burst.",
+        description="Messages a second by each channel (a workspace, a relay), over all replicas; each place gets one a second, and two more in a burst.",
     )
     lease_s: float = Field(
         default=60.0,

@@ -5,9 +5,9 @@ from datetime import timedelta
 from typing import assert_never
 
 from churnsignal_alerts.backoff import Backoff
-from churnsignal_alerts.delivery import Delivery, Record, Way
+from churnsignal_alerts.delivery import UNCONFIGURED, Delivery, Record, Way
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.outcome import UNCONFIGURED, Outcome, Refused, Retry, Sent, Unknown
+from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.policy import POOL
 from churnsignal_alerts.route import Setup
 

@@ -6,9 +6,8 @@ import msgspec
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from churnsignal_alerts.delivery import Delivery, Record, Trouble
+from churnsignal_alerts.delivery import UNCONFIGURED, Delivery, Record, Trouble
 from churnsignal_alerts.directory import Channel
-from churnsignal_alerts.outcome import UNCONFIGURED
 from churnsignal_alerts.policy import Pool
 
 # After this an address that bounced is tried again: mailboxes come back, and nobody should have to remember.

@@ -1,5 +1,6 @@
 """CSMs and the routing document, by API and by command line."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 from churnsignal_devstack.problems import StackProblem
 
 from tests.support.alerts_world import World
+from tests.support.nursery import nursery
 from tests.support.stack import run
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
@@ -109,6 +111,10 @@ async def test_the_check_of_the_configuration_names_line_and_fix(world: World, t
         run("alerts", ["check-config"], world.told | {"CHURNSIGNAL_CONFIG_DIR": str(tmp_path)})
 
     assert "valid" in run("alerts", ["check-config"], world.told)
+    (tmp_path / "routing.yaml").write_text("version: 1\ncatch_all: {webhook: 'https://hooks.example.com/'}\n")
+    _, _, said = await asyncio.to_thread(nursery().run, "alerts", ["check-config"], world.told | {"CHURNSIGNAL_CONFIG_DIR": str(tmp_path)})
+    assert "catch_all has no address on a channel that is configured (email, slack)" in said
+    assert "no watchdog" in said
 
 
 async def test_readiness_names_each_dependency(world: World) -> None:

@@ -36,11 +36,14 @@ async def test_without_slack_and_mail_it_is_not_ready_and_says_why(world: World,
 
         await world.until(answers, 60)
         status, body = await asyncio.to_thread(asked, f"{process.url}/readyz")
-        metrics = (await asyncio.to_thread(asked, f"{process.url}/metrics"))[1]
+
+        async def told_sres() -> bool:
+            return "churnsignal_alerts_unconfigured_channels 1.0" in (await asyncio.to_thread(asked, f"{process.url}/metrics"))[1]
+
+        await world.until(told_sres)
     finally:
         process.stop(10)
 
     reasons = {dependency["name"]: dependency["reason"] for dependency in json.loads(body)["dependencies"]}
     assert status == 503
     assert reasons["channels"] == "none of SLACK_BOT_TOKEN, SMTP_URL, CHURNSIGNAL_WEBHOOK_SECRETS is set: nobody can be told"
-    assert "churnsignal_alerts_unconfigured_channels 1.0" in metrics

@@ -69,10 +69,10 @@ def test_of_an_account_that_is_gone_nothing_more_is_told(lifecycle: str, outcome
     profile = msgspec.structs.replace(change(profile_owner="emma").account, lifecycle=lifecycle)
     scene = Scene(setup([AWAKE, OTHER]), NOON + DAY)
 
-    over = plan_profile(opened(state=State.SNOOZED, next_at=NOON + DAY), profile, scene)
+    over = plan_profile(opened(state=State.SNOOZED, by="Emma", next_at=NOON + DAY), profile, scene)
 
     assert over is not None
-    assert (over.episode.state, over.episode.outcome, over.episode.next_at) == (State.CLOSED, outcome, None)
+    assert (over.episode.state, over.episode.outcome, over.episode.next_at, over.episode.by) == (State.CLOSED, outcome, None, None)
     assert (over.notices, over.cancel, over.edit) == ((), True, True)
     assert plan_profile(over.episode, profile, scene) is None
 

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from churnsignal_alerts.act import Act
-from churnsignal_alerts.delivery import Trouble
+from churnsignal_alerts.delivery import UNCONFIGURED, Trouble
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import WATCHDOG, Episode, Kind, NoticeKind, Outcome, State
 from churnsignal_alerts.inert import clean, mrkdwn
@@ -141,6 +141,29 @@ def test_the_golden_files(name: str, language: str) -> None:
             path.write_text(made[medium])
 
         assert made[medium] == path.read_text(), f"{path.name} differs; look at it, then run with UPDATE_GOLDEN=1"
+
+
+@pytest.mark.parametrize(
+    ("language", "by", "said"),
+    [
+        ("en", "Emma", "closed by Emma: saved (“They renewed.”)"),
+        ("ja", "Emma", "Emma が対応完了: 継続(「They renewed.」)"),
+        ("en", None, "closed by Churnsignal: saved"),
+    ],
+)
+def test_whoever_reads_a_closed_alert_reads_why_a_person_closed_it(language: str, by: str | None, said: str) -> None:
+    closed = opened(state=State.CLOSED, by=by, acted_at=NOW, outcome=Outcome.SAVED, note="They renewed.")
+
+    assert state_line(closed, READERS[language]) == said
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "SLACK_BOT_TOKEN is not set"), ("ja", "SLACK_BOT_TOKEN が設定されていない")])
+def test_of_a_channel_that_nobody_configured_the_operator_reads_what_to_set_and_nothing_of_an_answer(language: str, words: str) -> None:
+    told = note_card(Trouble(Channel.SLACK, "*", "", UNCONFIGURED, bounced=False), READERS[language].locale)
+
+    text = mail(told, language).text
+    assert words in text
+    assert not any(other in text for other in ("answer", "応答", "password", "パスワード"))
 
 
 @pytest.mark.parametrize("language", READERS)

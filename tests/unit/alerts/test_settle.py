@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.backoff import BACKOFF, Backoff
-from churnsignal_alerts.delivery import Delivery, Way
+from churnsignal_alerts.delivery import UNCONFIGURED, Delivery, Way
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.links import Links, Ticket
-from churnsignal_alerts.outcome import UNCONFIGURED, Outcome, Refused, Retry, Sent, Unknown
+from churnsignal_alerts.outcome import Outcome, Refused, Retry, Sent, Unknown
 from churnsignal_alerts.settle import Attempt, next_way, settle, settle_broken, settle_edit
 
 from tests.support.alerts import BOTH, HANAKO, NOON, setup

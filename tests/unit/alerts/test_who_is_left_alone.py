@@ -295,6 +295,21 @@ def test_a_tier_and_a_kind_may_go_to_a_pool() -> None:
     assert heard(yellow[0]) == [("pool:watch", NoticeKind.RISK)]
 
 
+def test_what_goes_to_the_pool_of_its_kind_stays_there_under_a_new_owner_and_leaves_it_for_whom_a_person_chooses() -> None:
+    text = ROUTED.replace("pools: {}", "pools: {watch: {slack: '#watch'}}").replace("early_warning: false", "early_warning: {pool: watch}")
+    people = Setup(setup([OWNER, OTHER]).directory, parse_policy(text, "routing.yaml"), BOTH)
+    warned = plan_change(change(1, Band.YELLOW, from_band=Band.GREEN, profile_owner="hanako"), {}, Scene(people, NOON))[0][0].episode
+    warned = replace(warned, told=True)
+
+    owned = plan_moved(warned, with_fields(warned.change.account, owner="emma"), Scene(people, NOON))
+    chosen, _ = plan_command(warned, Command(Act.REASSIGN, "hanako", to="emma"), people, NOON)
+
+    assert owned is not None
+    assert (owned.notices, owned.episode.csm) == ((), "pool:watch")
+    assert chosen is not None
+    assert heard(chosen)[:1] == [("emma", NoticeKind.MOVED)]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word"),
     [

@@ -151,6 +151,12 @@ _SENTENCES: Final[dict[str, Both]] = {
         "Until it works again, alerts go by the other channels. Check its settings: the token or password, and the permissions.",
         "復旧するまで、すべて別の経路でお送りします。トークンやパスワード、権限の設定をご確認ください。",
     ),
+    "trouble.unconfigured": Both(
+        "Nothing is sent there: {setting} is not set. What waited for it goes another way; what has no other way waits. "
+        "Set it, or give CSMs and routing.yaml addresses on the channels that are configured.",
+        "{setting} が設定されていないため、送信できません。送れなかったアラートは別の経路でお送りし、ほかに経路がないものは設定されるまで保留します。"
+        "設定するか、CSMの登録内容と routing.yaml に設定済みの経路の宛先を登録してください。",
+    ),
     "trouble.bounced": Both(
         "Nothing more is sent to this address for a week; alerts go to the next in line. Correct it in the directory of CSMs or in routing.yaml.",
         "この宛先への送信を1週間止め、アラートは次の担当にお送りします。CSMの登録内容または routing.yaml を修正してください。",
@@ -219,6 +225,7 @@ _SENTENCES: Final[dict[str, Both]] = {
         "snoozed by {by} until it gets worse, or until {moment}", "悪化するまで {by} が通知を停止中(最長で {moment} まで)"
     ),
     "state.closed": Both("closed by {by}: {outcome}", "{by} が対応完了: {outcome}"),
+    "state.closed.why": Both("{said} (“{note}”)", "{said}(「{note}」)"),
     "outcome.saved": Both("saved", "継続"),
     "outcome.churned": Both("churned", "解約"),
     "outcome.false_alarm": Both("false alarm", "誤検知"),

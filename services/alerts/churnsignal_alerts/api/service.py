@@ -32,7 +32,8 @@ def build(parts: Parts, channels: Mapping[Channel, Dependency]) -> FastAPI:
     ):
         app.include_router(router)
 
-    @app.get("/v1/channels", tags=["deliveries"], summary="Which channels are configured, and their last word")
+    @app.get("/v1/channels", tags=["deliveries"], summary="Which channels are configured, and their last word",
+             dependencies=[Depends(may(Role.READER, parts.tokens))])  # fmt: skip
     async def which() -> dict[str, Any]:
         return {
             "items": [dependency.report() for dependency in channels.values()],

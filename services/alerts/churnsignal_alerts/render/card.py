@@ -13,8 +13,8 @@ from churnsignal_common.contracts.risk import Band, Counterfactual, RiskChanged
 
 from churnsignal_alerts.act import Act
 from churnsignal_alerts.decide import TRIGGERS
-from churnsignal_alerts.delivery import Trouble
-from churnsignal_alerts.directory import Directory
+from churnsignal_alerts.delivery import UNCONFIGURED, Trouble
+from churnsignal_alerts.directory import Channel, Directory
 from churnsignal_alerts.episodes import WATCHDOG, Episode, Kind, NoticeKind, State, Task
 from churnsignal_alerts.inert import clean
 from churnsignal_alerts.policy import POOL
@@ -123,6 +123,7 @@ _OURS = frozenset(
         "no_text",
     }
 )
+_SETTINGS = {Channel.SLACK: "SLACK_BOT_TOKEN", Channel.EMAIL: "SMTP_URL", Channel.WEBHOOK: "CHURNSIGNAL_WEBHOOK_SECRETS"}
 _FINDINGS = {Kind.OPPORTUNITY: Tone.GOOD, Kind.RENEWAL: Tone.CALM, Kind.ONBOARDING: Tone.WARN}
 _TONES = {Band.RED: Tone.BAD, Band.YELLOW: Tone.WARN, Band.GREEN: Tone.GOOD, Band.GREY: Tone.CALM}
 
@@ -178,7 +179,10 @@ def note_card(trouble: Trouble, locale: Locale) -> Card:
     """Return the message to the operator about a place that no longer takes messages."""
     where = trouble.channel.value if trouble.address == "*" else clean(f"{trouble.name} ({trouble.channel.value} {trouble.address})", _NAME)
     headline = say(locale, "trouble.headline", where=where)
-    sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, _advice(trouble)))
+    if trouble.reason == UNCONFIGURED:
+        sentences: tuple[str, ...] = (say(locale, "trouble.unconfigured", setting=_SETTINGS[trouble.channel]),)
+    else:
+        sentences = (say(locale, "trouble.reason", reason=clean(trouble.reason, 120)), say(locale, _advice(trouble)))
     return Card(Tone.WARN, headline, headline, sections=(("", sentences),))
 
 
@@ -387,7 +391,9 @@ def state_line(episode: Episode, reader: Reader) -> str:
             )
         case State.CLOSED:
             outcome = say(locale, f"outcome.{episode.outcome}") if episode.outcome else ""
-            return say(locale, "state.closed", by=by, outcome=outcome)
+            said = say(locale, "state.closed", by=by, outcome=outcome)
+            # What we say ourselves of an account that is gone is for the log.
+            return say(locale, "state.closed.why", said=said, note=clean(episode.note, 200)) if episode.by and episode.note else said
 
 
 def _acts(episode: Episode) -> tuple[Act, ...]:

@@ -64,8 +64,7 @@ CREATE TABLE alerts.deliveries (
   lease_until timestamptz, not_before timestamptz, first_try timestamptz NOT NULL DEFAULT now(),
   possible_duplicate boolean NOT NULL, unknown boolean NOT NULL, ref text, accepted_at timestamptz, episodes text[] NOT NULL, note text);
 CREATE INDEX deliveries_of_episode ON alerts.deliveries USING gin (episodes);
-CREATE INDEX deliveries_to_retry ON alerts.deliveries (coalesce(lease_until, not_before)) WHERE state IN ('sending', 'retry');
-CREATE INDEX deliveries_that_hold ON alerts.deliveries (channel, address) WHERE state = 'retry';
+CREATE INDEX deliveries_under_way ON alerts.deliveries (channel, address, coalesce(lease_until, not_before), id) WHERE state IN ('sending', 'retry');
 CREATE TABLE alerts.troubles (
   channel text NOT NULL, address text NOT NULL, reason text NOT NULL, bounced boolean NOT NULL, since timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (channel, address));

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from aiokafka import TopicPartition
 from churnsignal_common.contracts.partitions import Place
+from churnsignal_common.kafka.client import Brokers
 from churnsignal_common.kafka.consume import Consume, Stuck, Work
-from churnsignal_common.kafka.feed import Polled
+from churnsignal_common.kafka.feed import Feed, Membership, Polled
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
 
@@ -165,3 +167,50 @@ def test_a_loop_that_stands_still_ends_the_process_and_says_how(beat_s: float, m
 
 def test_waiting_for_kafka_to_let_us_in_is_not_standing_still() -> None:
     loop(Stop(), Table([])).look(10**9)
+
+
+class Fetched:
+    """What a consumer has fetched of partitions 0, 1, ...: asked for records it reads one to its end before it looks at the next, as aiokafka does."""
+
+    def __init__(self, *counts: int) -> None:
+        self.left = {TopicPartition("topic", partition): count for partition, count in enumerate(counts)}
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(self.left)
+
+    async def getmany(self, *partitions: TopicPartition, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[None]]:
+        assert timeout_ms >= 0
+        found = {}
+        for key in (partitions and [key for key in self.left if key in partitions]) or self.left:
+            count = min(self.left[key], max_records)
+            self.left[key] -= count
+            max_records -= count
+            if count:
+                found[key] = [None] * count
+        return found
+
+
+def feed_of(fetched: Fetched) -> Feed:
+    feed = Feed(Brokers("", {}), Membership("group", ("topic",), "", len(fetched.left), None, 10_000), Dependency("kafka"))
+    feed._consumer = fetched  # type: ignore[assignment] # what was fetched, without brokers
+    return feed
+
+
+async def partitions_of_polls(feed: Feed, polls: int) -> list[list[int]]:
+    return [[place.partition for place, _ in await feed.poll(0, 10)] for _ in range(polls)]
+
+
+@pytest.mark.asyncio
+async def test_a_quiet_partition_waits_for_one_batch_of_each_busy_one() -> None:
+    assert await partitions_of_polls(feed_of(Fetched(1000, 1000, 1000, 1)), 5) == [[0], [1], [2], [3], [0]]
+
+
+@pytest.mark.asyncio
+async def test_a_busy_partition_is_read_at_every_other_poll_though_others_trickle() -> None:
+    fetched = Fetched(1000, 0)
+    feed, read = feed_of(fetched), []
+    for _ in range(6):
+        fetched.left[TopicPartition("topic", 1)] = 1
+        read += await partitions_of_polls(feed, 1)
+
+    assert read == [[0], [1], [0], [1], [0], [1]]

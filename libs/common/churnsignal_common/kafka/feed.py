@@ -141,13 +141,15 @@ class Feed:
         """Return what has arrived, at most `limit` records; waits up to the time when nothing has."""
         if self._split:
             raise RuntimeError("the topics were not assigned alike; do all replicas run the same version?")
-        live, full = self._live, self._full
+        live = self._live
         try:
             # getmany is not bounded by its timeout while the group rebalances.
             async with asyncio.timeout(CALL_S + timeout_ms / 1000):
-                others = live.assignment() - full if full else None
+                others = live.assignment() - self._full if self._full else None
                 polled = await live.getmany(*others, timeout_ms=0, max_records=limit) if others else {}
-                polled = polled or await live.getmany(timeout_ms=timeout_ms, max_records=limit)
+                if not polled:
+                    self._full = set()
+                    polled = await live.getmany(timeout_ms=timeout_ms, max_records=limit)
         except TimeoutError:
             return []
         except KafkaError as error:
@@ -155,8 +157,8 @@ class Feed:
             log.warning("kafka_away", doing="poll", error=type(error).__name__)
             await asyncio.sleep(0.5)
             return []
-        # Whoever filled a batch waits until the others were asked: what was fetched of one partition would else be read to its end first.
-        self._full = set(polled) if sum(map(len, polled.values())) >= limit > 1 else set()
+        # Whoever filled a batch waits until all others were asked: what was fetched of one partition would else be read to its end first.
+        self._full = self._full | set(polled) if sum(map(len, polled.values())) >= limit > 1 else set()
         return sorted(((self._place(key), records) for key, records in polled.items() if records), key=lambda pair: pair[0])
 
     async def probe(self) -> None:

@@ -37,7 +37,7 @@ class Follow:
             try:
                 seed = read_seed(kind, path)
                 if seed.version != self._done[kind]:
-                    with put_off("config_file_waits"):
+                    with put_off("config_file_waits", kind=kind):
                         await self._configs.follow(seed, self._clock.now())
                         self._done[kind] = seed.version
                 self._wrong.pop(kind, None)

@@ -45,11 +45,11 @@ def is_away(error: BaseException) -> bool:
 
 
 @contextmanager
-def put_off(event: str) -> Iterator[None]:
-    """Log `event` and go on when Postgres is away: the caller tries again at its next turn. Other errors go through."""
+def put_off(event: str, **fields: str) -> Iterator[None]:
+    """Log `event` with its `fields` and go on when Postgres is away: the caller tries again at its next turn. Other errors go through."""
     try:
         yield
     except STORE_ERRORS as error:
         if not is_away(error):
             raise
-        log.warning(event, error=type(error).__name__)
+        log.warning(event, error=type(error).__name__, **fields)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from tests.support.corpus import Sample, samples
 from tests.unit.ingest.cases import judged, rejected
+from tests.unit.scoring.accounts import MAPPER
 
 CALLS, BODIES = samples("calls"), samples("bodies")
 GOOD = b'{"type":"track","event":"ok","userId":"good","messageId":"%s"}'
@@ -47,6 +48,7 @@ def unread_by_scoring(records: list[Record]) -> list[str]:
         for envelope in reading.envelopes:
             # All of it, not only what scoring reads today.
             msgspec.json.decode(envelope.call)
+            MAPPER.usage(envelope)
             assert "\x00" not in envelope.id
     return found
 

@@ -137,6 +137,29 @@ def test_an_ignored_event_counts_as_nothing() -> None:
     assert mapper.usage(envelope("a", 0, event="heart_beat")).ignored == "ignored_event"
 
 
+@pytest.mark.parametrize("name", [5, True, ["a"], {"a": 1}])
+def test_a_name_that_is_no_text_names_nothing_and_the_call_counts(name: Any) -> None:
+    assert Mapper(DEFAULT).usage(envelope("a", 0, event="Signed In", name=name)).signals == ("use", "login")
+    assert Mapper(DEFAULT).usage(envelope("a", 0, kind="page", name=name)).signals == ("use", "page_viewed")
+
+
+def test_a_users_company_is_known_from_traits_and_where_they_are_absent_from_those_of_the_context() -> None:
+    told, other = {"company": {"plan": "pro"}}, {"company": {"plan": "free"}}
+
+    assert dict(MAPPER.usage(envelope("a", 0, kind="identify", traits=told, context={"traits": other})).facts) == {"plan": "pro"}
+    assert dict(MAPPER.usage(envelope("a", 0, kind="identify", context={"traits": told})).facts) == {"plan": "pro"}
+    assert MAPPER.usage(envelope("a", 0, kind="identify", context={"traits": "none"})).facts == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "amount"), [(3, 3), (2.9, 2), ("3", 3), (-1, 0), (True, 0), (None, 0), ("many", 0), (10**400, 0), ("nan", 0), ([1], 0)]
+)
+def test_an_amount_is_a_number_also_in_quotes_and_what_is_none_counts_nothing(value: Any, amount: int) -> None:
+    mapper = Mapper(MappingConfig("x", (Rule("rows", ("Exported",), amount="rows"),)))
+
+    assert mapper.usage(envelope("a", 0, event="Exported", properties={"rows": value})).amounts == (("rows", amount),)
+
+
 def test_a_rule_may_ask_for_the_value_of_a_property() -> None:
     mapper = Mapper(MappingConfig("x", (Rule("error", ("Query Run",), where=Where("status", ("failed", 500))),)))
 

@@ -105,22 +105,26 @@ class _Said(msgspec.Struct):
         return self.agent is not NULL or self.active is not NULL
 
 
-class _Name(msgspec.Struct):
+class _Kind(msgspec.Struct):
     type: str = ""
-    event: str | None = None
     context: _Said | list[msgspec.Raw] | str | float | bool | None = None
+
+
+class _Name(_Kind):
+    event: str | None = None
 
 
 class _Head(msgspec.Struct):
     type: str = ""
-    event: str | None = None
+    event: msgspec.Raw = NULL
     context: msgspec.Raw = NULL
-    name: str | None = None
+    name: msgspec.Raw = NULL
     properties: msgspec.Raw = NULL
     traits: msgspec.Raw = NULL
     data: msgspec.Raw = NULL
 
 
+_kind_decoder = msgspec.json.Decoder(_Kind)
 _name_decoder = msgspec.json.Decoder(_Name)
 _head_decoder = msgspec.json.Decoder(_Head)
 _decode = msgspec.json.decode
@@ -166,13 +170,14 @@ class Mapper:
         """Return what the call means; raises `msgspec.DecodeError` when the call is no JSON object."""
         if envelope.format is Format.COMMAND:
             return self._command(envelope)
-        head = _name_decoder.decode(envelope.call)
+        # What a CloudEvent calls `event` is an attribute as any other, of any type.
+        head = _name_decoder.decode(envelope.call) if envelope.format is Format.SEGMENT else _kind_decoder.decode(envelope.call)
         said = head.context
         # Most contexts say nothing of whose call it is; finding that out must not cost reading them.
         odd = self._whose or envelope.batch_context is not NULL or (isinstance(said, _Said) and said.speaks)
         if odd and (reason := self._ignored(envelope)):
             return Usage(active=False, signals=(), ignored=reason)
-        usage = self._known.get((head.type, head.event))
+        usage = self._known.get((head.type, head.event)) if isinstance(head, _Name) else None
         if usage is None:
             usage = self._read(envelope, _head_decoder.decode(envelope.call))
         return replace(usage, facts=(), contact=None) if envelope.public and (usage.facts or usage.contact) else usage
@@ -205,10 +210,11 @@ class Mapper:
         if envelope.format is Format.CLOUDEVENTS:
             return self._event(("", None), head.type, head.data)
         if head.type == "track":
-            return self._event((head.type, head.event), head.event or "", head.properties)
+            event = _word(head.event)
+            return self._event((head.type, event), event, head.properties)
         if head.type in _ACTIVITY:
-            rules = self._rules.get(plain_name(head.name or ""), [])
-            return self._event(("", None), head.name or "", head.properties) if rules else Usage(True, (USE, "page_viewed"))
+            name = _word(head.name)
+            return self._event(("", None), name, head.properties) if plain_name(name) in self._rules else Usage(True, (USE, "page_viewed"))
         if head.type in _SILENT:
             return self._profile_call(head)
         return Usage(active=False, signals=(), ignored="unknown_type")
@@ -229,7 +235,9 @@ class Mapper:
     def _profile_call(self, head: _Head) -> Usage:
         traits = _object(head.traits)
         if head.type == "identify":
-            company = traits.get("company")
+            # RudderStack's SDKs put them into the context only.
+            said = traits or _object(head.context).get("traits")
+            company = said.get("company") if isinstance(said, dict) else None
             traits = company if isinstance(company, dict) else {}
         if head.type == "alias" or not traits:
             return _NOTHING
@@ -286,14 +294,23 @@ def _touch(contact: Contact, values: dict[str, Any]) -> Touch:
 
 
 def _whole(value: Any) -> int:
-    """Return an amount that counts can hold; what is none counts nothing."""
-    fine = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= _MOST
-    return int(value) if fine else 0
+    """Return an amount that counts can hold, also of a number in quotes, as files of text have it; what is none counts nothing."""
+    try:
+        amount = 0.0 if value is None or isinstance(value, bool) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        return 0
+    return int(amount) if 0 <= amount <= _MOST else 0
 
 
 def _object(raw: bytes | msgspec.Raw) -> dict[str, Any]:
     value = _decode(raw)
     return value if isinstance(value, dict) else {}
+
+
+def _word(raw: msgspec.Raw) -> str:
+    """Return a name; what is no text names nothing, and its call counts all the same."""
+    value = _decode(raw)
+    return value if isinstance(value, str) else ""
 
 
 def _scalar(value: Any) -> Any:

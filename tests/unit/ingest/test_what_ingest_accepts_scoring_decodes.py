@@ -7,11 +7,13 @@ import msgspec
 from churnsignal_common.contracts.envelope import Format, envelope_decoder
 from churnsignal_common.contracts.topics import USAGE_REJECTED
 from churnsignal_ingest.validate.batches import open_batch
+from churnsignal_ingest.validate.cloudevents import open_events
 from churnsignal_ingest.validate.reasons import RequestProblem
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ingest.cases import NOW, judged
+from tests.unit.scoring.accounts import MAPPER
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=12)
 values = st.recursive(
@@ -19,13 +21,14 @@ values = st.recursive(
 )
 names = st.sampled_from([
     "type", "event", "userId", "anonymousId", "groupId", "previousId", "messageId", "timestamp", "sentAt", "context", "properties", "traits",
-    "writeKey", "historical", "other",
+    "writeKey", "historical", "name", "other",
 ])  # fmt: skip
 likely = {
     "type": st.sampled_from(["track", "identify", "group", "page", "screen", "alias"]),
     "event": st.text(max_size=8),
+    "name": values,
     "userId": st.text(max_size=8) | st.integers(),
-    "context": st.dictionaries(st.sampled_from(["groupId", "traits", "ip"]), values, max_size=3),
+    "context": st.dictionaries(st.sampled_from(["groupId", "traits", "userAgent", "active"]), values, max_size=3),
     "timestamp": st.datetimes().map(lambda moment: moment.isoformat() + "Z") | st.integers(),
 }
 calls = st.fixed_dictionaries({}, optional=likely) | st.dictionaries(names, values, max_size=8) | values
@@ -57,6 +60,18 @@ def test_accepted_calls_decode_and_can_be_stored(batch: list[Any], escaped: bool
         assert envelope.occurred_at <= envelope.received_at == NOW
         assert not has_nul(call)
         assert "writeKey" not in call
+        MAPPER.usage(envelope)
+
+
+@settings(max_examples=200)
+@given(st.dictionaries(st.sampled_from(["event", "name", "context", "traits", "data", "subject", "userid", "accountid", "time"]), values))
+def test_accepted_cloud_events_are_read_whatever_their_attributes_are(attributes: dict[str, Any]) -> None:
+    event = {"specversion": "1.0", "id": "1", "source": "/a", "type": "track", "user": "u"} | attributes
+    verdicts = judged(open_events(json.dumps(event).encode(), "application/cloudevents+json", {}))
+
+    for topic, _, _, value in verdicts.records:
+        if topic != USAGE_REJECTED:
+            MAPPER.usage(envelope_decoder.decode(value))
 
 
 @settings(max_examples=300)

@@ -70,7 +70,7 @@ def parse_event(raw: bytes) -> tuple[Call, bytes]:
     call = Call(
         type="track",
         event=name,
-        message_id=f"{source}#{identity}",
+        message_id=_joined(source, identity),
         user_id=_first(event, _USER),
         context={"groupId": _first(event, _ACCOUNT)},
         timestamp=event.get("time"),
@@ -79,5 +79,13 @@ def parse_event(raw: bytes) -> tuple[Call, bytes]:
     return call, raw
 
 
+def _joined(source: str, identity: str) -> str:
+    """Return one id for the two that name an event: a `#` in the source makes no two events look like one."""
+    return f"#{len(source)}#{source}{identity}" if "#" in source else f"{source}#{identity}"
+
+
 def _first(event: dict[str, Any], names: tuple[str, ...]) -> Any:
-    return next((event[name] for name in names if event.get(name) not in (None, "")), None)
+    found = next((event[name] for name in names if event.get(name) not in (None, "")), None)
+    if isinstance(found, dict | list):
+        raise Refusal(Reason.BAD_ID)
+    return found

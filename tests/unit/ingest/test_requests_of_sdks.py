@@ -263,7 +263,9 @@ async def test_browsers_may_send_from_anywhere() -> None:
         assert preflight.status == 200
         assert preflight.headers["access-control-allow-origin"] == call.headers["access-control-allow-origin"] == "https://app.example"
         assert "access-control-allow-headers" not in preflight.headers
-        assert call.headers["access-control-expose-headers"] == "Retry-After"
+        assert call.headers["access-control-expose-headers"] == "Retry-After, X-RateLimit-Reset"
+        # Without it a browser sends no beacon that is JSON.
+        assert preflight.headers["access-control-allow-credentials"] == "true"
 
 
 @pytest.mark.asyncio
@@ -397,6 +399,29 @@ async def test_a_cloudevent_without_its_attributes_is_refused_alone() -> None:
 
         assert [told["code"] for told in answer.json["rejected"]] == ["bad_id", "not_an_object"]
         assert (await service.ask("/v1/cloudevents", b"{}", content_type="text/csv")).status == 415
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("attribute", ["subject", "userid", "accountid", "id", "source", "type", "time"])
+@pytest.mark.parametrize("value", [{"a": 1}, [1], True])
+async def test_a_cloudevent_with_an_attribute_of_another_type_is_refused_alone(attribute: str, value: Any) -> None:
+    async with serving() as service:
+        answer = await service.ask(
+            "/v1/cloudevents", [EVENT | {attribute: value}, EVENT], content_type="application/cloudevents-batch+json"
+        )
+
+        assert (answer.status, len(answer.json["rejected"]), len(service.envelopes)) == (200, 1, 1)
+
+
+@pytest.mark.asyncio
+async def test_no_two_cloudevents_have_one_id_however_their_source_is_spelled() -> None:
+    async with serving() as service:
+        named = [("/a", "b#c"), ("/a#b", "c"), ("/a#", "b#c"), ("/a#b#", "c")]
+        events = [EVENT | {"source": source, "id": identity} for source, identity in named]
+
+        await service.ask("/v1/cloudevents", events, content_type="application/cloudevents-batch+json")
+
+        assert len({envelope.id for envelope in service.envelopes}) == len(named)
 
 
 @pytest.mark.asyncio

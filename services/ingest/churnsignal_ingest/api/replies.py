@@ -35,7 +35,7 @@ def refusal(error: RequestProblem) -> tuple[int, bytes, list[tuple[bytes, bytes]
     body = _encode({"success": False, "code": error.problem.value, "message": message, "error": message})
     wait = str(error.retry_after_s).encode()
     headers = [(b"retry-after", wait)] if error.retry_after_s else []
-    if error.problem.value == "rate_limited":
+    if told.status == 429:
         headers.append((b"x-ratelimit-reset", wait))
     if told.status == 405:
         headers.append((b"allow", b"POST, OPTIONS"))

@@ -241,7 +241,9 @@ async def _send(send: Send, reply: Reply, origin: bytes | None) -> None:
     if origin is not None:
         headers += [
             (b"access-control-allow-origin", origin),
-            (b"access-control-expose-headers", b"Retry-After"),
+            # A beacon of JSON always asks with credentials; none of ours lie in a browser.
+            (b"access-control-allow-credentials", b"true"),
+            (b"access-control-expose-headers", b"Retry-After, X-RateLimit-Reset"),
             (b"vary", b"Origin"),
         ]
     await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def test_rows_that_cannot_be_sent_are_named_and_the_others_go_on() -> None:
         (2, "unreadable_row"),
         (3, "no_time"),
         (4, "event_too_large"),
-        (5, "unreadable_row"),
+        (5, "not_utf_8"),
         (6, "no_time"),
     ]
     assert all(bad.message for bad in part.bad)
@@ -124,6 +125,33 @@ def test_a_row_that_cannot_be_read_is_unreadable_alone(tmp_path: Path) -> None:
     assert [isinstance(row, Unreadable) for row in rows_of(lines)] == [False, True, True, True, False]
     assert [isinstance(row, Unreadable) for row in rows_of(table)] == [False, True, False, True, False]
     assert next(row for row in rows_of(lines) if isinstance(row, Unreadable)).startswith("Line 2 is no JSON object")
+
+
+def test_a_file_in_another_encoding_says_how_to_save_it(tmp_path: Path) -> None:
+    japanese, mixed = tmp_path / "a.csv", tmp_path / "b.csv"
+    japanese.write_bytes("event,occurred_at,顧客名\na,2020-01-02,東京\n".encode("cp932"))
+    mixed.write_bytes(b"event,occurred_at,name\na,2020-01-02,plain\n" + "b,2020-01-02,東京\n".encode("cp932"))
+
+    with pytest.raises(BadFile, match=r"no UTF-8\. Save the file as UTF-8"):
+        list(rows_of(japanese))
+    assert [(bad.row, bad.reason) for part in slices(rows_of(mixed), "f", 0, SIZES) for bad in part.bad] == [(2, "not_utf_8")]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_row(tmp_path: Path) -> None:
+    for path, text in ((tmp_path / "a.csv", "event\na\n"), (tmp_path / "a.jsonl", '{"event":"a"}\n')):
+        path.write_text(text, encoding="utf-8-sig")
+
+        assert list(rows_of(path)) == [{"event": "a"}]
+
+
+def test_a_decimal_of_a_warehouse_stays_a_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"event": ["a"], "occurred_at": ["2020-01-02"], "seats": [Decimal(12)], "user_id": [Decimal(7)]}).write_parquet(path)
+
+    (part,) = slices(rows_of(path), "f", 0, SIZES)
+
+    (call,) = json.loads(part.body)["batch"]
+    assert (call["properties"], call["userId"]) == ({"seats": 12}, 7)
 
 
 class FlakyService:

@@ -10,7 +10,8 @@ import msgspec
 
 from churnsignal_ingest.validate.reasons import REASONS, Reason
 
-_encode = msgspec.json.Encoder().encode
+# Warehouses keep whole numbers as decimals.
+_encode = msgspec.json.Encoder(decimal_format="number").encode
 _MEANING = {
     "account_id": "account",
     "group_id": "account",
@@ -34,11 +35,14 @@ class RowProblem(StrEnum):
     """Why a row is not even sent; the service's own reasons tell of the others."""
 
     UNREADABLE = "unreadable_row"
+    NOT_UTF_8 = "not_utf_8"
     NO_TIME = "no_time"
     TOO_LARGE = Reason.TOO_LARGE.value
 
 
+SAVE_AS_UTF_8 = "Save the file as UTF-8, in Excel as `CSV UTF-8`."
 _SAID = {
+    RowProblem.NOT_UTF_8: f"The row is no UTF-8. {SAVE_AS_UTF_8}",
     RowProblem.NO_TIME: "The row does not say when it happened; as history it would count for today. Fill `occurred_at`.",
     RowProblem.TOO_LARGE: f"{REASONS[Reason.TOO_LARGE].cause} {REASONS[Reason.TOO_LARGE].remedy}",
 }
@@ -129,6 +133,8 @@ def _encoded(row: Row, number: int, file_id: str, limit: int) -> bytes | BadRow:
         return _bad(number, RowProblem.NO_TIME)
     try:
         encoded = _encode(call)
+    except UnicodeEncodeError:
+        return _bad(number, RowProblem.NOT_UTF_8)
     except (TypeError, ValueError) as error:
         return BadRow(number + 1, RowProblem.UNREADABLE, f"A value is no JSON: {type(error).__name__}.")
     return encoded if len(encoded) <= limit else _bad(number, RowProblem.TOO_LARGE)

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import os
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from churnsignal_ingest.imports.calls import BadRow, Row, Unreadable
+from churnsignal_ingest.imports.calls import SAVE_AS_UTF_8, BadRow, Row, Unreadable
 
 _PARQUET_ROWS = 50_000
 
@@ -51,8 +52,11 @@ def _csv(path: Path) -> Iterator[Row]:
 def _check_header(path: Path, reader: "csv.DictReader[str]") -> None:
     try:
         names = set(reader.fieldnames or ())
+        "".join(names).encode()
     except csv.Error as error:
         raise BadFile(f"{path}: {error}") from error
+    except UnicodeEncodeError as error:
+        raise BadFile(f"{path}: its first line is no UTF-8. {SAVE_AS_UTF_8}") from error
     if not names & {"event", "type"}:
         raise BadFile(f"{path}: the first line must name the columns, `event` among them, such as account_id,user_id,event,occurred_at")
 
@@ -61,6 +65,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
     decode = msgspec.json.Decoder(dict[str, Any]).decode
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
+            line = line.removeprefix(BOM_UTF8) if number == 1 else line  # noqa: PLW2901 the same line, as it is meant
             if not line.strip():
                 continue
             try:

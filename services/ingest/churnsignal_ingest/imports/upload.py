@@ -69,7 +69,8 @@ class Uploader:
             answer = msgspec.json.decode(text, type=dict[str, Any])
         except msgspec.DecodeError:
             answer = {}
-        return response.status, answer, float(response.headers.get("Retry-After") or 1)
+        wait = response.headers.get("Retry-After", "")  # a proxy between may send a date
+        return response.status, answer, float(wait) if wait.isdigit() else 1.0
 
     def close(self) -> None:
         self._connection.close()

@@ -1,6 +1,7 @@
 """Root. `churnsignal-ingest keys`: write keys of sources."""
 
 import json
+import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, hasher_of, make_key
-from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
+from churnsignal_ingest.auth.store import SOURCE_NAME, Source, SourceStore, WriteKey
 from churnsignal_ingest.settings import IngestSettings
 from churnsignal_ingest.validate.judge import Scope
 
@@ -37,6 +38,8 @@ def create(*, source: str, kind: Literal["segment", "rudder"] | None = None, sco
 
 
 async def create_key(store: SourceStore, now: datetime, name: str, kind: str | None, scope: Scope) -> tuple[WriteKey, str]:
+    if not re.fullmatch(SOURCE_NAME, name):
+        give_up(f"{name!r} is no name of a source: use small letters, digits, `.`, `_` and `-`, 63 at most")
     found = await store.find_source(name) or await store.create_source(name, kind or "segment", now) or await store.find_source(name)
     assert isinstance(found, Source)
     if kind is not None and found.kind != kind:

@@ -21,10 +21,13 @@ class IngestSettings(ServiceSettings):
         default=20_000,
         gt=0,
         alias="CHURNSIGNAL_SOURCE_RATE",
-        description="Events a second that a source may send, unless it has a rate of its own.",
+        description="Events a second that a source may send to each replica, unless it has a rate of its own.",
     )
     source_burst: float = Field(
-        default=100_000, gt=0, alias="CHURNSIGNAL_SOURCE_BURST", description="Events that a source may send at once, unless it has its own."
+        default=100_000,
+        gt=0,
+        alias="CHURNSIGNAL_SOURCE_BURST",
+        description="Events that a source may send to each replica at once, unless it has its own.",
     )
 
     drain_s: float = Field(

@@ -218,12 +218,14 @@ def test_the_command_line_creates_lists_rotates_and_revokes(told: dict[str, str]
     rotated = json.loads(run_cli(told, "keys", "rotate", str(made["id"]), "--json")[1])
     revoked = run_cli(told, "keys", "revoke", str(made["id"]))
     twice = run_cli(told, "keys", "revoke", str(made["id"]))
+    misnamed = run_cli(told, "keys", "create", "--source", "My Shop")
     listed = json.loads(run_cli(told, "keys", "list", "--source", "shop", "--json")[1])
 
     assert made["write_key"] != rotated["write_key"]
     assert (rotated["scope"], made["source"]) == ("import", "shop")
-    assert (revoked[0], twice[0]) == (0, 1)
+    assert (revoked[0], twice[0], misnamed[0]) == (0, 1, 1)
     assert "keys list" in twice[2]
+    assert "small letters" in misnamed[2]
     assert [each["revoked_at"] is None for each in listed] == [False, True]
 
 

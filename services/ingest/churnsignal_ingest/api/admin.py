@@ -16,12 +16,11 @@ from churnsignal_ingest.api.described import described
 from churnsignal_ingest.api.rejects import add_rejects
 from churnsignal_ingest.api.suppressions import add_suppressions
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
-from churnsignal_ingest.auth.store import Source, SourceStore, WriteKey
+from churnsignal_ingest.auth.store import SOURCE_NAME, Source, SourceStore, WriteKey
 from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.validate.judge import Scope
 
-NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
 _LAST_ROW = 2**63 - 1
 RowId: TypeAlias = Annotated[int, Path(ge=1, le=_LAST_ROW)]
 _ROTATION_OVERLAP = timedelta(days=7)
@@ -42,7 +41,7 @@ class SourceOut(BaseModel):
 class SourceIn(Strict):
     """A new source."""
 
-    name: str = Field(pattern=NAME, examples=["web-backend"])
+    name: str = Field(pattern=SOURCE_NAME, examples=["web-backend"])
     kind: Literal["segment", "rudder"] = "segment"
     rate: float | None = Field(default=None, gt=0)
     burst: float | None = Field(default=None, gt=0)

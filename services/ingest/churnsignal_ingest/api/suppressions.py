@@ -37,7 +37,10 @@ class SuppressionOut(BaseModel):
 
 
 class SuppressionChange(Strict):
-    """One user (a user id or an anonymous id) or account, and whether its calls are to be dropped from now on."""
+    """One user (a user id or an anonymous id) or account, and whether its calls are to be dropped from now on.
+
+    Known are those whom a call names: list an account's users too, if their calls do not name the account.
+    """
 
     kind: Literal["user", "account"]
     id: Annotated[str | int, AfterValidator(_as_key)] = Field(examples=["user-7"])

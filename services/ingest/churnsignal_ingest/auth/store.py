@@ -29,6 +29,9 @@ _MAPPINGS = text(
 )
 
 
+SOURCE_NAME = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """One product backend. `rate` and `burst` None: the deployment's defaults."""

@@ -8,12 +8,10 @@ from typing import Any
 from churnsignal_ingest.validate.calls import Call
 from churnsignal_ingest.validate.reasons import Reason, Refusal
 
-_ROOTS = {"traits", "context", "properties"}
-
 
 @dataclass(frozen=True, slots=True)
 class AccountPaths:
-    """Where else an account's id may stand, first hit wins. Each path starts at `traits`, `context` or `properties`."""
+    """Where else an account's id may stand, first hit wins. Each path starts at `traits`, `context` or `properties`, as the mapping's schema demands."""
 
     paths: tuple[tuple[str, ...], ...]
 
@@ -38,11 +36,7 @@ def always(paths: AccountPaths) -> PathsInForce:
 
 
 def account_paths(spelled: tuple[str, ...]) -> AccountPaths:
-    """Return the parsed paths, or raise ValueError naming the bad one."""
-    for path in spelled:
-        parts = path.split(".")
-        if parts[0] not in _ROOTS or len(parts) < 2 or not all(parts):
-            raise ValueError(f"{path!r}: an account path looks like traits.company.id or properties.accountId")
+    """Return the parsed paths."""
     return AccountPaths(tuple(tuple(path.split(".")) for path in spelled))
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 import asyncpg
 from aiokafka import TopicPartition
 from churnsignal_common.contracts import topics
-from churnsignal_common.kafka.client import Brokers, new_admin, new_consumer
+from churnsignal_common.kafka.client import Brokers, new_consumer, open_admin
 
 USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
 
@@ -14,16 +14,15 @@ USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
 async def end_offsets(told: dict[str, str], *names: str) -> dict[tuple[str, int], int]:
     """Return the end of each partition of the topics, by their names in the table."""
     brokers, prefix = Brokers(told["KAFKA_BOOTSTRAP_SERVERS"], {}), told["CHURNSIGNAL_TOPIC_PREFIX"]
-    admin, consumer = new_admin(brokers, "test"), new_consumer(brokers, "test", None)
-    await admin.start()
+    consumer = new_consumer(brokers, "test", None)
+    async with open_admin(brokers, "test") as admin:
+        found = await admin.describe_topics([prefix + name for name in names])
     await consumer.start()
     try:
-        found = await admin.describe_topics([prefix + name for name in names])
         ends = await consumer.end_offsets([TopicPartition(t["topic"], p["partition"]) for t in found for p in t["partitions"]])
         return {(p.topic.removeprefix(prefix), p.partition): end for p, end in ends.items()}
     finally:
         await consumer.stop()
-        await admin.close()
 
 
 async def outcomes(database: asyncpg.Connection) -> Counter[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
-from churnsignal_common.kafka.client import Brokers, new_admin
+from churnsignal_common.kafka.client import Brokers, open_admin
 from churnsignal_devstack.backing import passing
 from churnsignal_devstack.postgres import Durability, psql
 from churnsignal_devstack.problems import StackProblem
@@ -118,13 +118,8 @@ class Stack:
 
 
 async def _delete_topics(bootstrap: str, prefix: str) -> None:
-    admin = new_admin(Brokers(bootstrap, {}), "churnsignal-tests")
-    await admin.start()
-    try:
-        names = [name for name in await admin.list_topics() if name.startswith(prefix)]
-        await admin.delete_topics(names)
-    finally:
-        await admin.close()
+    async with open_admin(Brokers(bootstrap, {}), "churnsignal-tests") as admin:
+        await admin.delete_topics([name for name in await admin.list_topics() if name.startswith(prefix)])
 
 
 @contextlib.contextmanager

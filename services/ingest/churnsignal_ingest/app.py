@@ -83,7 +83,7 @@ async def run(settings: IngestSettings) -> int:
         gate = Gate(settings.inflight_bytes, kafka, monotonic)
         metrics.inflight.set_function(lambda: gate.in_hand)
         metrics.inflight_share.set_function(lambda: gate.in_hand / gate.ceiling_bytes)
-        coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produced)
+        coalescer = Coalescer(gate, Pace(), settings.topic, metrics.produce.observe)
 
         rest = build_app("ingest", ABOUT, readiness, metrics.registry)
         brokers = brokers_of(settings)

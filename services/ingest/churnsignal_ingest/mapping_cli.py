@@ -60,7 +60,7 @@ def try_mapping(file: Path, mapping: Path | None, *, as_json: bool) -> int:
         judge = Judge(Limits(), always(account_paths(config.account_paths)).at, 1, partial(secrets.token_hex, 16))
         now = RealClock().now()
         found = [_told(call, judge, Mapper(config), now) for call in _calls(file)]
-    except (ConfigError, BadFile, OSError, UnicodeDecodeError) as error:
+    except (ConfigError, BadFile, OSError, UnicodeError) as error:
         print(error, file=sys.stderr)
         return 1
     if as_json:

@@ -17,16 +17,16 @@ class Metrics:
         self._requests = Histogram(
             "churnsignal_ingest_request_seconds", "Time to answer a request.", ["route", "status"], registry=registry, buckets=_FAST
         )
-        self._clamped = Counter(
+        self.clamped = Counter(
             "churnsignal_ingest_clamped_total", "Accepted calls whose time lay in the future.", ["source"], registry=registry
         )
-        self._replayed = Counter(
+        self.replayed = Counter(
             "churnsignal_ingest_replayed_total", "Refused calls that operators published after a fix.", registry=registry
         )
-        self._produce = Histogram(
+        self.produce = Histogram(
             "churnsignal_ingest_produce_seconds", "Time from a flush's first record to the brokers' ack.", registry=registry, buckets=_FAST
         )
-        self._retries = Histogram(
+        self.retries = Histogram(
             "churnsignal_ingest_retry_count",
             "X-Retry-Count of requests: rises early in an outage.",
             registry=registry,
@@ -45,20 +45,8 @@ class Metrics:
             child = self._event_counters[source, outcome, reason] = self._events.labels(source, outcome, reason)
         child.inc(count)
 
-    def clamped(self, source: str, count: int) -> None:
-        self._clamped.labels(source).inc(count)
-
-    def replayed(self, count: int) -> None:
-        self._replayed.inc(count)
-
     def request(self, route: str, status: int, seconds: float) -> None:
         child = self._request_timers.get((route, status))
         if child is None:
             child = self._request_timers[route, status] = self._requests.labels(route, str(status))
         child.observe(seconds)
-
-    def produced(self, seconds: float) -> None:
-        self._produce.observe(seconds)
-
-    def retried(self, count: int) -> None:
-        self._retries.observe(count)

@@ -12,7 +12,7 @@ from aiokafka.admin import RecordsToDelete
 from churnsignal_common.contracts.envelope import Envelope
 from churnsignal_common.contracts.partitions import partition_of
 from churnsignal_common.contracts.risk import Band
-from churnsignal_common.kafka.client import Brokers, new_admin
+from churnsignal_common.kafka.client import Brokers, open_admin
 from churnsignal_common.runtime.tokens import hash_token
 from churnsignal_devstack.services import free_port_base
 
@@ -291,7 +291,6 @@ async def test_what_kafka_deleted_unread_is_counted_and_said_and_holds_no_day_op
     some, all_of_it = (
         TopicPartition(f"{world['CHURNSIGNAL_TOPIC_PREFIX']}usage.events.v1", partition_of(name, 8)) for name in ("acme", "globex")
     )
-    admin = new_admin(Brokers(world["KAFKA_BOOTSTRAP_SERVERS"], {}), "test")
     async with open_plant(world) as plant:
         with service("scoring", world, tmp_path):
             await plant.put(
@@ -301,9 +300,8 @@ async def test_what_kafka_deleted_unread_is_counted_and_said_and_holds_no_day_op
         await plant.put(
             [track(name, "Opened Report", at(DAY), f"{name}{n}", user="u") for n in range(5, 35) for name in ("acme", "globex")]
         )
-        await admin.start()
-        await admin.delete_records({some: RecordsToDelete(25), all_of_it: RecordsToDelete(35)})
-        await admin.close()
+        async with open_admin(Brokers(world["KAFKA_BOOTSTRAP_SERVERS"], {}), "test") as admin:
+            await admin.delete_records({some: RecordsToDelete(25), all_of_it: RecordsToDelete(35)})
         with service("scoring", world, tmp_path) as process:
             await plant.drained()
             hands.set(DAY + 1, 2.2)

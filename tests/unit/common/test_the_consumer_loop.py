@@ -192,7 +192,7 @@ class Fetched:
 
 def feed_of(fetched: Fetched) -> Feed:
     feed = Feed(Brokers("", {}), Membership("group", ("topic",), "", len(fetched.left), None, 10_000), Dependency("kafka"))
-    feed._consumer = fetched  # type: ignore[assignment] # what was fetched, without brokers
+    feed._consumer = fetched
     return feed
 
 

@@ -14,7 +14,7 @@ from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 
 def new_gate(ceiling: int = 10_000, monotonic: Callable[[], float] = lambda: 0.0) -> Gate:
     gate = Gate(ceiling, Dependency("kafka"), monotonic)
-    gate.kafka_back()
+    gate.kafka.up()
     return gate
 
 

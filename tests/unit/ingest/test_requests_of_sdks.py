@@ -211,7 +211,7 @@ async def test_a_source_over_its_rate_hears_when_to_come_back() -> None:
 @pytest.mark.asyncio
 async def test_while_kafka_is_away_requests_are_turned_away_before_their_body_is_read() -> None:
     async with serving() as service:
-        service.bench.gate.kafka_away("test")
+        service.bench.gate.kafka.down("test")
         answer = await service.ask("/v1/batch", b"not even JSON")
 
         assert (answer.status, answer.json["code"]) == (429, "kafka_unavailable")

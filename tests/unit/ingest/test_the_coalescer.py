@@ -313,7 +313,7 @@ def test_the_gate_counts_bytes_and_names_why_it_is_shut() -> None:
     gate = Gate(100, Dependency("kafka"), lambda: 0.0)
     with pytest.raises(RequestProblem) as unknown:
         gate.check()
-    gate.kafka_back()
+    gate.kafka.up()
     gate.in_hand = 100
     gate.check(0)
     with pytest.raises(RequestProblem) as full:

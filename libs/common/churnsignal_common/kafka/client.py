@@ -2,7 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -95,9 +96,15 @@ def new_consumer(
     )  # fmt: skip
 
 
-def new_admin(brokers: Brokers, client_id: str) -> AIOKafkaAdminClient:
-    """Return an admin client; its answers carry error codes that the caller must read."""
-    return AIOKafkaAdminClient(bootstrap_servers=brokers.servers, client_id=client_id, request_timeout_ms=15_000, **brokers.security)
+@asynccontextmanager
+async def open_admin(brokers: Brokers, client_id: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Yield a started admin client; its answers carry error codes that the caller must read."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=brokers.servers, client_id=client_id, request_timeout_ms=15_000, **brokers.security)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def stop_client(client: AIOKafkaProducer | AIOKafkaConsumer, timeout_s: float = 8.0) -> None:
@@ -150,13 +157,8 @@ async def await_topics(
 async def topics_problem(brokers: Brokers, client_id: str, topics: Sequence[str], partitions: int) -> str:
     """Return why `topics` cannot be used, or nothing. With another number of partitions than theirs, records would lie where nobody looks for them."""
     try:
-        async with asyncio.timeout(_DESCRIBE_S):
-            admin = new_admin(brokers, f"{client_id}-start")
-            await admin.start()
-            try:
-                rows = await admin.describe_topics(list(topics))
-            finally:
-                await admin.close()
+        async with asyncio.timeout(_DESCRIBE_S), open_admin(brokers, f"{client_id}-start") as admin:
+            rows = await admin.describe_topics(list(topics))
     except (KafkaError, OSError, TimeoutError) as error:
         return f"cannot reach Kafka ({type(error).__name__}): check KAFKA_BOOTSTRAP_SERVERS"
     found = {row["topic"]: len(row["partitions"]) for row in rows if not row["error_code"]}
@@ -168,5 +170,5 @@ async def topics_problem(brokers: Brokers, client_id: str, topics: Sequence[str]
 
 
 __all__ = [
-    "Brokers", "ConsumerRebalanceListener", "await_topics", "brokers_of", "connect", "new_admin", "new_consumer", "new_producer", "stop_client", "topics_problem",
+    "Brokers", "ConsumerRebalanceListener", "await_topics", "brokers_of", "connect", "new_consumer", "new_producer", "open_admin", "stop_client", "topics_problem",
 ]  # fmt: skip

@@ -11,11 +11,12 @@ from pydantic import Field, SecretStr
 
 from churnsignal_common.contracts.generate import topics_table
 from churnsignal_common.contracts.topics import TOPICS, Topic
-from churnsignal_common.kafka.client import brokers_of, new_admin
+from churnsignal_common.kafka.client import brokers_of, open_admin
 from churnsignal_common.runtime.settings import ServiceSettings, read_settings
 
 app = cyclopts.App(name="churnsignal-topics", help="The topics of Churnsignal.\n\nExample: churnsignal-topics apply --replication 3")
 
+_NAME = "churnsignal-topics"
 _EXISTS = 36
 
 
@@ -48,15 +49,11 @@ async def _differences(admin: AIOKafkaAdminClient, topics: dict[str, Topic], par
 async def apply_topics(settings: ServiceSettings, replication: int) -> list[str]:
     """Create what is missing; return where what exists differs from the table."""
     topics = {settings.topic(t.name): t for t in TOPICS}
-    admin = new_admin(brokers_of(settings), "churnsignal-topics")
-    await admin.start()
-    try:
-        wanted = [NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=t.configs()) for name, t in topics.items()]
+    wanted = [NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=t.configs()) for name, t in topics.items()]
+    async with open_admin(brokers_of(settings), _NAME) as admin:
         answer = await admin.create_topics(wanted)
         refused = [f"{name}: {message or code}" for name, code, message in answer.topic_errors if code not in (0, _EXISTS)]
         return refused or await _settled_differences(admin, topics, settings.partitions)
-    finally:
-        await admin.close()
 
 
 async def _settled_differences(admin: AIOKafkaAdminClient, topics: dict[str, Topic], partitions: int) -> list[str]:
@@ -72,13 +69,8 @@ async def _settled_differences(admin: AIOKafkaAdminClient, topics: dict[str, Top
 
 async def check_topics(settings: ServiceSettings) -> list[str]:
     """Return where the broker differs from the table."""
-    topics = {settings.topic(t.name): t for t in TOPICS}
-    admin = new_admin(brokers_of(settings), "churnsignal-topics")
-    await admin.start()
-    try:
-        return await _differences(admin, topics, settings.partitions)
-    finally:
-        await admin.close()
+    async with open_admin(brokers_of(settings), _NAME) as admin:
+        return await _differences(admin, {settings.topic(t.name): t for t in TOPICS}, settings.partitions)
 
 
 def _finish(problems: list[str]) -> None:

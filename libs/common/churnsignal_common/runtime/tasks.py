@@ -2,7 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import structlog
 
@@ -35,9 +36,9 @@ class Stop:
             loop.add_signal_handler(number, self.set)
 
 
-async def run_until_stopped(stop: Stop, tasks: dict[str, Callable[[], Awaitable[None]]], grace_s: float = 20.0) -> int:
+async def run_until_stopped(stop: Stop, tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]], grace_s: float = 20.0) -> int:
     """Run all `tasks`; return 0 after an orderly stop, 1 when a task failed or ended before. Tasks watch `stop` themselves."""
-    running = {asyncio.create_task(_run(body), name=name) for name, body in tasks.items()}
+    running = {asyncio.create_task(body(), name=name) for name, body in tasks.items()}
     stopped = asyncio.create_task(stop.wait(), name="stop")
     done, _ = await asyncio.wait({*running, stopped}, return_when=asyncio.FIRST_COMPLETED)
     failed = [task for task in done if task is not stopped and not stop.is_set()]
@@ -56,7 +57,3 @@ async def run_until_stopped(stop: Stop, tasks: dict[str, Callable[[], Awaitable[
         if task not in failed:
             log.error("task_failed_while_stopping", task=task.get_name(), exc_info=task.exception())
     return 1 if failed or broken else 0
-
-
-async def _run(body: Callable[[], Awaitable[None]]) -> None:
-    await body()

@@ -118,7 +118,7 @@ def add_rejects(app: FastAPI, replay: Replay, metrics: Metrics, tokens: Tokens) 
         wanted = asked.wanted()
         done = await replay.run(wanted, _begin(asked.cursor), asked.limit, asked.scope, dry_run=asked.dry_run)
         if done.published and not asked.dry_run:
-            metrics.replayed(done.published)
+            metrics.replayed.inc(done.published)
         return ReplayOut(matched=done.matched, published=done.published, still_refused=done.refused, next_cursor=_cursor(done.next))
 
 

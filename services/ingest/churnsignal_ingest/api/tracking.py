@@ -160,7 +160,7 @@ class Tracking:
 
     def _note_retry(self, value: bytes) -> None:
         if value.isdigit() and len(value) < 6:
-            self._in.metrics.retried(int(value))
+            self._in.metrics.retries.observe(int(value))
 
     def _count(self, source: str, judged: Judged) -> None:
         metrics = self._in.metrics
@@ -169,7 +169,7 @@ class Tracking:
         if judged.suppressed:
             metrics.events(source, "suppressed", "", judged.suppressed)
         if judged.clamped:
-            metrics.clamped(source, judged.clamped)
+            metrics.clamped.labels(source).inc(judged.clamped)
         if judged.refused:
             for reason, count in Counter(refused.reason for refused in judged.refused).items():
                 metrics.events(source, "rejected", reason.value, count)

@@ -76,7 +76,7 @@ class Coalescer:
     def use(self, producer: AIOKafkaProducer) -> None:
         self._producer = producer
         self.broken.clear()
-        self._gate.kafka_back()
+        self._gate.kafka.up()
 
     def drop(self) -> None:
         self._producer = None
@@ -177,7 +177,7 @@ class Coalescer:
 
     def _stalled(self, flush: Flush) -> None:
         if flush.producer is self._producer:
-            self._gate.kafka_away("no ack in time")
+            self._gate.kafka.down("no ack in time")
 
     def _forget(self, flush: Flush) -> None:
         if self._open is flush:
@@ -199,12 +199,12 @@ class Coalescer:
         if flush.problem is None:
             self._produced(asyncio.get_running_loop().time() - flush.started_s)
             if self._producer is not None:
-                self._gate.kafka_back()
+                self._gate.kafka.up()
         else:
             log.warning("flush_failed", reason=flush.problem, bytes=flush.size)
             if flush.producer is self._producer:  # how a former one ends says nothing of the one that has taken its place
                 self._producer = None
-                self._gate.kafka_away(flush.problem)
+                self._gate.kafka.down(flush.problem)
                 self.broken.set()
 
     async def drain(self, timeout_s: float) -> bool:

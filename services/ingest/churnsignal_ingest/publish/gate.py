@@ -28,12 +28,12 @@ class Gate:
         self.ceiling_bytes = ceiling_bytes
         self.in_hand = 0
         self.readers: dict[Reader, float] = {}
-        self._kafka = kafka
+        self.kafka = kafka
         self._monotonic = monotonic
 
     def check(self, size: int = 0) -> None:
         """Raise RequestProblem when `size` more bytes must not come in now."""
-        if not self._kafka.ok:
+        if not self.kafka.ok:
             raise RequestProblem(Problem.KAFKA_AWAY)
         if self.in_hand + size > self.ceiling_bytes and not self._makes_room(size):
             raise RequestProblem(Problem.BUSY)
@@ -53,9 +53,3 @@ class Gate:
             self.leave(longest)
             longest.give_up()
         return True
-
-    def kafka_away(self, reason: str) -> None:
-        self._kafka.down(reason)
-
-    def kafka_back(self) -> None:
-        self._kafka.up()

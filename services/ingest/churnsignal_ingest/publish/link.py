@@ -29,12 +29,12 @@ async def keep_linked(
     A producer whose flush failed is replaced, not mended: starting again is the one way back from a dead broker, moved
     addresses and a wedged sender alike, and it is the way that every start takes.
     """
-    if not await await_topics(drained, gate.kafka_away):
+    if not await await_topics(drained, gate.kafka.down):
         return
     pump = asyncio.create_task(coalescer.run(), name="coalescer")
     closing: set[asyncio.Task[None]] = set()
     while not drained.is_set():
-        producer = await connect(new_producer, drained, gate.kafka_away, _CONNECT_S)
+        producer = await connect(new_producer, drained, gate.kafka.down, _CONNECT_S)
         if producer is None:
             break
         coalescer.use(producer)

@@ -13,7 +13,7 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from churnsignal_common.contracts import topics
 from churnsignal_common.contracts.risk import RiskChangedEvent, risk_decoder
-from churnsignal_common.kafka.client import Brokers, new_admin, new_consumer
+from churnsignal_common.kafka.client import Brokers, new_consumer, open_admin
 
 _USAGE = (topics.USAGE_EVENTS, topics.USAGE_HISTORY, topics.USAGE_UNRESOLVED)
 _ALERTED = (topics.RISK_CHANGES, topics.ACCOUNTS, topics.CONTACTS)
@@ -59,12 +59,8 @@ class Watch:
         await self._asker.stop()
 
     async def _all_of(self, *names: str) -> list[TopicPartition]:
-        admin = new_admin(self._brokers, "churnsignal-demo")
-        await admin.start()
-        try:
+        async with open_admin(self._brokers, "churnsignal-demo") as admin:
             found = await admin.describe_topics([self._prefix + name for name in names])
-        finally:
-            await admin.close()
         return [TopicPartition(row["topic"], part["partition"]) for row in found for part in row["partitions"]]
 
     async def rows(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:

@@ -76,7 +76,9 @@ def broken_rules(workload: Json) -> list[str]:
     return [rule for rule, broken in rules.items() if broken]
 
 
-@pytest.mark.parametrize("found", [*base(), *documents(BASE / "secret.example.yaml")], ids=name_of)
+@pytest.mark.parametrize(
+    "found", [*base(), *documents(BASE / "secret.example.yaml"), *documents(HOME / "deploy/k8s/examples/ingress.yaml")], ids=name_of
+)
 def test_every_object_is_valid_to_the_letter(found: Json) -> None:
     kubernetes_validate.validate(found, KUBERNETES, strict=True)
 
@@ -154,6 +156,7 @@ def test_the_settings_are_ones_that_the_services_read(setting: str) -> None:
 @pytest.mark.parametrize("overlay", sorted((HOME / "deploy/k8s/overlays").iterdir()), ids=lambda path: path.name)
 def test_an_overlay_changes_only_what_the_base_has(overlay: Path) -> None:
     known = {name_of(found) for found in base()}
+    images = {pod_of(found)["containers"][0]["image"].partition(":")[0] for found in of_kind(*WORKLOADS)}
 
     wanted = kustomization(overlay)
     patched = [name_of(found) for patch in wanted["patches"] if "path" in patch for found in documents(overlay / patch["path"])]
@@ -161,6 +164,7 @@ def test_an_overlay_changes_only_what_the_base_has(overlay: Path) -> None:
 
     assert all((overlay / name).resolve().is_dir() for name in wanted["resources"])
     assert {*patched, *targets} <= known
+    assert {image["name"] for image in wanted.get("images", [])} in (set(), images)
 
 
 def test_the_examples_survive_the_loss_of_one_node() -> None:
@@ -244,6 +248,9 @@ def test_the_lock_of_an_image_holds_everything_that_the_service_asks_for(service
     assert made.count("==") <= made.count("--hash=")
 
 
+SHARED = "libs/common/churnsignal_common/runtime/http.py"
+
+
 def rules() -> list[Json]:
     [found] = documents(HOME / "deploy/prometheus/churnsignal.rules.yml")
     return [rule for group in found["groups"] for rule in group["rules"]]
@@ -251,10 +258,16 @@ def rules() -> list[Json]:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alarm_watches_metrics_that_exist_and_says_what_to_do(rule: Json) -> None:
-    sources = "".join(path.read_text() for path in HOME.glob("services/*/churnsignal_*/metrics.py"))
+    sources = "".join(path.read_text() for path in [*HOME.glob("services/*/churnsignal_*/metrics.py"), HOME / SHARED])
     watched = {re.sub(r"^churnsignal_|_(total|bucket|count|sum)$", "", name) for name in re.findall(r"churnsignal_[a-z_]+", rule["expr"])}
 
     assert watched
     assert {name for name in watched if f"{name}" not in sources} == set()
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert {"summary", "action"} <= set(rule["annotations"])
+
+
+def test_the_runbook_has_a_section_for_each_alarm_and_no_other() -> None:
+    sections = re.findall(r"^### (\w+)$\n\*(Page|Ticket)\.\*", (HOME / "docs/runbook.md").read_text(), re.MULTILINE)
+
+    assert sorted((name, severity.lower()) for name, severity in sections) == sorted((r["alert"], r["labels"]["severity"]) for r in rules())

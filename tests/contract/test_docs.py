@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -42,3 +43,32 @@ def test_every_setting_is_explained(generated: dict[str, str]) -> None:
     empty = [line for line in generated["configuration.md"].splitlines() if line.startswith("| `") and line.endswith("|  |")]
 
     assert not empty
+
+
+def _links(path: Path) -> set[str]:
+    found = re.findall(r"\]\(([^)\s]+)\)", path.read_text())
+    return {link.partition("#")[0] for link in found if "://" not in link and not link.startswith("#")}
+
+
+def test_every_link_of_a_document_leads_somewhere() -> None:
+    documents = [path for folder in ("", "docs", "docs/adr", "deploy") for path in (ROOT / folder).glob("*.md")]
+
+    assert len(documents) > 20
+    assert [f"{path.relative_to(ROOT)}: {link}" for path in documents for link in _links(path) if not (path.parent / link).exists()] == []
+
+
+def test_the_japanese_readme_leads_to_the_same_places_by_the_same_commands() -> None:
+    english, japanese = ROOT / "README.md", ROOT / "README.ja.md"
+
+    def commands(path: Path) -> list[str]:
+        return [
+            line.partition("#")[0].strip()
+            for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL)
+            for line in block.splitlines()
+        ]
+
+    def there(path: Path) -> set[str]:
+        return {link.replace(".ja.", ".en.") for link in _links(path) if not link.startswith("README")}
+
+    assert commands(japanese) == commands(english)
+    assert there(japanese) == there(english)

@@ -12,6 +12,7 @@ from churnsignal_common.contracts.risk import AccountProfile
 from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.runtime.cli import give_up, on_database
+from churnsignal_common.runtime.http import places
 from churnsignal_common.runtime.logging import set_up_logging
 from churnsignal_common.runtime.start import judged
 from churnsignal_common.runtime.tasks import Stop
@@ -33,8 +34,8 @@ from churnsignal_alerts.settings import AlertsSettings
 from churnsignal_alerts.wake import Wake
 from churnsignal_alerts.watchdog import Publisher, Watchdog
 
-csms = cyclopts.App(name="csms", help="The directory of customer success managers.")
-routes = cyclopts.App(name="routes", help="Who would be told.")
+csms = cyclopts.App(name="csms", help="The directory of customer success managers.\n\nExample: churnsignal-alerts csms import team.csv")
+routes = cyclopts.App(name="routes", help="Who would be told.\n\nExample: churnsignal-alerts routes explain acme")
 _LISTS = {"channels"}
 
 
@@ -75,8 +76,7 @@ def read_csms(path: Path) -> tuple[list[Csm], list[str]]:
             try:
                 found.append(_csm(row))
             except ValidationError as error:
-                places = "; ".join(f"{'.'.join(str(part) for part in e['loc']) or 'row'}: {e['msg']}" for e in error.errors())
-                problems.append(f"{path}:{line}: {places}")
+                problems.append(f"{path}:{line}: {places(error.errors())}")
             except ValueError as error:
                 problems.append(f"{path}:{line}: {error}")
     return found, problems

@@ -30,6 +30,7 @@ from churnsignal_alerts.route import Setup
 from churnsignal_alerts.wake import Wake
 
 log = structlog.get_logger()
+NAMED = 250
 
 crash.declare("alerts.consume.polled", "alerts.consume.claimed", "alerts.consume.written", "alerts.consume.committed")
 
@@ -177,5 +178,5 @@ class Alerting(Work):
             await sequences.seen(connection, sorted(accounts))
             await book_arranged(connection, give_up(await sequences.held(connection, sorted(accounts))), setup, now)
         GAPS.inc(len(accounts))
-        log.error("sequence_gap_given_up", accounts=len(accounts), after_s=after_s)
+        log.error("sequence_gap_given_up", count=len(accounts), accounts=sorted(accounts)[:NAMED], after_s=after_s)
         self._wake.set()

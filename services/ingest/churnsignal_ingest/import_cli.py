@@ -91,7 +91,8 @@ def _run(file: Path, name: str, work: Callable[[BadRows, Callable[[Progress], No
         with _bar(count_rows(file)) as told:
             done = work(bad_rows, told)
     except (BadFile, UploadFailed, OSError) as error:
-        print(f"{error}\nNothing acknowledged is lost: the same command goes on where it stopped.", file=sys.stderr)
+        said = f"{error.filename or file}: {error.strerror}" if isinstance(error, OSError) else error
+        print(f"{said}\nNothing acknowledged is lost: the same command goes on where it stopped.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Stopped. The same command goes on where it stopped.", file=sys.stderr)

@@ -30,7 +30,9 @@ AT_ONCE = 500
 SEND_S = 30.0
 
 
-accounts = cyclopts.App(name="accounts", help="What is known of accounts beside their use.")
+accounts = cyclopts.App(
+    name="accounts", help="What is known of accounts beside their use.\n\nExample: churnsignal-scoring accounts import crm.csv"
+)
 
 
 @accounts.command(name="import")

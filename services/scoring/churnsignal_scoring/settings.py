@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from churnsignal_common.runtime.settings import ConsumerSettings
+from churnsignal_common.runtime.settings import CheckpointSettings, ConsumerSettings
 from pydantic import Field
 
 
-class ScoringSettings(ConsumerSettings):
+class ScoringSettings(ConsumerSettings, CheckpointSettings):
     """Scoring's own fields beside those of every service."""
 
     close_grace_s: float = Field(
@@ -62,15 +62,6 @@ class ScoringSettings(ConsumerSettings):
         ge=2,
         alias="CHURNSIGNAL_SCORE_HISTORY_MONTHS",
         description="Months of closed scores to keep, with the day records and changes of band that explain them.",
-    )
-    checkpoint_hours: int = Field(
-        default=24,
-        ge=0,
-        alias="CHURNSIGNAL_CHECKPOINT_HOURS",
-        description="Hours between copies of the state, from which a rebuild or a proof starts; 0 takes none.",
-    )
-    checkpoints_kept: int = Field(
-        default=2, ge=1, alias="CHURNSIGNAL_CHECKPOINTS_KEPT", description="Copies to keep. Topics must be kept longer than the oldest one."
     )
     poison_brake: int = Field(
         default=100,

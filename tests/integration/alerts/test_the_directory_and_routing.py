@@ -91,7 +91,7 @@ async def test_a_file_of_csms_is_imported_whole_or_not_at_all(world: World, tmp_
     file.write_text(
         "id,name,email,locale,zone,hours,channels\nkei,Kei,kei@example.com,ja,Asia/Tokyo,10:00-19:00,email\nbad,Bad,,en,Mars,,\n"
     )
-    with pytest.raises(StackProblem, match=r"team\.csv:3: zone"):
+    with pytest.raises(StackProblem, match=r"team\.csv:3: zone: is no IANA zone"):
         run("alerts", ["csms", "import", str(file)], world.told)
     assert (await world.http.get("/v1/csms/kei")).status_code == 404
     file.write_text(file.read_text().replace("bad,Bad,,en,Mars,,\n", ""))

@@ -1,6 +1,7 @@
 """What every service's HTTP side shares."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -83,9 +84,15 @@ async def test_a_dependency_that_answers_makes_the_service_ready() -> None:
         assert (await http.get("/readyz")).json()["status"] == "ready"
 
 
-async def test_metrics_come_from_the_registry_given() -> None:
-    async with _client(_app(Readiness(()))) as http:
-        assert "churnsignal_example_total 1.0" in (await http.get("/metrics")).text
+async def test_metrics_come_from_the_registry_given_and_say_what_answers() -> None:
+    async with _client(_app(Readiness((Dependency("kafka", ok=True), Dependency("postgres"))))) as http:
+        told = (await http.get("/metrics")).text
+
+    assert "churnsignal_example_total 1.0" in told
+    assert re.findall(r"^churnsignal_dependency_up.*", told, re.MULTILINE) == [
+        'churnsignal_dependency_up{dependency="kafka"} 1.0',
+        'churnsignal_dependency_up{dependency="postgres"} 0.0',
+    ]
 
 
 async def test_errors_are_problems_that_say_what_to_do(tmp_path: Path) -> None:

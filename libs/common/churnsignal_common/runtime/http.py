@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from importlib.metadata import version
 from typing import Annotated, Any
 
@@ -12,7 +12,7 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -45,6 +45,11 @@ def problem(status: int, title: str, detail: str, headers: dict[str, str] | None
     """Return an RFC 9457 problem. `detail` says what to do."""
     body = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def places(errors: Iterable[Mapping[str, Any]]) -> str:
+    """Return what pydantic found wrong, and where, in one line."""
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg'].removeprefix('Value error, ')}".removeprefix(": ") for e in errors)
 
 
 def may(role: Role, tokens: Tokens) -> Callable[..., Caller]:
@@ -102,9 +107,14 @@ def build_app(service: str, about: str, readiness: Readiness, registry: Collecto
     async def which() -> dict[str, str]:
         return {"service": service, "version": app.version}
 
+    answers = CollectorRegistry()
+    up = Gauge("churnsignal_dependency_up", "1 while it answers, 0 while it does not, as /readyz says.", ["dependency"], registry=answers)
+
     @app.get("/metrics", tags=["probes"], summary="Prometheus metrics", response_class=Response)
     async def metrics() -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+        for dependency in readiness.dependencies:
+            up.labels(dependency.name).set(bool(dependency.ok))
+        return Response(generate_latest(registry) + generate_latest(answers), media_type=CONTENT_TYPE_LATEST)
 
     app.add_middleware(_Bounded)
     _speak_problems(app, readiness)
@@ -139,8 +149,7 @@ def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        places = "; ".join(f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors())
-        return problem(422, "Invalid request", places)
+        return problem(422, "Invalid request", places(error.errors()))
 
     async def away(_request: Request, error: Exception) -> Response:
         for dependency in readiness.dependencies:

@@ -91,7 +91,9 @@ class ServiceSettings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _is_postgres(cls, value: SecretStr) -> SecretStr:
+    def _is_postgres(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None:
+            return None
         scheme, _, rest = value.get_secret_value().partition("://")
         if scheme not in ("postgresql", "postgres"):
             raise ValueError("must start with postgresql://")
@@ -157,6 +159,20 @@ class ConsumerSettings(ServiceSettings):
         return self.instance or f"{socket.gethostname()}:{os.getpid()}"
 
 
+class CheckpointSettings(ServiceSettings):
+    """How old the oldest copy of scoring's state gets: calls must be kept for longer than that."""
+
+    checkpoint_hours: int = Field(
+        default=24,
+        ge=0,
+        alias="CHURNSIGNAL_CHECKPOINT_HOURS",
+        description="Hours between copies of the state, from which a rebuild or a proof starts; 0 takes none.",
+    )
+    checkpoints_kept: int = Field(
+        default=2, ge=1, alias="CHURNSIGNAL_CHECKPOINTS_KEPT", description="Copies to keep. Topics must be kept longer than the oldest one."
+    )
+
+
 S = TypeVar("S", bound=BaseSettings)
 
 
@@ -192,5 +208,5 @@ def read_settings(kind: type[S]) -> S:
         for problem in error.errors(include_input=False, include_url=False):
             name = ".".join(str(part) for part in problem["loc"])
             about = next((f.description for f in kind.model_fields.values() if f.alias == name), "")
-            lines.append(f"{name}: {problem['msg']}. {about}")
+            lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}. {about}")
         fail("\n".join(lines))

@@ -1,5 +1,6 @@
 """Flow. What the API takes and gives, checked once at the edge."""
 
+import re
 from datetime import date
 from typing import Annotated, Self
 
@@ -36,14 +37,26 @@ def _country(value: str | None) -> str | None:
     return value or None
 
 
+def _email(value: str) -> str:
+    if not re.fullmatch(r"[^@\s,;<>\"]+@[^@\s,;<>\"]+", value):
+        raise ValueError("is no e-mail address such as hanako@example.com")
+    return value
+
+
+def _slack(value: str) -> str:
+    if not re.fullmatch(r"[#CGDUW][\w-]{1,80}", value):
+        raise ValueError("is no user id of Slack such as U0AB12CD, and no channel such as #cs")
+    return value
+
+
 class CsmIn(BaseModel):
     """One customer success manager as the API and the CSV file give them."""
 
     model_config = ConfigDict(extra="forbid")
 
     name: Ident
-    email: Annotated[str, Field(pattern=r"^[^@\s,;<>\"]+@[^@\s,;<>\"]+$", max_length=254)] | None = None
-    slack: Annotated[str, Field(pattern=r"^[#CGDUW][\w-]{1,80}$", description="User id such as U0AB12CD, or a channel")] | None = None
+    email: Annotated[str, Field(max_length=254), AfterValidator(_email)] | None = None
+    slack: Annotated[str, Field(description="User id such as U0AB12CD, or a channel"), AfterValidator(_slack)] | None = None
     locale: Locale = Locale.EN
     zone: Annotated[str | None, AfterValidator(_zone)] = None
     country: Annotated[str | None, AfterValidator(_country)] = None

@@ -64,7 +64,8 @@ async def apply_topics(settings: TopicSettings, replication: int) -> list[str]:
     """Create what is missing; return where what exists differs from the table."""
     topics = {settings.topic(t.name): t for t in TOPICS}
     wanted = [
-        NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=wanted_configs(t, settings)) for name, t in topics.items()
+        NewTopic(name, t.partitions or settings.partitions, replication, topic_configs=wanted_configs(t, settings))
+        for name, t in topics.items()
     ]
     async with open_admin(brokers_of(settings), _NAME) as admin:
         answer = await admin.create_topics(wanted)

@@ -12,7 +12,7 @@ from churnsignal_common.contracts.topics import RISK_CHANGES
 from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.kafka.consume import Consume
 from churnsignal_common.kafka.feed import Feed, membership_of
-from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.postgres.engine import open_engine, ping
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import draining, serve_http
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
@@ -124,7 +124,7 @@ async def run(settings: AlertsSettings) -> int:
         kafka, postgres, consumer = Dependency("kafka"), Dependency("postgres"), Dependency("consumer")
         feed = Feed(brokers_of(settings), membership_of(settings, "churnsignal-alerts", tuple(TOPICS)), kafka)
         work = Alerting(engine, people, clock, woken, Duty(settings.owner, settings.topic_prefix))
-        consume = Consume(feed, work, postgres, consumer)
+        consume = Consume(feed, work, postgres, consumer, lambda: ping(engine))
         deliverer = Deliverer(engine, people, Out(senders, links, settings.lease_s, settings.sends_per_s), clock, woken)
         desk, reader = Desk(engine, people, clock, woken), Reader(engine)
         nobody = (

@@ -12,7 +12,7 @@ from churnsignal_common.kafka.client import brokers_of
 from churnsignal_common.kafka.consume import Consume
 from churnsignal_common.kafka.feed import Feed, membership_of
 from churnsignal_common.mapping.mapper import Mapper
-from churnsignal_common.postgres.engine import open_engine
+from churnsignal_common.postgres.engine import open_engine, ping
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, draining, serve_http
 from churnsignal_common.runtime.tasks import Stop, run_until_stopped
@@ -107,10 +107,11 @@ async def run(settings: ScoringSettings) -> int:
     readiness = Readiness((kafka, postgres, consumer))
     metrics, memory = Metrics(), new_memory(settings)
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(open_engine(settings.database_url.get_secret_value(), "scoring", pool=4))
-        copier = await stack.enter_async_context(
-            open_engine(settings.database_url.get_secret_value(), "scoring", pool=1, command_timeout_s=COPY_S)
-        )
+        pool = partial(open_engine, settings.database_url.get_secret_value(), "scoring")
+        # Requests, and the long copy, never keep the loop and its watch waiting for a connection.
+        database = await stack.enter_async_context(pool(pool=4))
+        asked_for = await stack.enter_async_context(pool(pool=4))
+        copier = await stack.enter_async_context(pool(pool=1, command_timeout_s=COPY_S))
         store = Store(database, Ownership(settings.owner))
         feed = Feed(brokers, membership_of(settings, "churnsignal-scoring", USAGE_TOPICS), kafka)
         load, relay = Load(database), Relay(brokers, settings.topic_prefix, kafka)
@@ -119,11 +120,11 @@ async def run(settings: ScoringSettings) -> int:
         core = assemble(settings, engine, doors, memory, metrics, clock)
         brake = Brake(feed, metrics, settings.poison_brake)
         work = Scoring(doors, core, memory, metrics, brake, settings.batch_records)
-        consume = Consume(feed, work, postgres, consumer)
+        consume = Consume(feed, work, postgres, consumer, partial(ping, database))
 
         http = build_app("scoring", ABOUT, readiness, metrics.registry)
         tokens = Tokens(settings.tokens_file)
-        add_api(http, Inside(Queries(database), load, asked, relay, tokens, clock, _new_id, settings.partitions, configs))
+        add_api(http, Inside(Queries(asked_for), Load(asked_for), asked, relay, tokens, clock, _new_id, settings.partitions, configs))
         add_sources(http, Sources(database), tokens, clock, zone)
 
         async def serve() -> None:

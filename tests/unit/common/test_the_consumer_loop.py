@@ -1,12 +1,13 @@
 """The loop of scoring and alerts: it takes over, gives up only the record that cannot be processed, and does not stand still in silence."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from churnsignal_common.contracts.partitions import Place
+from churnsignal_common.kafka import consume as consume_module
 from churnsignal_common.kafka.client import Brokers
 from churnsignal_common.kafka.consume import Consume, Stuck, Work
 from churnsignal_common.kafka.feed import Feed, Membership, Polled
@@ -36,6 +37,8 @@ class Log:
         return not stop.is_set()
 
     async def close(self) -> None: ...
+
+    async def probe(self) -> None: ...
 
     async def starts(self, partitions: list[int]) -> dict[Place, int]:
         return {Place("topic", partition): 0 for partition in partitions}
@@ -95,8 +98,11 @@ class Table(Work):
         self.positions[place] = record.offset + 1
 
 
-def loop(stop: Stop, work: Work) -> Consume:
-    return Consume(Log(stop), work, Dependency("postgres"), Dependency("consumer"))  # type: ignore[arg-type] # a feed in memory
+async def answers() -> None: ...
+
+
+def loop(stop: Stop, work: Work, postgres: Dependency | None = None, ping: Callable[[], Awaitable[None]] = answers) -> Consume:
+    return Consume(Log(stop), work, postgres or Dependency("postgres"), Dependency("consumer"), ping)  # type: ignore[arg-type] # a feed in memory
 
 
 @pytest.mark.asyncio
@@ -140,7 +146,7 @@ async def test_who_hands_over_forgets_what_another_may_own_now() -> None:
 
 
 def standing(beat_s: float, moved_s: float, postgres_ok: bool) -> Consume:
-    consume = Consume(Log(Stop()), Table([]), postgres := Dependency("postgres"), Dependency("consumer"))  # type: ignore[arg-type] # a feed in memory
+    consume = loop(Stop(), Table([]), postgres := Dependency("postgres"))
     (postgres.up if postgres_ok else lambda: postgres.down("gone"))()
     consume.beat_s, consume.moved_s = beat_s, moved_s
     return consume
@@ -214,3 +220,25 @@ async def test_a_busy_partition_is_read_at_every_other_poll_though_others_trickl
         read += await partitions_of_polls(feed, 1)
 
     assert read == [[0], [1], [0], [1], [0], [1]]
+
+
+@pytest.mark.asyncio
+async def test_a_postgres_that_gives_no_sign_of_life_is_named_until_it_does_whatever_the_loop_waits_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(consume_module, "WATCH_S", 0.001)
+    stop, postgres, said = Stop(), Dependency("postgres"), []
+    turns: list[Exception | None] = [None, TimeoutError(), None, None]
+
+    async def ping() -> None:
+        said.append(postgres.ok)
+        if len(turns) == 1:
+            stop.set()
+        if (error := turns.pop(0)) is not None:
+            raise error
+
+    watched = loop(stop, Table([]), postgres, ping)
+    watched._generation = 1  # it owns what the feed gave it
+    await watched.watch(stop)
+
+    assert said == [None, True, False, True]

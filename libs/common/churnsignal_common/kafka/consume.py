@@ -3,7 +3,7 @@
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from typing import ClassVar
 
@@ -25,7 +25,6 @@ CRASHES_IN_A_ROW = 10
 HAND_OVER_S = 30.0
 WATCH_S = 1.0
 STUCK_S = 60.0
-PROBE_EVERY = 5
 
 
 class Stuck(Exception):
@@ -83,13 +82,14 @@ class Work(ABC):
 
 
 class Consume:
-    """Owns the partitions that the group gives us, and says in `postgres` and `consumer` how it is."""
+    """Owns the partitions that the group gives us, and says in `postgres` and `consumer` how it is. `ping` asks Postgres for a sign of life."""
 
-    def __init__(self, feed: Feed, work: Work, postgres: Dependency, consumer: Dependency) -> None:
+    def __init__(self, feed: Feed, work: Work, postgres: Dependency, consumer: Dependency, ping: Callable[[], Awaitable[None]]) -> None:
         self._feed = feed
         self._work = work
         self._postgres = postgres
         self._consumer = consumer
+        self._ping = ping
         self._lock = asyncio.Lock()
         self._generation = -1
         self._backoff_s = 0.1
@@ -117,13 +117,10 @@ class Consume:
             await self._feed.close()
 
     async def watch(self, stop: Stop) -> None:
-        """Raise `Stuck` when the loop stands still; probe the brokers now and then, as polling unreachable ones looks like silence."""
-        looks = 0
+        """Raise `Stuck` when the loop stands still; ask Postgres and the brokers for signs of life: polling unreachable ones looks like silence."""
         while not await stop.wait(WATCH_S):
             self.look(monotonic())
-            looks += 1
-            if looks % PROBE_EVERY == 0:
-                await self._feed.probe()
+            await asyncio.gather(self._ask_postgres(), self._feed.probe())
 
     def look(self, now_s: float) -> None:
         """Raise `Stuck` when the loop stands still at `now_s`. While Postgres is away it waits, as it should."""
@@ -131,6 +128,16 @@ class Consume:
             raise Stuck(f"the consumer loop has not turned for {now_s - self.beat_s:.0f} s")
         if self._postgres.ok is not False and now_s - self.moved_s > STUCK_S:
             raise Stuck(f"records wait, but none was read for {now_s - self.moved_s:.0f} s")
+
+    async def _ask_postgres(self) -> None:
+        error = await attempt(self._ping())
+        if error is not None and not is_away(error):
+            raise error
+        if error is not None:
+            self._postgres.down(f"no answer: {type(error).__name__}")
+        elif self._is_ours():
+            # While the loop is recovering it knows better: of a full disk, say, which answers.
+            self._postgres.up()
 
     async def hand_over(self) -> None:
         """Let the transaction at hand finish, then forget the partitions."""

@@ -18,6 +18,7 @@ from churnsignal_common.runtime.tasks import Stop
 log = structlog.get_logger()
 
 CALL_S = 10.0
+PROBE_S = 3.0
 JOIN_S = 60.0
 
 Polled = list[tuple[Place, Sequence[ConsumerRecord]]]
@@ -163,7 +164,7 @@ class Feed:
 
     async def probe(self) -> None:
         """Ask the brokers something: polling an unreachable broker looks like silence."""
-        await self._offsets(self.places(self.owned[:1])[:1], beginning=False)
+        await self._offsets(self.places(self.owned[:1])[:1], beginning=False, within_s=PROBE_S)
 
     async def ends(self, topics: Iterable[str], partitions: Iterable[int]) -> dict[Place, int] | None:
         """Return the logs' ends as the brokers say now, or None when they do not."""
@@ -173,12 +174,12 @@ class Feed:
         """Return the logs' first offsets as the brokers say now, or None when they do not."""
         return await self._offsets(self.places(partitions), beginning=True)
 
-    async def _offsets(self, places: list[Place], *, beginning: bool) -> dict[Place, int] | None:
+    async def _offsets(self, places: list[Place], *, beginning: bool, within_s: float = CALL_S) -> dict[Place, int] | None:
         if not places:
             return {}
         ask = self._live.beginning_offsets if beginning else self._live.end_offsets
         try:
-            async with asyncio.timeout(CALL_S):
+            async with asyncio.timeout(within_s):
                 found = await ask([self._key(place) for place in places])
         except (KafkaError, TimeoutError) as error:
             self._health.down(f"no answer: {type(error).__name__}")

@@ -1,5 +1,6 @@
 """Door. Open Postgres with every wait bounded: connect, pool, query, lock and idle transaction."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, TypeAlias
@@ -9,6 +10,8 @@ from asyncpg.protocol import protocol
 from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+PING_S = 2.0
 
 # A string, because asyncpg's class takes no parameter at run time.
 RawConnection: TypeAlias = "AsyncpgConnection[Any]"
@@ -61,6 +64,18 @@ async def open_engine(
         yield engine
     finally:
         await engine.dispose()
+
+
+async def ping(engine: AsyncEngine) -> None:
+    """Ask for a sign of life; raises when there is none in time, long before a statement would give up."""
+    async with asyncio.timeout(PING_S), engine.connect() as connection:
+        pg = await raw(connection)
+        try:
+            await pg.fetchval("SELECT 1")
+        except asyncio.CancelledError:
+            # What comes of it now is nobody's any more, and another connection may be quicker.
+            pg.terminate()
+            raise
 
 
 def _refuse_spent(connection: Any, _record: object, _proxy: object) -> None:

@@ -86,7 +86,7 @@ class Town:
             self.store.ownership.epochs = await self.store.ownership.claim(pg, [0])
             policy = await self.configs.claim(pg)
         self.engine.adopt(policy)
-        ledger = Ledger({0: Closing(self.day - 1, self.day)}, await self.load.records_after(-1))
+        ledger = Ledger({0: Closing(self.day - 1, self.day)}, await self.load.records(0, self.day))
         stored = {resident.state.account: resident for resident in await self.load.residents(names)}
         found = {name: stored.get(name) or Resident(AccountState(name), 0, self.day) for name in names}
         return Effects(self.clock.at, ZONE.day_of(self.clock.at), {0}), ledger, found

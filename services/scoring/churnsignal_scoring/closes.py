@@ -201,10 +201,10 @@ class Closes:
         return CloseRow(day, partition, "recorded", cause.value, positions, sums.encode())
 
     async def _make_or_fetch_record(self, day: int, recorded: list[int]) -> bool:
-        found = (await self._load.records_after(day - 1)).get(day)
+        found = (await self._load.records(day, day)).get(day)
         if found is None and 0 in self._feed.owned:
             await self._make_record(day)
-            found = (await self._load.records_after(day - 1)).get(day)
+            found = (await self._load.records(day, day)).get(day)
         if found is None:
             return self._later()
         self._ledger.learn(day, found)
@@ -234,6 +234,8 @@ class Closes:
         crash.point("scoring.close_after_record")
         if left_out:
             log.error("day_record_without_partitions", day=to_date(day).isoformat(), left_out=left_out)
+        if record.omitted:
+            log.error("day_record_without_room", day=to_date(day).isoformat(), omitted=record.omitted)
 
     async def visit(self, day: int, partitions: list[int]) -> bool:
         """Close the next accounts by name; the last chunk also ends the day for these partitions."""

@@ -36,7 +36,7 @@ from churnsignal_scoring.health.kept import Kept, encode, keep, unfold
 from churnsignal_scoring.health.knockouts import findings, knocked_out, overridden
 from churnsignal_scoring.health.memory import TREND_CLOSES, BandMemory
 from churnsignal_scoring.health.merging import empty
-from churnsignal_scoring.health.norms import Norms, Partial, add, merge_norms, merge_red, read_norms
+from churnsignal_scoring.health.norms import NORMS_BYTES, PARENTS_BYTES, Norms, Partial, add, fitting, merge_norms, merge_red, read_norms
 from churnsignal_scoring.health.profile import PROFILE_FACTS, Lifecycle, fingerprint, lifecycle, read_profile, revenue, segment
 from churnsignal_scoring.health.rows import Counted
 from churnsignal_scoring.health.scorecard import Scorecard
@@ -71,8 +71,11 @@ class Preview(NamedTuple):
 DAYS_OF_CALLS = 1024
 DAYS_AT_HAND = 8
 """For so many days what counts at their close is kept at hand; accounts of a batch were closed last on one or two."""
-UNTOLD = "untold"
-"""In place of a profile's fingerprint: what came in while the account could not be evaluated is published by the next close that can."""
+UNTOLD, IMPORTED = "untold", "imported"
+"""In place of a profile's fingerprint: what came in while the account could not be evaluated is published by the next close that can.
+
+What was imported meanwhile is silenced by the first evaluation that can.
+"""
 _AT_ONCE = (Cause.EVENT, Cause.MERGED)
 _NONE: Mapping[str, int] = MappingProxyType({})
 
@@ -114,6 +117,7 @@ class AccountEngine:
 
         `history` is true when the batch brought the account imported calls: they never change a band by themselves.
         """
+        history = history or state.published == IMPORTED
         today = self.zone.day_of(now)
         as_of = today - 1 if last_closed is None else last_closed
         of_day, live = self.of_day(record, as_of), state.live
@@ -128,9 +132,7 @@ class AccountEngine:
         if is_news:
             state.segment = look.segment
         if history:
-            self._mark(state, look.card, Cause.HISTORY)
-            known = look.knockout(state.memory.own)
-            state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
+            self._silence(state, look)
         change = None if history else self._at_once(state, look, as_of, now)
         ranks = self._ranks(state, look, today) if is_news or change is not None else None
         verdict = self._assessment(state, look)
@@ -153,6 +155,8 @@ class AccountEngine:
         if not exists(look.view):
             return Settled(self._assessment(state, look), None, None, None, Closed(memory.band, memory.sequence, None))
         holds, frozen = look.life.holds, memory.frozen
+        if state.published == IMPORTED:
+            self._silence(state, self._look(state, of_day, live=True))
         self._mark_close(state, look, cause, thawed=outage_news and not frozen)
         change = None if holds else self._move(state, look, cause)
         if not holds and not frozen:
@@ -175,9 +179,12 @@ class AccountEngine:
         state.prune(day)
         return Settled(verdict, change, news, ranks, closed)
 
-    def pass_over(self, state: AccountState, day: int, record: DayRecord | None, before: BandMemory, *, closes: bool) -> Settled:
+    def pass_over(
+        self, state: AccountState, day: int, record: DayRecord | None, before: BandMemory, *, closes: bool = False, history: bool = False
+    ) -> Settled:
         """Leave an account that cannot be evaluated as it was `before`: band and score stay, and nothing is told until a close can. `closes` its `day`."""
-        state.memory, state.live, state.published = before, None, UNTOLD
+        state.published = IMPORTED if history or state.published == IMPORTED else UNTOLD
+        state.memory, state.live = before, None
         state.memo.clear()
         if closes:
             before.closed_day = day
@@ -199,8 +206,10 @@ class AccountEngine:
     def hand_over(self, state: AccountState, into: str, now: datetime, record: DayRecord | None, last_closed: int) -> Settled:
         """End an account whose history was handed over to `into`: it is grey from now on, and those who were told of it hear why."""
         of_day = self.of_day(record, last_closed)
-        before = self._look(state, of_day, live=True)
-        profile = msgspec.structs.replace(read_profile(before.view, before.segment, Lifecycle.MERGED), merged_into=into, updated_at=now)
+        # Not evaluated: an account that cannot be is merged like any other.
+        view = View(state, of_day.day, None, live=True)
+        named = read_profile(view, segment(view, of_day.card.segment_by), Lifecycle.MERGED)
+        profile = msgspec.structs.replace(named, merged_into=into, updated_at=now)
         empty(state)
         state.merged_into, state.published = into, ""
         memory = state.memory
@@ -253,15 +262,20 @@ class AccountEngine:
         end = self.zone.end_of(day)
         verdicts = judge_sources(day, self.zone, sources, previous, retired, partly=bool(left_out))
         silent = {source for source, verdict in verdicts.items() if verdict.silent}
+        norms = merge_norms(partials, previous.get(day - 1), silent, partly=bool(left_out))
+        red = merge_red(partials, previous.get(day - 1), partly=bool(left_out))
+        # The largest segments: small ones are no norm to anybody.
+        told, heard = fitting(norms, NORMS_BYTES, lambda name: -norms[name].accounts), fitting(red, PARENTS_BYTES)
         return DayRecord(
             day=to_date(day),
             made_at=made_at,
             scorecard=self.policy.scorecard_at(end).version,
             mapping=self.policy.mapping_at(end).version,
-            norms=merge_norms(partials, previous.get(day - 1), silent, partly=bool(left_out)),
+            norms=told,
             sources=verdicts,
             left_out=left_out,
-            red_children=merge_red(partials, previous.get(day - 1), partly=bool(left_out)),
+            red_children=heard,
+            omitted={name: count for name, count in (("segments", len(norms) - len(told)), ("parents", len(red) - len(heard))) if count},
         )
 
     def _news(self, state: AccountState, look: Look) -> AccountProfile | None:
@@ -416,6 +430,14 @@ class AccountEngine:
             self._mark(state, look.card, cause)
         if thawed:
             self._mark(state, look.card, Cause.THAW)
+
+    def _silence(self, state: AccountState, look: Look) -> None:
+        """Make no news of what was imported: the next changes are silent, and what forces a band by now is known."""
+        self._mark(state, look.card, Cause.HISTORY)
+        known = look.knockout(state.memory.own)
+        state.memory.known_knockout = None if known is None or known.fact is None else known.fact.event_id
+        if state.published == IMPORTED:
+            state.published = UNTOLD
 
     def _mark(self, state: AccountState, card: Scorecard, cause: Cause) -> None:
         memory = state.memory

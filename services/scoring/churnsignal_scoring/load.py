@@ -60,7 +60,7 @@ INSERT INTO deployment (name, value) SELECT * FROM unnest($1::text[], $2::text[]
 CLOSES = """-- how far each partition's closes have come
 SELECT DISTINCT ON (partition, stage) partition, stage, day, cause FROM closes WHERE partition = ANY($1::int[])
 ORDER BY partition, stage, day DESC"""
-RECORDS = "SELECT day, record::text AS record FROM day_records WHERE day > $1 ORDER BY day DESC"
+RECORDS = "SELECT day, record::text AS record FROM day_records WHERE day BETWEEN $1 AND $2"
 LEFTOVERS = "SELECT id, partition, topic, target, records FROM outbox WHERE partition = ANY($1::int[]) ORDER BY id"
 PARTS = """-- the partitions that have reached a stage of a day's close, and how long the first has waited (by Postgres's clock)
 SELECT partition, stage, partial, EXTRACT(epoch FROM now() - min(moved_at) OVER ())::float8 AS waited_s FROM closes WHERE day = $1"""
@@ -154,9 +154,9 @@ class Load:
         async with self._connection() as pg:
             return [Waiting(*row) for row in await pg.fetch(EXPIRED, partitions, before, limit)]
 
-    async def records_after(self, day: int) -> dict[int, DayRecord]:
+    async def records(self, first: int, last: int) -> dict[int, DayRecord]:
         async with self._connection() as pg:
-            return {row["day"]: day_record_decoder.decode(row["record"]) for row in await pg.fetch(RECORDS, day)}
+            return {row["day"]: day_record_decoder.decode(row["record"]) for row in await pg.fetch(RECORDS, first, last)}
 
     async def retired(self) -> dict[str, int]:
         """Return on which day each source was called gone by an operator."""

@@ -4,6 +4,8 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+from churnsignal_common.contracts.days import DayRecord
+
 from churnsignal_scoring.engine import AccountEngine, Preview
 from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.health.scorecard import Scorecard
@@ -16,13 +18,15 @@ _WORST_FIRST = ("red", "yellow", "grey", "green")
 
 async def preview(load: Load, engine: AccountEngine, card: Scorecard) -> dict[str, Any]:
     """Return who would change band once bands have settled, compared with the scorecard in force, as of each account's last close."""
-    records = await load.records_after(-1)
+    records: dict[int, DayRecord | None] = {}
     found: list[Preview] = []
     after, accounts = "", 0
     while residents := await load.residents_after(after, CHUNK_ACCOUNTS):
         for resident in residents:
             day = resident.closed_day
-            seen = engine.preview(resident.state, records.get(day), day, card)
+            if day not in records:
+                records[day] = (await load.records(day, day)).get(day)
+            seen = engine.preview(resident.state, records[day], day, card)
             if seen.before.band is not seen.after.band:
                 found.append(seen)
         accounts, after = accounts + len(residents), residents[-1].state.account
@@ -32,7 +36,7 @@ async def preview(load: Load, engine: AccountEngine, card: Scorecard) -> dict[st
     return {
         "scorecard": card.version,
         "in_force": engine.scorecard.version,
-        "as_of": to_date(max(records)).isoformat() if records else None,
+        "as_of": next((to_date(day).isoformat() for day in sorted(records, reverse=True) if records[day] is not None), None),
         "accounts": accounts,
         "changes": len(found),
         "to": {band: to[band] for band in _WORST_FIRST if to[band]},

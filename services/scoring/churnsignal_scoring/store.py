@@ -246,8 +246,8 @@ async def _save_conclusions(pg: RawConnection, effects: Effects) -> None:
         kept = [effects.accounts[account].state.kept_from(day) for account in closed]
         await pg.execute(PRUNE_DAYS, closed, kept)
         await pg.execute(PRUNE_USERS, closed, kept)
-        if effects.changes_from is not None:
-            await pg.execute(FORGET_CHANGES, closed, effects.changes_from)
+    if effects.changes_from is not None:
+        await pg.execute(FORGET_CHANGES, list(effects.accounts), effects.changes_from)
     changes = [
         (
             c.account.account,

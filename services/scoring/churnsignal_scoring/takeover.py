@@ -71,9 +71,9 @@ class Takeover:
         memory.seen.own(stored)
         memory.resolver.parked.update(parked)
         _fill(memory.ledger, partitions, int(settled["first_day"]), marks)
-        oldest = min(closing.done for closing in memory.ledger.partitions.values())
-        for day, record in (await self._load.records_after(oldest - RECORDS_KEPT)).items():
-            memory.ledger.learn(day, record)
+        # Of a partition that is far behind, what it closes next is fetched when it comes to it.
+        for done, recorded in sorted({(closing.done, closing.recorded) for closing in memory.ledger.partitions.values()}, reverse=True):
+            memory.ledger.records.update(await self._load.records(done - RECORDS_KEPT, recorded))
         log.info("partitions_claimed", partitions=len(partitions), unpublished=len(left))
         return left
 

@@ -78,7 +78,7 @@ class Reader:
         """Return the live evaluation of an account that is there."""
         [resident] = await self.load.residents([account])
         day = resident.closed_day
-        record = (await self.load.records_after(day - 1)).get(day)
+        record = (await self.load.records(day, day)).get(day)
         why = self.engine.explain(resident.state, record, day)
         return self.engine.of_day(record, day).card.variant(why.variant), why
 

@@ -5,6 +5,8 @@ from zlib import crc32
 
 import asyncpg
 import pytest
+from churnsignal_common.contracts.envelope import AccountMerged
+from churnsignal_scoring.api import command_envelope
 from churnsignal_scoring.health import state
 from churnsignal_scoring.health.days import from_date
 from churnsignal_scoring.months import make_months
@@ -17,7 +19,7 @@ DAY = 20_000
 LATE_OCTOBER = 20_025
 LONG_AGO = """INSERT INTO scoring.risk_changes (account, sequence, day, cause, to_band, body) VALUES
     ('acme', -3, 15000, 'close', 'red', '{}'), ('acme', -2, 16000, 'close', 'green', '{}'), ('acme', -1, 17000, 'close', 'red', '{}'),
-    ('acme', 0, 20000, 'close', 'green', '{}');
+    ('acme', 0, 20000, 'close', 'green', '{}'), ('part', -2, 15000, 'close', 'red', '{}'), ('part', -1, 16000, 'merged', 'grey', '{}');
 INSERT INTO scoring.day_records (day, record) VALUES (17000, '{}');
 INSERT INTO scoring.closes (day, partition, stage) VALUES (17000, 0, 'done')"""
 
@@ -68,7 +70,8 @@ async def test_ids_are_forgotten_when_no_retry_can_repeat_them_and_old_changes_w
     hands.set(LATE_OCTOBER)
     async with open_plant(told) as plant:
         with service("scoring", told | {"CHURNSIGNAL_CLOCK": hands.spec}, tmp_path):
-            await plant.put([track("acme", "Opened Report", at(LATE_OCTOBER), f"t{n}", user="u") for n in range(9)])
+            await plant.put([track("acme", "Opened Report", at(LATE_OCTOBER), f"t{n}", user="u") for n in range(8)])
+            await plant.put([command_envelope("part", AccountMerged(into="acme", author="kei"), "m", at(LATE_OCTOBER))])
             await plant.drained()
             stored = await plant.value("SELECT sum(octet_length(ids))::int FROM scoring.dedup")
             await plant.database.execute(LONG_AGO)
@@ -76,10 +79,11 @@ async def test_ids_are_forgotten_when_no_retry_can_repeat_them_and_old_changes_w
                 hands.set(day + 1, 2.2)
                 await plant.closed(day)
 
-        assert stored == 9 * 8
+        # With the merge, and what it handed over.
+        assert stored == (8 + 2) * 8
         assert await plant.value("SELECT count(*) FROM scoring.dedup") == 0
-        kept = await plant.rows("SELECT sequence FROM scoring.risk_changes WHERE sequence <= 0 ORDER BY 1")
-        assert [row["sequence"] for row in kept] == [-1, 0]
+        kept = await plant.rows("SELECT account, sequence FROM scoring.risk_changes WHERE sequence <= 0 ORDER BY 1, 2")
+        assert [(*row,) for row in kept] == [("acme", -1), ("acme", 0), ("part", -1)]
         assert await plant.value("SELECT min(day) FROM scoring.day_records") == LATE_OCTOBER
         assert await plant.value("SELECT min(day) FROM scoring.closes") == LATE_OCTOBER
 

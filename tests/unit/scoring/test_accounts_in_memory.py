@@ -4,7 +4,9 @@ import tracemalloc
 from datetime import UTC, datetime
 
 import msgspec
+import pytest
 from churnsignal_common.contracts.envelope import Envelope
+from churnsignal_scoring.health import state as state_module
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.residents import Resident, Residents
@@ -113,6 +115,25 @@ def test_an_account_of_nine_tenths_of_the_calls_and_ever_new_users_takes_what_is
     assert size <= 1_000_000
     assert residents.missing(["hot", *(f"other{n}" for n in range(100))]) == []
     assert residents.size <= 1_000_000
+
+
+def test_a_full_block_and_many_facts_weigh_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_module, "BLOCK_USERS", 3_000)
+    users = [envelope(f"h{n}", 0, user=f"stranger-{n}-of-an-account-too-large") for n in range(3_100)]
+    facts = [Fact(f"{n}" * 50, n, f"event-{n}", "web", n % 4) for n in range(3_000)]
+    tracemalloc.start()
+    residents, before = Residents(10_000_000), tracemalloc.get_traced_memory()[0]
+    crowd(residents, "hot", users)
+    hot = residents.get("hot").state
+    for n, fact in enumerate(facts):
+        hot.learn(f"trait{n % 700}", msgspec.structs.replace(fact, value=fact.value + "!", event_id=fact.event_id + "!"))
+    hot.clean()
+    residents.put(residents.get("hot"))
+    taken, size = tracemalloc.get_traced_memory()[0] - before, residents.size
+    tracemalloc.stop()
+
+    assert len(hot.crowds) == 1
+    assert 0.7 < taken / size < 1.3
 
 
 def test_who_takes_more_than_there_is_room_for_stays_only_while_it_is_used() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from churnsignal_common.contracts.risk import Band
+from churnsignal_common.contracts.risk import Band, Cause
 from churnsignal_scoring.conclude import Conclude
 from churnsignal_scoring.effects import Effects
 from churnsignal_scoring.health.measures.measure import Missing, Options, Reading
@@ -17,17 +17,17 @@ from churnsignal_scoring.metrics import Metrics, count_effects
 from churnsignal_scoring.residents import Resident
 
 from tests.support.rows import loaded_from
-from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, engine, envelope, record, using
+from tests.unit.scoring.accounts import DAY_ONE, MONDAY, SCORECARD, apply, close_days, command, engine, envelope, record, using
 from tests.unit.scoring.town import Town
 
 FIRST, *REST = SCORECARD.measures
 
 
 def broken(days: range) -> Scorecard:
-    """The default scorecard, whose first measure fails for one account as of these days."""
+    """The default scorecard, whose first measure fails for one account as of these days, as long as anything is counted of it."""
 
     def failing(view: View, options: Options) -> Reading | Missing:
-        if view.state.account == "acme" and view.as_of in days:
+        if view.state.account == "acme" and view.as_of in days and view.state.events_total:
             raise ZeroDivisionError
         return FIRST.measure.read(view, options)
 
@@ -132,3 +132,38 @@ def test_what_was_learnt_meanwhile_is_published_by_the_first_close_that_can_eval
     assert first.profile is not None
     assert first.profile.plan == "pro"
     assert second.profile is None
+
+
+def test_what_was_imported_meanwhile_is_no_news_to_the_first_close_that_can_evaluate_it() -> None:
+    town = Town(engine=engine(broken(range(DAY_ONE - 1, DAY_ONE))))
+    paid = envelope("p1", 1, event="Payment Failed")
+    town.put(msgspec.structs.replace(call, history=True) for call in [*using(range(2), users=3), paid])
+    town.run()
+    state = town.states["acme"]
+    done = close_days(engine(), state, 0, 1)
+
+    assert [(one.change.cause, one.change.to_band) for one in done if one.change is not None] == [(Cause.HISTORY, Band.RED)]
+
+
+def test_what_was_imported_meanwhile_is_no_news_between_closes_either_but_what_comes_live_is() -> None:
+    town = Town(engine=engine(broken(range(DAY_ONE - 1, DAY_ONE))))
+    town.put([msgspec.structs.replace(envelope("p1", 1, event="Payment Failed"), history=True)])
+    town.run()
+    state, mended = town.states["acme"], engine()
+    imported = mended.settle(state, MONDAY, None, DAY_ONE - 1, history=False)
+    apply(mended, state, [envelope("p2", 1.5, event="Payment Failed")])
+    live_one = mended.settle(state, MONDAY, None, DAY_ONE - 1, history=False)
+
+    assert imported.change is None
+    assert live_one.change is not None
+    assert (live_one.change.to_band, live_one.change.cause) == (Band.RED, Cause.EVENT)
+
+
+def test_it_can_be_merged_all_the_same() -> None:
+    town = live(1000)
+    into = msgspec.structs.replace(command("merge", 1.5, type="account.merged", into="beta", author="kei"), account="acme")
+    town.put([into])
+    town.run()
+
+    assert (town.states["acme"].merged_into, town.states["beta"].events_total) == ("beta", 14)
+    assert town.states["beta"].memory.mark is Cause.HISTORY

@@ -5,11 +5,11 @@ from datetime import date
 
 import msgspec
 import pytest
-from churnsignal_common.contracts.days import DayRecord
+from churnsignal_common.contracts.days import DayRecord, SegmentNorms
 from churnsignal_common.contracts.risk import Band, Cause, at_risk
 from churnsignal_scoring.health.assessment import UNSCORED, Settled
 from churnsignal_scoring.health.measures import MEASURES
-from churnsignal_scoring.health.norms import Partial, merge_red
+from churnsignal_scoring.health.norms import Partial, PartialNorms, merge_red
 from churnsignal_scoring.health.scorecard import Flag, MeasureHolds
 from churnsignal_scoring.health.state import AccountState
 from churnsignal_scoring.tree import Node, roll_up
@@ -126,3 +126,23 @@ def test_while_partitions_are_missing_no_parent_loses_red_children_it_had() -> N
 
     assert merge_red(partials, before, partly=False) == {"b": 4, "c": 1}
     assert merge_red(partials, before, partly=True) == {"a": 2, "b": 4, "c": 1}
+
+
+def test_a_day_record_is_one_record_however_many_parents_and_segments_there_are_and_says_what_is_not_in_it() -> None:
+    parents = {f"{number:05}\0{'é' * 200}": number for number in range(10_000)}
+    segments = {f"{number:04}{'é' * 200}": PartialNorms({"": (number + 1, 1)}, [1] * 29, {}) for number in range(500)}
+    year = msgspec.structs.replace(
+        record(ENGINE, DAY_ONE),
+        norms={
+            name: SegmentNorms(accounts=1, active=1, active_days_28=(1,) * 29, days=9, typical=1, worths=(100,) * 364) for name in segments
+        },
+    )
+
+    made = ENGINE.merge(DAY_ONE + 1, [Partial(DAY_ONE + 1, segments, parents)], {}, {DAY_ONE: year}, MONDAY)
+
+    assert 700_000 < len(msgspec.json.encode(made)) < 900_000
+    assert made.omitted == {"segments": 500 - len(made.norms), "parents": 10_000 - len(made.red_children)}
+    assert list(made.red_children) == sorted(parents)[: len(made.red_children)]
+    assert sorted(made.norms) == sorted(segments)[-len(made.norms) :]
+    assert min(len(made.red_children), len(made.norms)) > 100
+    assert record(ENGINE, DAY_ONE).omitted == {}

@@ -46,6 +46,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Immutable. `left_out` are the partitions that were stuck past the limit when the record was made.
 
     `red_children` says of parents how many accounts directly below them were red then, whatever partition they are on.
+    `omitted` counts the segments and the parents for which one record had no room: the smallest ones, and the last ones by name.
     """
 
     v: int = 1
@@ -57,6 +58,7 @@ class DayRecord(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceVerdict]
     left_out: tuple[int, ...] = ()
     red_children: dict[str, int] = {}
+    omitted: dict[str, int] = {}
 
 
 day_record_decoder = msgspec.json.Decoder(DayRecord)

@@ -1,11 +1,12 @@
 """Pure. What similar accounts did: partial sums of each partition, merged once a day, and read back as norms."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 import msgspec
 from churnsignal_common.contracts.days import DayRecord, SegmentNorms
@@ -26,10 +27,12 @@ TYPICAL_DAYS = 91
 WORTH_DAYS = 364
 FULL_DAY = 100
 """A day of silence counts in hundredths: 100 on a day as busy as usual, less when everybody was away."""
-MOST_PARENTS = 10_000
-"""Of more parents with red children those first by name are told of: a day record is one record of a topic."""
+NORMS_BYTES, PARENTS_BYTES = 512 * 1024, 256 * 1024
+"""A day record is one record of a topic, of at most a megabyte: so much of it may be norms, and so much parents with red children."""
 SHARE = 1_000_000
 """Shares are integer millionths."""
+T = TypeVar("T")
+_encode = msgspec.json.Encoder().encode
 
 
 class PartialNorms(msgspec.Struct):
@@ -147,7 +150,18 @@ def merge_red(partials: Iterable[Partial], previous: DayRecord | None, *, partly
         found.update(partial.red)
     if partly and previous is not None:
         found |= Counter(previous.red_children)
-    return dict(sorted(found.items())[:MOST_PARENTS])
+    return dict(sorted(found.items()))
+
+
+def fitting(found: Mapping[str, T], room: int, first: Callable[[str], Any] = str) -> dict[str, T]:
+    """Return what fits into `room` bytes of a day record, those that are `first` before others; in the order of names."""
+    kept: list[str] = []
+    for name in sorted(found, key=lambda name: (first(name), name)):
+        room -= len(_encode({name: found[name]}))
+        if room < 0:
+            break
+        kept.append(name)
+    return {name: found[name] for name in sorted(kept)}
 
 
 def _unseen(before: SegmentNorms) -> SegmentNorms:

@@ -37,6 +37,7 @@ from pydantic import AwareDatetime, BaseModel, Field
 from churnsignal_scoring.config_api import Room, add_configs
 from churnsignal_scoring.configs import Configs
 from churnsignal_scoring.engine import AccountEngine
+from churnsignal_scoring.health.days import to_date
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.queries import Filters, Queries
 from churnsignal_scoring.relay import Relay
@@ -108,16 +109,24 @@ def add_api(app: FastAPI, inside: Inside) -> None:
 def _add_reads(app: FastAPI, inside: Inside) -> None:
     reader = Depends(may(Role.READER, inside.tokens))
 
-    @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the most at risk first", dependencies=[reader])
-    async def list_accounts(
+    def filters(
         band: Literal["green", "yellow", "red", "grey"] | None = None,
         owner: str | None = None,
         segment: str | None = None,
+        tier: str | None = None,
+        renewal_by: Annotated[date | None, Query(description="Those whose contract renews from today to this day.")] = None,
+    ) -> Filters:
+        today = to_date(inside.engine.zone.day_of(inside.clock.now()))
+        return Filters(band, owner, segment, tier, None if renewal_by is None else (today, renewal_by))
+
+    @app.get("/v1/accounts", tags=["accounts"], summary="Accounts, the most at risk first", dependencies=[reader])
+    async def list_accounts(
+        wanted: Annotated[Filters, Depends(filters)],
         order: Literal["at_risk", "score", "arr", "account"] = "at_risk",
         cursor: Cursor = None,
         limit: Limit = 100,
     ) -> dict[str, Any]:
-        rows = await inside.queries.accounts(Filters(band, owner, segment), order, after(cursor, object, str), limit)
+        rows = await inside.queries.accounts(wanted, order, after(cursor, object, str), limit)
         shown = page(rows, limit, "key", "account")
         for row in shown["items"]:
             del row["key"]

@@ -14,6 +14,7 @@ from churnsignal_scoring.health.measures.measure import Missing
 from churnsignal_scoring.health.scorecard import BandPolicy, Scorecard
 
 STRONGEST = 3
+POINT = 100
 
 
 def words(name: str, on: date, why: Explanation, card: Scorecard, zone: ZoneInfo) -> dict[str, Any]:
@@ -69,7 +70,7 @@ def _dwell(locale: Locale, shown: Band, policy: BandPolicy) -> str:
 
 
 def notes(locale: Locale, on: date, why: Explanation, card: Scorecard, zone: ZoneInfo) -> list[str]:
-    """Return who set it by hand, why it holds still, what it rests on and what has no value."""
+    """Return who set it by hand, why it holds still, what it rests on, what moved and what has no value."""
     verdict, said = why.assessment, why.override
     found = [say(locale, f"explain.held.{verdict.held}")] if verdict.held else []
     if said is not None:
@@ -77,6 +78,10 @@ def notes(locale: Locale, on: date, why: Explanation, card: Scorecard, zone: Zon
         facts = {"by": said.author, "reason": said.reason, "until": _until(locale, said, zone), "computed": computed}
         found.append(say(locale, "explain.override", band=band(locale, said.band), **facts))
     found.append(say(locale, "coverage", coverage=formats.percent(locale, verdict.coverage / 10_000), moment=formats.day(locale, on)))
+    moved = sorted((driver for driver in why.drivers if abs(driver.moved or 0) >= POINT), key=lambda driver: -abs(driver.moved or 0))
+    if moved:
+        points = [f"{explain.title(locale, driver.code)} {(driver.moved or 0) / POINT:+.0f}" for driver in moved[:STRONGEST]]
+        found.append(say(locale, "explain.moved", measures=formats.listed(locale, points)))
     codes = {row.name: row.code for row in card.measures}
     lacking = [name for name, reason in why.missing.items() if reason is not Missing.NOT_APPLICABLE]
     titles = list(dict.fromkeys(explain.title(locale, codes[name]) for name in lacking))

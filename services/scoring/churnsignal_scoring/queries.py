@@ -1,6 +1,6 @@
 """Door. What the HTTP API reads: keyset pages of accounts, closed scores and parked calls."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -22,11 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from churnsignal_scoring.health.days import from_us, to_date
-from churnsignal_scoring.tables import accounts, owner_history, parked, risk_changes, score_history
+from churnsignal_scoring.tables import accounts, owner_history, parked, risk_changes
 from churnsignal_scoring.tree import Node
 
 # Spelled as the indexes are: with parameters in place of the constants Postgres would not recognise them, and sort the table.
 _OWNER: ColumnElement[Any] = literal_column("profile ->> 'owner'", Text)
+_TIER: ColumnElement[Any] = literal_column("profile ->> 'tier'", Text)
+_RENEWAL: ColumnElement[Any] = literal_column("profile ->> 'renewal_on'", Text)
 # `?` and not `->>`: of this Postgres guesses rightly that it holds for hardly any account.
 _SHOWN: ColumnElement[Any] = literal_column("(profile ? 'merged_into') IS NOT TRUE", Boolean)
 ORDERS: dict[str, ColumnElement[Any]] = {
@@ -45,6 +47,7 @@ OUTCOMES = """-- what people recorded of an account, the newest first
 SELECT event_id AS id, occurred_us, outcome, author, note FROM account_outcomes WHERE account = :account
 ORDER BY occurred_us DESC, event_id LIMIT :branches"""
 UNOWNED = "none"
+_NEVER = 1 << 30
 DEPTH, BRANCHES = 8, 1_000
 
 TREE = """-- an account and those below it, with their scores on the last day that all of them have closed
@@ -63,12 +66,19 @@ FROM day_counts d, jsonb_each_text(d.counts) c WHERE d.day >= :first AND c.key L
 GROUP BY c.key ORDER BY calls DESC, name LIMIT :limit"""
 
 
-class Filters(NamedTuple):
-    """Which accounts; None means any, and `none` as owner those without one."""
+HISTORY = """-- an account's closed days, the newest first, each with the scorecard that counted
+SELECT h.account, h.day, h.band, h.score, h.coverage, r.record ->> 'scorecard' AS scorecard
+FROM score_history h LEFT JOIN day_records r USING (day) WHERE h.account = :account AND h.day < :before ORDER BY h.day DESC LIMIT :limit"""
 
-    band: str | None
-    owner: str | None
-    segment: str | None
+
+class Filters(NamedTuple):
+    """Which accounts; None means any, and `none` as owner those without one. `renewal` is the first and the last day of renewals."""
+
+    band: str | None = None
+    owner: str | None = None
+    segment: str | None = None
+    tier: str | None = None
+    renewal: tuple[date, date] | None = None
 
 
 class Queries:
@@ -122,13 +132,8 @@ class Queries:
 
     async def history(self, account: str, before: int | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 closed days, newest first."""
-        query = select(score_history).where(score_history.c.account == account).order_by(score_history.c.day.desc()).limit(limit + 1)
-        if before is not None:
-            query = query.where(score_history.c.day < before)
-        async with self._engine.connect() as connection:
-            rows = (await connection.execute(query)).mappings()
-            shown = ("account", "day", "band", "score", "coverage")
-            return [{name: row[name] for name in shown} | {"on": to_date(row["day"]).isoformat()} for row in rows]
+        rows = await self.rows(HISTORY, account=account, before=_NEVER if before is None else before, limit=limit + 1)
+        return [row | {"on": to_date(row["day"]).isoformat()} for row in rows]
 
     async def changes(self, account: str, limit: int) -> list[dict[str, Any]]:
         """Return the newest changes of band with their reasons."""
@@ -179,6 +184,11 @@ def page_of(filters: Filters, order: str, after: list[Any] | None, limit: int) -
         query = query.where(_OWNER.is_(None) if filters.owner == UNOWNED else _OWNER.in_([filters.owner]))
     if filters.segment is not None:
         query = query.where(accounts.c.segment == filters.segment)
+    if filters.tier is not None:
+        query = query.where(_TIER.in_([filters.tier]))
+    if filters.renewal is not None:
+        first, last = filters.renewal
+        query = query.where(_RENEWAL.between(first.isoformat(), last.isoformat()))
     return query
 
 

@@ -28,14 +28,14 @@ async def test_every_order_is_read_from_an_index_and_pages_meet_without_gap_or_o
         dialect: Any = PGDialect_asyncpg()  # type: ignore[no-untyped-call] # it has no types
         for order in ORDERS:
             for owner in (None, "csm7", "none"):
-                query = page_of(Filters(None, owner, None), order, None, 100)
+                query = page_of(Filters(owner=owner), order, None, 100)
                 compiled = query.compile(dialect=dialect, compile_kwargs={"literal_binds": True})
                 plans[(order, owner)] = "\n".join(row[0] for row in await database.fetch(f"EXPLAIN {compiled}"))
         async with open_engine(url, "scoring") as engine:
             queries = Queries(engine)
             seen: list[tuple[int, str]] = []
             after: list[Any] | None = None
-            while rows := (await queries.accounts(Filters(None, "none", None), "at_risk", after, 300))[:300]:
+            while rows := (await queries.accounts(Filters(owner="none"), "at_risk", after, 300))[:300]:
                 seen.extend((row["key"], row["account"]) for row in rows)
                 after = list(seen[-1])
     finally:

@@ -241,16 +241,20 @@ def run_command(world: dict[str, str], *arguments: str) -> tuple[int, str, str]:
 @pytest.mark.asyncio
 async def test_the_most_at_risk_come_first_and_accounts_without_an_owner_are_listed(world: dict[str, str]) -> None:
     async with open_plant(world) as plant:
-        await plant.put([group("lone-1", None, at(DAY, 8), "l1", name="Lone", arr=5)])
+        await plant.put([group("lone-1", None, at(DAY, 8), "l1", name="Lone", arr=5, tier="high", renewal_date="2024-11-03")])
+        await plant.put([group("lone-2", None, at(DAY, 8), "l2", tier="low", renewal_date="2024-11-03")])
+        await plant.put([group("lone-3", None, at(DAY, 8), "l3", tier="high", renewal_date="2024-10-03")])
         await plant.drained()
 
     listed = (await get(world, "/v1/accounts", owner=KEI))["items"]
     unowned = (await get(world, "/v1/accounts", owner="none", limit=500))["items"]
+    renewing = (await get(world, "/v1/accounts", tier="high", renewal_by="2024-12-01"))["items"]
 
     # a3 is red by a failed payment; of the others, not yet scored, more revenue means more at risk. a0 has none.
     assert [row["account"] for row in listed] == ["a3", "a4", "a2", "a1", "a0"]
     assert [row["at_risk"] for row in listed] == [3001, 2000, 1000, 500, 0]
     assert "lone-1" in {row["account"] for row in unowned}
+    assert [row["account"] for row in renewing] == ["lone-1"]
     assert all("owner" not in row["profile"] for row in unowned)
 
 

@@ -67,6 +67,7 @@ async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_a
     assert [(day["on"], day["band"], day["score"]) for day in answer["days"]] == [(row["on"], row["band"], row["score"]) for row in closed][
         :31
     ]
+    assert {row["scorecard"] for row in closed} == {answer["scorecard"]}
     # The day itself, asked for later, with the reasons of that day.
     assert (then["band"], then["score"], then["days"][0]) == ("green", third["score"], third)
     assert sum(driver["contribution"] for driver in then["drivers"]) == then["score"]

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 from email import message_from_bytes
 from email.policy import default
 from html.parser import HTMLParser
@@ -46,7 +46,15 @@ def of(account: str, **fields: Any) -> Episode:
 def finding(kind: Kind, *found: tuple[str, float, str]) -> Episode:
     """Return an episode about what the scorecard of a healthy account points out."""
     findings = tuple(
-        Finding(kind=FindingKind(kind.value), code=code, since=NOON.date(), value=value, unit=unit) for code, value, unit in found
+        Finding(
+            kind=FindingKind(kind.value),
+            code=code,
+            since=NOON.date(),
+            value=value,
+            unit=unit,
+            on=date(2027, 3, 1) if unit == "days" else None,
+        )
+        for code, value, unit in found
     )
     healthy = change(1, Band.GREEN, from_band=Band.GREEN, score_before=8100, score_after=8200, findings=findings, counterfactual=None)
     return replace(opened(), id=f"ep_{kind}", kind=kind, change=healthy, fall=healthy)

@@ -11,7 +11,7 @@ from churnsignal_common.catalog import explain, formats, sentences
 from churnsignal_common.catalog.locales import Both, Locale
 from churnsignal_common.catalog.reasons import REASONS, Reason, reason_of
 from churnsignal_common.contracts.examples import CHANGE
-from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, Driver
+from churnsignal_common.contracts.risk import Band, Cause, Counterfactual, Driver, Finding, FindingKind
 
 JAPANESE = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
 EN, JA = Locale.EN, Locale.JA
@@ -119,6 +119,25 @@ def test_a_counterfactual_says_what_would_help() -> None:
         == "Using it on 6 days in the last 28 days would bring it back to yellow."
     )
     assert explain.counterfactual_sentence(JA, wanted, CHANGE.drivers[1]) == "直近28日の利用が6日まで増えると「注意」に戻ります。"
+
+
+DAY = date(2026, 12, 20)
+
+
+@pytest.mark.parametrize(
+    ("code", "on", "english", "japanese"),
+    [
+        ("renewal_in_30_days", DAY, "The decision on the renewal is due by Dec 20, 2026.", "更新の判断期限は2026年12月20日です。"),
+        ("renewal_in_30_days", None, "The decision on the renewal is due soon.", "更新の判断期限が近づいています。"),
+        ("renewal", DAY, "The renewal is 21 days away.", "契約更新まで21日。"),
+        ("trial_ending", DAY, "Trial ending: Dec 20, 2026", "trial ending: 2026年12月20日"),
+        ("quiet_before_renewal", None, "Quiet before renewal: 21 days", "quiet before renewal: 21日"),
+    ],
+)
+def test_a_finding_names_a_day_only_where_its_days_count_down_to_one(code: str, on: date | None, english: str, japanese: str) -> None:
+    found = Finding(kind=FindingKind.RENEWAL, code=code, since=DAY, value=21, unit="days", on=on)
+
+    assert [explain.finding_sentence(locale, found) for locale in (Locale.EN, Locale.JA)] == [english, japanese]
 
 
 def test_an_unknown_code_has_a_next_step_too() -> None:

@@ -78,7 +78,8 @@ ABSENT = replace(NUMBER, read=lambda _, __: Missing.NO_DATA)
 def test_a_measure_holds_between_its_bounds_and_its_reading_is_told(rule: MeasureHolds, holds: bool) -> None:
     found = findings(seen(3, *using(range(4))), (Flag("f", None, (rule,), FindingKind.RENEWAL),), Band.GREEN, ())
 
-    assert [(one.kind, one.code, one.value, one.unit) for one in found] == ([(FindingKind.RENEWAL, "f", 13, "days")] if holds else [])
+    told = [(one.kind, one.code, one.value, one.unit, one.on) for one in found]
+    assert told == ([(FindingKind.RENEWAL, "f", 13, "days", None)] if holds else [])
 
 
 def test_what_forces_a_band_names_the_fact_that_said_so() -> None:
@@ -252,6 +253,9 @@ def test_a_date_is_as_far_as_it_is_or_nearer_by_another_fact(less: str, days: in
 
     assert isinstance(found, Reading)
     assert (found.measured, found.value) == (days * 100, days * 100)
+    rule = Flag("ends", None, (MeasureHolds(MEASURES["days_until"], {"fact": "renewal_on", "less": less}),))
+    [told] = findings(view, (rule,), Band.GREEN, ())
+    assert told.on == date(2026, 1, 8 + days)
 
 
 def test_a_close_keeps_of_each_thing_only_what_the_next_one_can_see() -> None:

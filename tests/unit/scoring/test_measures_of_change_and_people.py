@@ -58,6 +58,16 @@ def test_volume_compares_working_days_with_working_days() -> None:
     assert value("volume", calls, 99, calendar=Calendar(holidays=closed)) == 10_000
 
 
+@pytest.mark.parametrize(("measure", "options", "plain"), [("change", {}, 6_071), ("slope", {}, -741), ("falling_weeks", {}, 100)])
+def test_a_week_of_holidays_is_no_fall(measure: str, options: dict[str, Any], plain: int) -> None:
+    # Of the last week of use three days were worked, of the fourth last none.
+    closed = frozenset([*range(START + 72, START + 79), *range(START + 93, START + 97)])
+    calls = using(day for day in range(100) if START + day not in closed)
+
+    assert value(measure, calls, 99, **options) == plain
+    assert value(measure, calls, 99, calendar=Calendar(holidays=closed), **options) == value(measure, DAILY, 99, **options)
+
+
 @pytest.mark.parametrize(
     ("day", "options", "days"),
     [(99, {}, 0), (104, {}, 5), (104, {"signal": "login"}, 54), (50, {"signal": "login"}, 0), (104, {"signal": "export"}, 105)],

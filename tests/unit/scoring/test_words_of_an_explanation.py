@@ -54,6 +54,7 @@ def as_it_is(why: Explanation) -> Explanation:
         (95, [], without_one_that_suffices, "red", "better", "No single change is enough", "1つの改善だけでは足りません"),
         (95, [], as_it_is, "red", "better", "with use on 3 days in the last 14 days (or in its usual pause, if longer).", "直近14日(普段の利用間隔のほうが長ければその間)に3日の利用が必要です。"),
         (95, ["hand"], as_it_is, "green", "notes", "eve set it to green until Fri, May 1, 2026, 00:00 UTC: 新しい担当者. Without that it would be red.", "eve が"),
+        (95, [], as_it_is, "red", "notes", "Points since its band last changed: Days with use -22, Silence -4, Volume of use -2.", "判定が最後に変わってからの点数の増減: "),
         (60, ["churned"], as_it_is, "green", "notes", "The account has churned, so it holds still.", "解約済みのため"),
         (60, [], of_some_use, "green", "notes", "Without a value: Volume of use.", "値がない指標: 利用量。"),
     ],

@@ -1,14 +1,13 @@
 """Pure. Put drivers, knock-outs and counterfactuals into sentences with their numbers and baselines."""
 
 from collections.abc import Iterable, Sequence
-from datetime import date
 from statistics import fmean
 
 from churnsignal_common.catalog import formats
 from churnsignal_common.catalog.locales import Both, Locale
 from churnsignal_common.catalog.reasons import REASONS, reason_of
 from churnsignal_common.catalog.sentences import band
-from churnsignal_common.contracts.risk import AccountProfile, Counterfactual, Driver, Finding, FindingKind
+from churnsignal_common.contracts.risk import Counterfactual, Driver, Finding
 
 _WINDOW = Both("the last {days}", "直近{days}")
 _SO_FAR = Both("so far", "これまで")
@@ -63,23 +62,19 @@ def knockout_sentence(locale: Locale, code: str) -> str:
     return reason_of(code).bare.to(locale)
 
 
-def finding_sentence(locale: Locale, finding: Finding, account: AccountProfile) -> str:
+def finding_sentence(locale: Locale, finding: Finding) -> str:
     """Return what the scorecard points out, with its value; of a code that the catalog does not know, its name.
 
-    What counts the days to the renewal names the day: it may be told, or read, some days later.
+    What counts the days to a day names the day, unless its sentence counts: it may be told, or read, some days later.
     """
+    known = REASONS.get(finding.code)
     value = None if finding.value is None else formats.quantity(locale, finding.value, finding.unit)
-    if finding.kind is FindingKind.RENEWAL and finding.unit == "days":
-        value = None if account.renewal_on is None else formats.plain_day(locale, _decided_by(account.renewal_on, account.notice_days or 0))
-    if finding.code not in REASONS:
+    if known is None or known.dated:
+        value = formats.plain_day(locale, finding.on) if finding.on is not None else None if known else value
+    if known is None:
         name = title(locale, finding.code)
         return name if value is None else f"{name}: {value}"
-    reason = reason_of(finding.code)
-    return reason.bare.to(locale) if value is None else reason.plain.to(locale).format(value=value, baseline="", window="")
-
-
-def _decided_by(renewal_on: date, notice_days: int) -> date:
-    return date.fromordinal(max(1, renewal_on.toordinal() - max(0, notice_days)))
+    return known.bare.to(locale) if value is None else known.plain.to(locale).format(value=value, baseline="", window="")
 
 
 def next_step(locale: Locale, code: str) -> str:

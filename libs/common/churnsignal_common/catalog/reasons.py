@@ -1,6 +1,6 @@
 """Pure. The table of reason codes: what each means in a sentence with its numbers, and what to do about it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from churnsignal_common.catalog.locales import Both
@@ -10,7 +10,7 @@ from churnsignal_common.catalog.locales import Both
 class Reason:
     """One code. `usual` has a {value} and a {baseline}, `plain` only the value, `bare` neither; `next` is the playbook's first step.
 
-    `better` says what value would bring a better band. {window} is the window's length, already in words.
+    `better` says what value would bring a better band. {window} is the window's length, already in words. `dated`: {value} is a day.
     """
 
     title: Both
@@ -19,6 +19,7 @@ class Reason:
     bare: Both
     next: Both
     better: Both
+    dated: bool = False
 
 
 _CALL = Both("Call the main contact and ask what has changed.", "主担当者に連絡し、変化の理由を確認してください。")
@@ -40,12 +41,13 @@ def _finding(title: Both, said: Both, bare: Both, step: Both) -> Reason:
 
 
 def _renewal(step_en: str, step_ja: str) -> Reason:
-    return _finding(
+    found = _finding(
         Both("Renewal", "契約更新"),
         Both("The decision on the renewal is due by {value}.", "更新の判断期限は{value}です。"),
         Both("The decision on the renewal is due soon.", "更新の判断期限が近づいています。"),
         Both(step_en, step_ja),
     )
+    return replace(found, dated=True)
 
 
 REASONS: Final[dict[str, Reason]] = {

@@ -261,6 +261,7 @@ _SENTENCES: Final[dict[str, Both]] = {
         "{by} set it to {band} until {until}: {reason}. Without that it would be {computed}.",
         "{by} が{until}まで{band}に設定しています(理由: {reason})。設定がなければ{computed}です。",
     ),
+    "explain.moved": Both("Points since its band last changed: {measures}.", "判定が最後に変わってからの点数の増減: {measures}。"),
     "explain.missing": Both("Without a value: {measures}.", "値がない指標: {measures}。"),
     "explain.held.churned": Both("The account has churned, so it holds still.", "解約済みのため、評価は動きません。"),
     "explain.held.paused": Both("The account is paused, so it holds still.", "一時停止中のため、評価は動きません。"),

@@ -132,13 +132,17 @@ class FindingKind(StrEnum):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the scorecard points out beside the band, since the close of day `since`: `code` names a sentence in the catalog, `value` is in `unit`."""
+    """What the scorecard points out beside the band, since the close of day `since`: `code` names a sentence in the catalog, `value` is in `unit`.
+
+    `on` is the day that `value` counts down to, if it does.
+    """
 
     kind: FindingKind
     code: str
     since: date
     value: float | None = None
     unit: str = ""
+    on: date | None = None
 
 
 class Override(msgspec.Struct, frozen=True, kw_only=True):

@@ -294,7 +294,7 @@ def _since(change: RiskChanged, episode: Episode, reader: Reader) -> str:
 
 def _reasons(change: RiskChanged, kind: Kind, locale: Locale) -> list[str]:
     if not kind.trouble:
-        said = (clean(explain.finding_sentence(locale, one, change.account), _LINE) for one in TRIGGERS[kind].found(change))
+        said = (clean(explain.finding_sentence(locale, one), _LINE) for one in TRIGGERS[kind].found(change))
         return list(dict.fromkeys(said))[:_TASKS]
     found = [explain.knockout_sentence(locale, change.knockout)] if change.knockout else []
     found += [

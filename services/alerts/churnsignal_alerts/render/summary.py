@@ -103,12 +103,12 @@ def _line(kind: NoticeKind, episode: Episode, reader: Reader) -> Line:
 
 def _reason(kind: NoticeKind, episode: Episode, reader: Reader) -> str:
     """Return why the account is in the list, and who does what about it."""
-    locale, change, account = reader.locale, episode.change, episode.change.account
+    locale, change = reader.locale, episode.change
     if kind is NoticeKind.HANDED:
         return say(locale, "summary.line.handed", to=reader.name_of(episode.csm or ""))
     if episode.active:
         if not episode.kind.trouble:
-            found = [explain.finding_sentence(locale, one, account) for one in TRIGGERS[episode.kind].found(change)]
+            found = [explain.finding_sentence(locale, one) for one in TRIGGERS[episode.kind].found(change)]
         elif change.knockout:
             found = [explain.knockout_sentence(locale, change.knockout)]
         else:

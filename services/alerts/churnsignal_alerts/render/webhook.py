@@ -44,7 +44,7 @@ def webhook_body(contents: Sequence[tuple[NoticeKind, Episode]], headline: str, 
 
 def _told(kind: NoticeKind, episode: Episode, locale: Locale) -> Told:
     found = TRIGGERS[episode.kind].found(episode.change)
-    reasons = tuple(explain.finding_sentence(locale, one, episode.change.account) for one in found) or tuple(
+    reasons = tuple(explain.finding_sentence(locale, one) for one in found) or tuple(
         explain.driver_sentence(locale, driver) for driver in explain.strongest(episode.change.drivers, 3)
     )
     return Told(

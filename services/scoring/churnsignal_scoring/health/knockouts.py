@@ -1,16 +1,19 @@
 """Pure. What speaks louder than the score: facts and readings that force a band, findings, and the hand that overrides."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import assert_never
 
+import msgspec
 from churnsignal_common.contracts.risk import Band, Finding
 
-from churnsignal_scoring.health.days import to_date
+from churnsignal_scoring.health.days import from_date, to_date
 from churnsignal_scoring.health.measures.measure import Reading
 from churnsignal_scoring.health.rows import Fact
 from churnsignal_scoring.health.scorecard import BandIs, Condition, FactHolds, Flag, MeasureHolds
 from churnsignal_scoring.health.view import View
+
+_LAST_DAY = from_date(date.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +50,21 @@ def findings(view: View, rules: tuple[Flag, ...], own: Band, known: tuple[Findin
     since = {(one.kind, one.code): one.since for one in known}
     today = to_date(view.as_of)
     return tuple(
-        Finding(kind=rule.kind, code=rule.code, since=since.get((rule.kind, rule.code), today), value=value, unit=unit)
+        msgspec.structs.replace(_found(view, rule), since=since.get((rule.kind, rule.code), today))
         for rule in rules
         if all(_holds(view, condition, own) for condition in rule.conditions)
-        for value, unit in [_value(view, rule)]
     )
 
 
-def _value(view: View, rule: Flag) -> tuple[float | None, str]:
-    """Return what the rule's first measure reads, in its unit."""
+def _found(view: View, rule: Flag) -> Finding:
+    """Return what the rule points out, with what its first measure reads."""
+    found = Finding(kind=rule.kind, code=rule.code, since=to_date(view.as_of))
     for condition in rule.conditions:
         reading = condition.measure.read(view, condition.options) if isinstance(condition, MeasureHolds) else None
         if isinstance(condition, MeasureHolds) and isinstance(reading, Reading):
-            return reading.value / 100, condition.measure.unit
-    return None, ""
+            on = to_date(min(_LAST_DAY, view.as_of + reading.value // 100)) if condition.measure.counts_down else None
+            return msgspec.structs.replace(found, value=reading.value / 100, unit=condition.measure.unit, on=on)
+    return found
 
 
 def _holds(view: View, condition: Condition, own: Band | None) -> bool:

@@ -74,11 +74,16 @@ def _change(view: View, options: Options) -> Reading | Missing:
     if view.forgets(2 * window):
         return CHANGE.worst(view, options, Reading(0, 0, events=0))
     # What it is compared with ends before the last weeks *of use*: silence lowers the one and leaves the other.
-    before = view.count(signal, start, view.lived - window)
+    end = view.lived - window
+    before = view.count(signal, start, end)
     if before < options["least_events"]:
         return Missing.NO_DATA
     now = 0 if view.silent_days >= window else view.count_lately(signal, window)
-    return Reading(now * PERCENT // before, now * 100, before * 100, events=now)
+    usual = before * 100
+    if view.calendar.holidays:
+        worked = view.working_days(start, end)
+        usual = usual * view.working_days(end + 1, view.lived) // worked if worked else 0
+    return Reading(now * 100 * PERCENT // usual, now * 100, usual, events=now) if usual else Missing.NO_DATA
 
 
 CHANGE = Measure(
@@ -86,7 +91,7 @@ CHANGE = Measure(
     code="volume",
     unit="events",
     more_is_better=None,
-    about="How often a signal came in the last days, in per cent of as many days before.",
+    about="How often a signal came in the last days, in per cent of as many days before; holidays are evened out.",
     read=_change,
     options={"signal": USE, "window_days": WINDOW, "least_events": 10},
     tell=of_baseline,
@@ -95,32 +100,42 @@ CHANGE = Measure(
 )
 
 
-def _weekly(view: View, options: Options) -> list[int] | None:
-    """Return the sums of the last whole weeks of use, the oldest first; None when the account is younger, or has too few to tell."""
+def _weekly(view: View, options: Options) -> tuple[list[int], list[int]] | None:
+    """Return the sums of the last whole weeks of use, the oldest first, as they were and to be compared; None for a younger account, or too few.
+
+    A week with holidays is compared as if all its days had been like those that were worked, and one without any as the mean, or more.
+    """
     signal, weeks = options["signal"], options["weeks"]
     if view.first is None or view.lived - view.first + 1 < weeks * 7:
         return None
     starts = [view.lived - 7 * week + 1 for week in range(weeks, 0, -1)]
     # Between closes the week of the last use goes on.
     sums = [view.count(signal, start, start + 6) for start in starts]
-    return sums if sum(sums) >= options["least_events"] else None
+    if sum(sums) < options["least_events"]:
+        return None
+    if not view.calendar.holidays:
+        return sums, sums
+    worked = [view.working_days(start, start + 6) for start in starts]
+    mean = sum(sums) * max(worked) // max(1, sum(worked))
+    return sums, [count * max(worked) // days if days else max(count, mean) for count, days in zip(sums, worked, strict=True)]
 
 
 def _slope(view: View, options: Options) -> Reading | Missing:
     weeks, worst = options["weeks"], Reading(-PERCENT, -PERCENT, events=0)
     if view.forgets(weeks * 7):
         return SLOPE.worst(view, options, worst)
-    sums = _weekly(view, options)
-    if sums is None:
+    found = _weekly(view, options)
+    if found is None:
         return Missing.NO_DATA
     if view.silent:
         return worst
+    came, sums = found
     # Least squares in integers: the rise a week in per cent of the mean week.
     number = weeks * (weeks - 1) // 2
     over = weeks * sum(place * count for place, count in enumerate(sums)) - number * sum(sums)
     under = weeks * sum(place * place for place in range(weeks)) - number * number
     percent = max(-PERCENT, min(PERCENT, over * PERCENT * weeks // (under * sum(sums))))
-    return Reading(percent, percent, events=sum(sums))
+    return Reading(percent, percent, events=sum(came))
 
 
 SLOPE = Measure(
@@ -140,15 +155,16 @@ def _falling(view: View, options: Options) -> Reading | Missing:
     worst = Reading((weeks - 1) * 100, (weeks - 1) * 100, events=0)
     if view.forgets(weeks * 7):
         return FALLING.worst(view, options, worst)
-    sums = _weekly(view, options)
-    if sums is None:
+    found = _weekly(view, options)
+    if found is None:
         return Missing.NO_DATA
     if view.silent:
         return worst
+    came, sums = found
     fell = 0
     while fell < weeks - 1 and sums[-1 - fell] < sums[-2 - fell]:
         fell += 1
-    return Reading(fell * 100, fell * 100, events=sums[-1])
+    return Reading(fell * 100, fell * 100, events=came[-1])
 
 
 FALLING = Measure(

@@ -96,6 +96,7 @@ UNTIL = Measure(
     about="Days until the day that a fact names (the end of a trial, a cancellation that is dated), less the days in the fact `less`.",
     read=_until,
     options={"fact": "trial_ends_on", "less": ""},
+    counts_down=True,
 )
 RENEWAL = Measure(
     name="renewal",
@@ -105,6 +106,7 @@ RENEWAL = Measure(
     about="Days until the customer has to decide on its renewal: the renewal less the days of notice.",
     read=_until,
     options={"fact": "renewal_on", "less": "notice_days"},
+    counts_down=True,
 )
 
 

@@ -75,7 +75,7 @@ class Measure:
 
     `more_is_better` is None where only the scorecard's curve can say. `reports` says whether the account shows that this family of signals
     is measured at all: where some similar account does, its absence means something. `window_days` is what people are told when no option says it.
-    `limits` are those of its whole numbers that differ from the common `LIMITS`.
+    `limits` are those of its whole numbers that differ from the common `LIMITS`. `counts_down` says that it counts the days until a day.
     """
 
     name: str
@@ -89,6 +89,7 @@ class Measure:
     tell: Tell = as_measured
     window_days: int | None = None
     limits: Limits = field(default_factory=dict)
+    counts_down: bool = False
 
     def limit(self, option: str) -> tuple[int, int]:
         """Return the least and the most that an option may be which is a whole number."""

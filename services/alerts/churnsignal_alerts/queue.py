@@ -45,10 +45,11 @@ WHERE since < clock_timestamp() - make_interval(secs => wait_s) AND NOT {_RESTS.
 """  # noqa: S608 as above
 # Whoever records what became of one has it locked, and goes first: deliveries are locked before paces, as there, and never waited for.
 OVERDUE = text(f"""
-{_PLACES} SELECT d.id, d.channel, d.address
-FROM (SELECT oldest.*, room, row_number() OVER (PARTITION BY channel ORDER BY since, id) AS place {_OLDEST}) o JOIN alerts.deliveries d ON d.id = o.id
-WHERE place <= room AND {_UNDER_WAY} AND coalesce(d.lease_until, d.not_before) < clock_timestamp()
-ORDER BY since FOR NO KEY UPDATE OF d SKIP LOCKED
+{_PLACES} SELECT d.id, channel, d.address
+FROM (SELECT oldest.*, channel, room, row_number() OVER (PARTITION BY channel ORDER BY since, id) AS place {_OLDEST}) o CROSS JOIN LATERAL (
+  SELECT d.id, d.address FROM alerts.deliveries d WHERE d.id = o.id AND {_UNDER_WAY} AND coalesce(d.lease_until, d.not_before) < clock_timestamp()
+  FOR NO KEY UPDATE SKIP LOCKED) d
+WHERE place <= room ORDER BY since
 """)  # noqa: S608 as above
 # If a sender that died had marked it, nobody knows whether it was sent. A death is no failure of the message or of its place: only what
 # failed waits longer the next time, and holds others back.
@@ -67,7 +68,8 @@ WHERE id = :id AND fence = :fence AND state = 'sending' RETURNING id
 # And a place that failed again and again is not knocked at by every new notice: they wait, and go with the message that waits already.
 # What they cannot go with holds them up no longer than a person is waited for: nothing, if it is an edit or a note to the operator.
 HELD_FROM = 3
-_FREE = f"""n.state = 'queued' AND n.channel = r.channel AND n.due_at <= CAST(:now AS timestamptz) - make_interval(secs => r.wait_s) AND NOT EXISTS (
+_FREE = f"""n.state = 'queued' AND n.channel = r.channel AND n.due_at <= :now AND n.due_at + make_interval(secs => r.wait_s) <= :now
+  AND NOT EXISTS (
   SELECT 1 FROM alerts.notices o WHERE o.episode = n.episode AND o.channel = n.channel AND o.address = n.address AND o.state = 'sending'
     AND (o.kind <> 'state' OR n.kind = 'state'))
   AND NOT EXISTS (

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import json
 import re
 import subprocess
 import sys
@@ -251,6 +252,16 @@ def test_the_lock_of_an_image_holds_everything_that_the_service_asks_for(service
 SHARED = "libs/common/churnsignal_common/runtime/http.py"
 
 
+def unknown_metrics(*queries: str) -> set[str]:
+    """Return the names in queries that no service exports."""
+    sources = "".join(path.read_text() for path in [*HOME.glob("services/*/churnsignal_*/metrics.py"), HOME / SHARED])
+    watched = {
+        re.sub(r"^churnsignal_|_(total|bucket|count|sum)$", "", name) for name in re.findall(r"churnsignal_[a-z_]+", " ".join(queries))
+    }
+    assert watched
+    return {name for name in watched if name not in sources}
+
+
 def rules() -> list[Json]:
     [found] = documents(HOME / "deploy/prometheus/churnsignal.rules.yml")
     return [rule for group in found["groups"] for rule in group["rules"]]
@@ -258,11 +269,7 @@ def rules() -> list[Json]:
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_an_alarm_watches_metrics_that_exist_and_says_what_to_do(rule: Json) -> None:
-    sources = "".join(path.read_text() for path in [*HOME.glob("services/*/churnsignal_*/metrics.py"), HOME / SHARED])
-    watched = {re.sub(r"^churnsignal_|_(total|bucket|count|sum)$", "", name) for name in re.findall(r"churnsignal_[a-z_]+", rule["expr"])}
-
-    assert watched
-    assert {name for name in watched if f"{name}" not in sources} == set()
+    assert unknown_metrics(rule["expr"]) == set()
     assert rule["labels"]["severity"] in ("page", "ticket")
     assert {"summary", "action"} <= set(rule["annotations"])
 
@@ -271,3 +278,9 @@ def test_the_runbook_has_a_section_for_each_alarm_and_no_other() -> None:
     sections = re.findall(r"^### (\w+)$\n\*(Page|Ticket)\.\*", (HOME / "docs/runbook.md").read_text(), re.MULTILINE)
 
     assert sorted((name, severity.lower()) for name, severity in sections) == sorted((r["alert"], r["labels"]["severity"]) for r in rules())
+
+
+def test_the_dashboard_shows_metrics_that_exist() -> None:
+    panels = json.loads((HOME / "deploy/grafana/churnsignal.json").read_text())["panels"]
+
+    assert unknown_metrics(*(target["expr"] for panel in panels for target in panel["targets"])) == set()

@@ -61,7 +61,17 @@ def recommend(*, json: bool = False) -> None:
 
 
 def watchdog(*, wait: float = 60.0, json: bool = False) -> None:
-    """Send a synthetic alert and wait until it was delivered; exit 1 if it was not. Example: churnsignal-alerts watchdog --wait 30"""
+    """Send a synthetic alert to the `watchdog` of routing.yaml and wait until it was delivered; exit 1 if it was not.
+
+    Example: churnsignal-alerts watchdog --wait 30
+
+    Parameters
+    ----------
+    wait
+        Seconds to wait for it.
+    json
+        Print whether it arrived, and after how long, as JSON.
+    """
     settings = judged("alerts", AlertsSettings)[0]
     # What it prints is for people or programs; what the service does is in the service's log.
     set_up_logging("critical", settings.log_format, "alerts", settings.secrets)

@@ -43,6 +43,23 @@ def import_(
     Without --write-key a key is made for the run and revoked after it.
 
     Example: churnsignal-ingest import events.parquet --source warehouse
+
+    Parameters
+    ----------
+    file
+        What to import.
+    source
+        Under which name it counts; an event's id counts once within it.
+    url
+        Where ingest listens; this machine without it.
+    write_key
+        A key of scope import.
+    dry_run
+        Send nothing, and say which rows would be refused.
+    restart
+        Begin at the first row again; what was taken before is found as duplicates.
+    json
+        Print what came of it as JSON.
     """
     settings, _ = judged("ingest", IngestSettings)
     if dry_run:

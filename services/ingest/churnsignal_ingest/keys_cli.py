@@ -33,6 +33,17 @@ def create(*, source: str, kind: Literal["segment", "rudder"] | None = None, sco
     """Create a write key, and its source when it is new. The key is shown once.
 
     Example: churnsignal-ingest keys create --source web-backend --kind segment --scope server --json
+
+    Parameters
+    ----------
+    source
+        Whose calls these are: the name of a product backend.
+    kind
+        Which SDKs send; those of RudderStack may send batches of 4 MB. A source that is there keeps its kind without it.
+    scope
+        Pages and apps, where anybody can read it: browser. Backends: server. History and merges: import.
+    json
+        Print the key and what is known of it as JSON.
     """
     _show_new(with_store(lambda store, now: create_key(store, now, source, kind, scope)), as_json=json)
 
@@ -76,7 +87,19 @@ def revoke(key_id: int, *, json: bool = False) -> None:
 
 @keys.command
 def rotate(key_id: int, *, overlap_days: int = 7, json: bool = False) -> None:
-    """Create a successor of a key; the old one works on during the overlap. Example: churnsignal-ingest keys rotate 3 --overlap-days 7."""
+    """Create a successor of a key; the old one works on during the overlap.
+
+    Example: churnsignal-ingest keys rotate 3 --overlap-days 7
+
+    Parameters
+    ----------
+    key_id
+        As `keys list` shows it.
+    overlap_days
+        How long the old key works on.
+    json
+        Print the new key as JSON.
+    """
 
     async def work(store: SourceStore, now: datetime) -> tuple[WriteKey, str] | None:
         scopes = {key.id: key.scope for key in await store.list_keys()}

@@ -120,6 +120,17 @@ def _add(app: cyclopts.App, kind: Kind) -> None:
     publish.__doc__ = f"""Keep a version of the {kind}; with --activate, or --at a time, it also goes into force.
 
     Example: churnsignal-scoring {kind} publish {file_name} --activate
+
+    Parameters
+    ----------
+    file
+        The text to keep.
+    activate
+        Put it into force now.
+    at
+        Put it into force at this time; UTC without a zone.
+    json
+        Print the version as JSON.
     """
     list_versions.__doc__ = f"List all versions. Example: churnsignal-scoring {kind} list."
     app.command(validate)

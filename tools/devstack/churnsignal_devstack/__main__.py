@@ -37,6 +37,13 @@ def up(*, detach: bool = False, env_file: EnvFile = None, services: str = ",".jo
     """Start the stack and keep it running until Ctrl-C; with --detach in the background until `down`.
 
     Example: churnsignal-devstack up --detach --env-file stack.env --services ingest,scoring,alerts
+
+    Parameters
+    ----------
+    detach
+        Return when it is ready, and let it run.
+    services
+        Which of the services to start, comma separated; Postgres, Kafka and the inbox always start.
     """
     wanted = tuple(name for name in services.split(",") if name)
     if unknown := set(wanted) - set(plan.SERVICES):

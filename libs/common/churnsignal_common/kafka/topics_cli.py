@@ -105,7 +105,15 @@ def _run(work: object) -> list[str]:
 
 @app.command
 def apply(*, replication: int = 1) -> None:
-    """Create the missing topics. Example: churnsignal-topics apply --replication 3"""
+    """Create the missing topics, and say where those that exist differ from the table.
+
+    Example: churnsignal-topics apply --replication 3
+
+    Parameters
+    ----------
+    replication
+        On how many brokers each record of a new topic lies: 3 wherever a broker may be lost.
+    """
     _finish(_run(apply_topics(read_settings(TopicSettings), replication)))
 
 

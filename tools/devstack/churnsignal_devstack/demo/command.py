@@ -105,6 +105,13 @@ def demo(
     With CHURNSIGNAL_INGEST_URL in the environment it uses that stack (whose clock must be a file); else it starts one of its own.
 
     Example: churnsignal-devstack demo --days 120 --days-per-second 1 --exit --report report.json
+
+    Parameters
+    ----------
+    days
+        How many days to replay after the imported history.
+    days_per_second
+        At most; it waits until all calls of a day are scored.
     """
     screen = Terminal(Console())
     if "CHURNSIGNAL_INGEST_URL" in os.environ:

@@ -40,7 +40,7 @@ def import_(
     """Import history from a .csv, .jsonl or .parquet file; it never alerts anyone. The same command again goes on where it stopped.
 
     Columns: account_id, user_id, event, occurred_at, and any others as properties; or whole calls with a `type`.
-    Without --write-key a key is made for the run and revoked after it.
+    Without --write-key a key is made for the run and revoked after it. A file that was changed since is another file: all of its rows are sent.
 
     Example: churnsignal-ingest import events.parquet --source warehouse
 

@@ -117,7 +117,7 @@ async def test_every_path_takes_its_call_with_and_without_a_slash(kind: str, sla
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("path", ["/v1/batch", "/v1/batch/", "/v1/b", "/v1/import", "/v1/import/"])
+@pytest.mark.parametrize("path", ["/v1/batch", "/v1/batch/", "//v1/batch", "/v1/b", "/v1/import", "/v1/import/"])
 async def test_every_batch_path_takes_a_batch(path: str) -> None:
     async with serving() as service:
         answer = await service.ask(path, {"batch": [track(), track()]})

@@ -37,8 +37,12 @@ Reply: TypeAlias = tuple[int, bytes, list[tuple[bytes, bytes]]]
 
 _LETTERS = {"b": "batch", "t": "track", "i": "identify", "g": "group", "p": "page", "s": "screen", "a": "alias", "m": "m"}
 _NAMES = ("batch", "track", "identify", "group", "page", "screen", "alias", "import", "cloudevents")
+# Go's SDK puts the path behind a host's own slash.
 _ROUTES: dict[str, str] = {
-    f"/v1/{spelling}{slash}": name for spelling, name in [*((n, n) for n in _NAMES), *_LETTERS.items()] for slash in ("", "/")
+    f"{root}{spelling}{slash}": name
+    for spelling, name in [*((n, n) for n in _NAMES), *_LETTERS.items()]
+    for root in ("/v1/", "//v1/")
+    for slash in ("", "/")
 }
 # Where RudderStack's browser SDK sends its beacons; a beacon has no headers of its own, so that its key is in the query.
 _ROUTES["/beacon/v1/batch"] = "batch"

@@ -5,6 +5,7 @@ import re
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar
 
@@ -64,7 +65,7 @@ def list_(*, source: str | None = None, json: bool = False) -> None:
     """List write keys. Example: churnsignal-ingest keys list --source web-backend --json."""
     found = [key for key in with_store(lambda store, _now: store.list_keys()) if source in (None, key.source)]
     if json:
-        _print_json([_told(key) for key in found])
+        _print_json([asdict(key) for key in found])
         return
     table = Table("id", "source", "scope", "begins", "created", "state", "last used")
     for key in found:
@@ -127,14 +128,10 @@ def with_store(work: Callable[[SourceStore, datetime], Awaitable[T]]) -> T:
 def _show_new(made: tuple[WriteKey, str], *, as_json: bool) -> None:
     key, text = made
     if as_json:
-        _print_json({**_told(key), "write_key": text})
+        _print_json({**asdict(key), "write_key": text})
         return
     print(text)
     print(f"key {key.id} of source {key.source}, scope {key.scope}. It is not stored: keep it now.", file=sys.stderr)
-
-
-def _told(key: WriteKey) -> dict[str, Any]:
-    return {name: getattr(key, name) for name in WriteKey.__slots__}
 
 
 def _print_json(value: Any) -> None:

@@ -1,9 +1,9 @@
 """Door. The admin API, for operators with a bearer token: sources and their write keys here, the rest in its own files."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from churnsignal_common.clock import Clock
 from churnsignal_common.runtime.http import Strict, after, may
@@ -16,7 +16,7 @@ from churnsignal_ingest.api.described import described
 from churnsignal_ingest.api.rejects import add_rejects
 from churnsignal_ingest.api.suppressions import add_suppressions
 from churnsignal_ingest.auth.keys import RANDOM_BYTES, make_key
-from churnsignal_ingest.auth.store import SOURCE_NAME, Source, SourceStore, WriteKey
+from churnsignal_ingest.auth.store import SOURCE_NAME, Source, SourceStore
 from churnsignal_ingest.metrics import Metrics
 from churnsignal_ingest.rejected.replay import Replay
 from churnsignal_ingest.validate.judge import Scope
@@ -132,7 +132,7 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
     @app.get("/admin/v1/sources", tags=["sources"], dependencies=reads, summary="List sources by name")
     async def list_sources(cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=500)] = 100) -> SourcePage:
         (name,) = after(cursor, str) or ("",)
-        rows = [_source_out(source).model_dump() for source in await store.list_sources(name, limit + 1)]
+        rows = [asdict(source) for source in await store.list_sources(name, limit + 1)]
         return SourcePage.model_validate(page(rows, limit, "name"))
 
     @app.post("/admin/v1/sources", tags=["sources"], dependencies=writes, status_code=201, summary="Create a source")
@@ -140,7 +140,7 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
         source = await store.create_source(new.name, new.kind, clock.now(), new.rate, new.burst)
         if source is None:
             raise HTTPException(409, f"there is a source {new.name!r} already: choose another name")
-        return _source_out(source)
+        return SourceOut(**asdict(source))
 
     @app.patch("/admin/v1/sources/{source_id}", tags=["sources"], dependencies=writes, summary="Change kind or rates, disable or enable")
     async def change_source(source_id: RowId, change: SourceChange) -> SourceOut:
@@ -151,7 +151,7 @@ def _add_sources(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Clock)
         if disabled is not None:
             values["disabled_at"] = clock.now() if disabled else None
         found = store.change_source(source_id, values) if values else store.source_by_id(source_id)
-        return _source_out(await _there(found))
+        return SourceOut(**asdict(await _there(found)))
 
 
 def _add_keys(app: FastAPI, behind: Behind) -> None:
@@ -162,13 +162,13 @@ def _add_keys(app: FastAPI, behind: Behind) -> None:
     @app.get(path, tags=["keys"], dependencies=reads, summary="List a source's write keys")
     async def list_keys(source_id: RowId) -> KeyList:
         await _there(store.source_by_id(source_id))
-        return KeyList(items=[KeyOut(**_fields(key)) for key in await store.list_keys(source_id)])
+        return KeyList(items=[KeyOut(**asdict(key)) for key in await store.list_keys(source_id)])
 
     @app.post(path, tags=["keys"], dependencies=writes, status_code=201, summary="Create a write key; it is shown once")
     async def create_key(source_id: RowId, new: KeyIn) -> NewKeyOut:
         source = await _there(store.source_by_id(source_id))
         key = make_key(new.scope, chance(RANDOM_BYTES))
-        return NewKeyOut(**_fields(await store.add_key(source, new.scope, key, clock.now())), write_key=key)
+        return NewKeyOut(**asdict(await store.add_key(source, new.scope, key, clock.now())), write_key=key)
 
     @app.patch(path, tags=["keys"], dependencies=writes, summary="Revoke a write key, or rotate it with an overlap")
     async def change_key(source_id: RowId, change: KeyChange) -> KeyOut | NewKeyOut:
@@ -177,12 +177,12 @@ def _add_keys(app: FastAPI, behind: Behind) -> None:
             raise HTTPException(404, "the source has no such key: list its keys")
         if change.action == "revoke":
             await store.revoke_key(change.id, clock.now())
-            return KeyOut(**_fields({key.id: key for key in await store.list_keys(source_id)}[change.id]))
+            return KeyOut(**asdict({key.id: key for key in await store.list_keys(source_id)}[change.id]))
         key = make_key(mine[change.id].scope, chance(RANDOM_BYTES))
         made = await store.replace_key(change.id, key, clock.now(), timedelta(days=change.overlap_days))
         if made is None:
             raise HTTPException(409, "the key is revoked: create a new one")
-        return NewKeyOut(**_fields(made), write_key=key)
+        return NewKeyOut(**asdict(made), write_key=key)
 
 
 async def _there(found: Awaitable[Source | None]) -> Source:
@@ -190,14 +190,3 @@ async def _there(found: Awaitable[Source | None]) -> Source:
     if source is None:
         raise HTTPException(404, "there is no such source: list the sources")
     return source
-
-
-def _source_out(source: Source) -> SourceOut:
-    return SourceOut(
-        id=source.id, name=source.name, kind=source.kind, rate=source.rate, burst=source.burst,
-        created_at=source.created_at, disabled_at=source.disabled_at,
-    )  # fmt: skip
-
-
-def _fields(key: WriteKey) -> dict[str, Any]:
-    return {name: getattr(key, name) for name in WriteKey.__slots__}

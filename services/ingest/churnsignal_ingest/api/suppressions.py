@@ -1,5 +1,6 @@
 """Door. The admin API of suppressions: whose calls are answered 200 and dropped."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from churnsignal_common.runtime.tokens import Caller, Role, Tokens
 from fastapi import Depends, FastAPI, Query
 from pydantic import AfterValidator, BaseModel, Field
 
-from churnsignal_ingest.auth.store import SourceStore, Suppression
+from churnsignal_ingest.auth.store import SourceStore
 from churnsignal_ingest.validate.limits import Limits
 from churnsignal_ingest.validate.reasons import REASONS, Refusal
 from churnsignal_ingest.validate.subjects import normal_id
@@ -75,7 +76,7 @@ def add_suppressions(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Cl
     @app.get(path, tags=["suppressions"], dependencies=[Depends(operator)], summary="List whose calls are dropped")
     async def list_suppressions(cursor: str | None = None, limit: Annotated[int, Query(ge=1, le=1000)] = 100) -> SuppressionPage:
         kind, id_ = after(cursor, str, str) or ("", "")
-        rows = [_out(found).model_dump() for found in await store.list_suppressions((kind, id_), limit + 1)]
+        rows = [asdict(found) for found in await store.list_suppressions((kind, id_), limit + 1)]
         return SuppressionPage.model_validate(page(rows, limit, "kind", "id"))
 
     @app.put(path, tags=["suppressions"], summary="Drop the calls of users and accounts from now on, or take them again")
@@ -84,7 +85,3 @@ def add_suppressions(app: FastAPI, store: SourceStore, tokens: Tokens, clock: Cl
         listed = {subject for subject, suppressed in wanted.items() if suppressed}
         added, removed = await store.change_suppressions(listed, wanted.keys() - listed, clock.now(), caller.name)
         return SuppressionsChanged(listed=added, lifted=removed)
-
-
-def _out(found: Suppression) -> SuppressionOut:
-    return SuppressionOut(kind=found.kind, id=found.id, listed_at=found.listed_at, listed_by=found.listed_by)

@@ -1,4 +1,4 @@
-"""Pure. What keeps an alert from being told for now: a silence that somebody set, a parent that is red itself, or a source that is silent."""
+"""Pure. What keeps an alert from being told for now: a silence that somebody set, a red parent, a pause of the account, or a silent source."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -78,11 +78,13 @@ def by_parent(account: str) -> str:
     return f"parent:{account}"
 
 
-OUTAGE = "outage:"
+OUTAGE, PAUSED = "outage:", "paused"
 
 
-def of_outage(profile: AccountProfile) -> str:
-    """Return how an episode names the outage that mutes it; nothing when all its sources are heard."""
+def of_profile(profile: AccountProfile) -> str:
+    """Return how an episode names what mutes it by its account's profile: a pause, or an outage; nothing when neither is."""
+    if profile.lifecycle == PAUSED:
+        return PAUSED
     return OUTAGE + ",".join(sorted(one.source for one in profile.silent_sources)) if profile.silent_sources else ""
 
 
@@ -98,7 +100,9 @@ def mute(
         return of_silence(max(fitting, key=lambda silence: (silence.ends_at, silence.id)))
     if profile.parent is not None and profile.parent != profile.account and profile.parent in red:
         return Mute(by_parent(profile.parent), f"its parent {profile.parent} is at risk itself", now + LOOK_AGAIN)
+    if profile.lifecycle == PAUSED:
+        return Mute(PAUSED, "the account is paused", now + LOOK_AGAIN)
     if profile.silent_sources and knockout is None:
         silent = ", ".join(f"{one.source} (since {one.since.isoformat()})" for one in profile.silent_sources)
-        return Mute(of_outage(profile), f"nothing is heard from {silent}: its silence says nothing", now + LOOK_AGAIN)
+        return Mute(of_profile(profile), f"nothing is heard from {silent}: its silence says nothing", now + LOOK_AGAIN)
     return None

@@ -12,7 +12,7 @@ from churnsignal_alerts.act import Act, Answer, Command, act
 from churnsignal_alerts.decide import NOTICES, Verdict, apply, decide, end
 from churnsignal_alerts.directory import Channel
 from churnsignal_alerts.episodes import DIGESTED, ENDINGS, Contact, Entry, Episode, Kind, NoticeKind, Outcome, State, Task
-from churnsignal_alerts.mute import OUTAGE, Mute, mute, of_outage
+from churnsignal_alerts.mute import OUTAGE, PAUSED, Mute, mute, of_profile
 from churnsignal_alerts.policy import POOL, Policy, Target
 from churnsignal_alerts.route import (
     Recipient,
@@ -388,18 +388,18 @@ def plan_moved(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan 
 
 
 def plan_heard(episode: Episode, profile: AccountProfile, scene: Scene) -> Plan | None:
-    """Return what it means for an active episode that sources of its account fell silent, or are heard again. None: nothing changes.
+    """Return what it means for an active episode that its account is paused or goes on, or its sources fell silent or are heard. None: nothing changes.
 
-    What was not told for the silence is told in one summary when all are heard.
+    What was not told meanwhile is told in one summary afterwards.
     """
     if not episode.active:
         return None
-    known = msgspec.structs.replace(episode.change.account, silent_sources=profile.silent_sources)
+    known = msgspec.structs.replace(episode.change.account, silent_sources=profile.silent_sources, lifecycle=profile.lifecycle)
     after = replace(episode, change=msgspec.structs.replace(episode.change, account=known))
-    if episode.muted.startswith(OUTAGE):
-        return Plan(replace(after, next_at=scene.now), ()) if not profile.silent_sources else None
+    if episode.muted.startswith((OUTAGE, PAUSED)):
+        return Plan(replace(after, next_at=scene.now), ()) if not of_profile(profile) else None
     quiet = scene.mute(after)
-    if episode.state is State.OPEN and not episode.muted and quiet and quiet.by == of_outage(profile):
+    if episode.state is State.OPEN and not episode.muted and quiet and quiet.by == of_profile(profile):
         return plan_muted(after, quiet, None, scene.now)
     return None if known == episode.change.account else Plan(after, ())
 

@@ -19,6 +19,7 @@ from churnsignal_alerts.plan import (
     plan_due,
     plan_heard,
     plan_moved,
+    plan_profile,
 )
 from churnsignal_alerts.policy_file import default_text, parse_policy
 from churnsignal_alerts.route import Setup, absent
@@ -60,6 +61,23 @@ def test_a_silent_source_mutes_what_silence_may_explain_and_not_a_fact() -> None
 
     assert (heard(quiet), quiet.episode.muted, quiet.entries[-1].what) == ([], "outage:web", "muted")
     assert heard(fact) == [("hanako", NoticeKind.RISK)]
+
+
+def test_of_a_paused_account_nobody_is_reminded_until_it_goes_on() -> None:
+    people = silent()
+    start = replace(told(Scene(people, NOON), profile_owner="hanako").episode, told=True)
+    paused = with_fields(start.change.account, lifecycle="paused")
+
+    quiet = plan_profile(start, paused, Scene(people, NOON))
+    assert quiet is not None
+    looked_at = plan_due(quiet.episode, Scene(people, NOON + 2 * DAY))
+    goes_on = plan_profile(quiet.episode, with_fields(paused, lifecycle="active"), Scene(people, NOON + 2 * DAY))
+    assert goes_on is not None
+    afterwards = plan_due(goes_on.episode, Scene(people, NOON + 2 * DAY))
+
+    assert (quiet.episode.muted, quiet.cancel, heard(quiet), heard(looked_at)) == ("paused", True, [], [])
+    assert plan_profile(quiet.episode, paused, Scene(people, NOON)) is None
+    assert heard(afterwards) == [("hanako", NoticeKind.SUMMARY)]
 
 
 def test_an_outage_mutes_what_is_open_once_and_its_end_tells_all_in_one_summary() -> None:

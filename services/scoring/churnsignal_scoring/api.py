@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from functools import partial
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from aiokafka.errors import KafkaError
@@ -70,6 +70,7 @@ class MergeBody(BaseModel):
     into: str = Field(min_length=1, max_length=255)
 
 
+T = TypeVar("T")
 PutOnLog: TypeAlias = Callable[[str, Command], Awaitable[dict[str, str]]]
 
 
@@ -138,10 +139,11 @@ def _add_reads(app: FastAPI, inside: Inside) -> None:
         if found is None:
             raise HTTPException(404, f"no account {account!r}: none of its calls was applied yet")
         del found["key"]
-        _, why = await (await inside.reader()).now(account)
+        _, why = await _known((await inside.reader()).now(account))
         silent = () if why.profile is None else why.profile.silent_sources
         held_by = [_said(one, inside.engine.zone.zone) for one in silent]
-        explained = told(why) | {"held_by": held_by, "profile": msgspec.to_builtins(why.profile)}
+        profile = found["profile"] if why.profile is None else msgspec.to_builtins(why.profile)
+        explained = told(why) | {"held_by": held_by, "profile": profile}
         return found | explained | {"changes": await inside.queries.changes(account, 20)}
 
     @app.get("/v1/accounts/{account}/tree", tags=["accounts"], summary="The account and those below it, rolled up", dependencies=[reader])
@@ -178,10 +180,14 @@ def _add_past(app: FastAPI, inside: Inside) -> None:
     )
     async def explain(account: str, at: Annotated[date | AwareDatetime | None, Query(description=AT)] = None) -> dict[str, Any]:
         why = await inside.reader()
-        try:
-            return await why.explain(account, why.moment(at), inside.clock.now())
-        except NothingKnown as error:
-            raise HTTPException(404, str(error)) from error
+        return await _known(why.explain(account, why.moment(at), inside.clock.now()))
+
+
+async def _known(asked: Awaitable[T]) -> T:
+    try:
+        return await asked
+    except NothingKnown as error:
+        raise HTTPException(404, str(error)) from error
 
 
 def _said(silent: SilentSource, zone: tzinfo) -> dict[str, str]:

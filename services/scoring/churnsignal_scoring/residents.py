@@ -16,7 +16,7 @@ from churnsignal_scoring.health.state import AccountState
 
 WEIGHED_EVERY = 100
 """Calls after which an account at hand is weighed again: so many can add no more than a few kilobytes to it."""
-STATE, DAY, USER, COUNT, FACT, CROWDED, PACKED = 2_000, 250, 130, 60, 400, 96, 200
+STATE, DAY, USER, COUNT, FACT, CROWDED, PACKED = 2_000, 250, 130, 60, 450, 96, 200
 """Bytes that a state takes, each of its days, of its users in a block of days, of its counts in a day, of its facts' versions, and of the
 users in order of a full block; and a packed one beside its own. Measured by tracemalloc."""
 

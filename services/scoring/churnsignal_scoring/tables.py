@@ -1,6 +1,6 @@
 """Door. The tables that ordinary queries read, as SQLAlchemy knows them; the migrations own their definition."""
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
 metadata = MetaData()
@@ -34,18 +34,6 @@ owner_history = Table(
     Column("account", Text, nullable=False),
     Column("since_us", BigInteger, nullable=False),
     Column("owner", Text),
-)
-
-score_history = Table(
-    "score_history",
-    metadata,
-    Column("account", Text, primary_key=True),
-    Column("day", Integer, primary_key=True),
-    Column("band", Text, nullable=False),
-    Column("score", Integer),
-    Column("coverage", Integer, nullable=False),
-    Column("sequence", Integer, nullable=False),
-    Column("reasons", LargeBinary),
 )
 
 risk_changes = Table(
@@ -91,18 +79,6 @@ outcomes = Table(
     Column("count", BigInteger, nullable=False),
 )
 
-dedup = Table(
-    "dedup",
-    metadata,
-    Column("partition", Integer, primary_key=True),
-    Column("lane", SmallInteger, primary_key=True),
-    Column("bucket", Integer, primary_key=True),
-    Column("id", BigInteger, primary_key=True),
-    Column("written", Integer, nullable=False),
-    Column("ids", LargeBinary, nullable=False),
-    Column("bodies", LargeBinary, nullable=False),
-)
-
 retired_sources = Table(
     "retired_sources",
     metadata,
@@ -110,16 +86,4 @@ retired_sources = Table(
     Column("day", Integer, nullable=False),
     Column("author", Text, nullable=False),
     Column("retired_at", TIMESTAMP(timezone=True), nullable=False),
-)
-
-closes = Table(
-    "closes",
-    metadata,
-    Column("day", Integer, primary_key=True),
-    Column("partition", Integer, primary_key=True),
-    Column("stage", Text, nullable=False),
-    Column("cause", Text),
-    Column("positions", JSONB),
-    Column("partial", LargeBinary),
-    Column("moved_at", TIMESTAMP(timezone=True), nullable=False),
 )

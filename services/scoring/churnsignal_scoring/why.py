@@ -75,11 +75,18 @@ class Reader:
         }
 
     async def now(self, account: str) -> tuple[Scorecard, Explanation]:
-        """Return the live evaluation of an account that is there."""
+        """Return the live evaluation of an account that is there; of one that cannot be evaluated, the last close that could; raises `NothingKnown`."""
         [resident] = await self.load.residents([account])
         day = resident.closed_day
         record = (await self.load.records(day, day)).get(day)
-        why = self.engine.explain(resident.state, record, day)
+        try:
+            why = self.engine.explain(resident.state, record, day)
+        except Exception as error:
+            last = await self.queries.closed(account, _NEVER, 1)
+            if not last:
+                raise NothingKnown(f"{account!r} cannot be evaluated ({type(error).__name__}), and no close could") from error
+            past = await self._past(last[0])
+            return past.card, past.why
         return self.engine.of_day(record, day).card.variant(why.variant), why
 
     async def _then(self, account: str, at: datetime, days: list[Past]) -> tuple[Scorecard, Explanation]:

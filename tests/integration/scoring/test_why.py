@@ -42,7 +42,12 @@ async def explain(town: Town, account: str, when: Any = None) -> dict[str, Any]:
 
 
 @pytest.mark.asyncio
-async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_and_what_it_was_on_the_third(url: str) -> None:
+async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_and_what_it_was_on_the_third(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(*_: object) -> None:
+        raise ZeroDivisionError
+
     async with open_town(url, THIRD - 41) as town:
         await town.batch([group("acme", None, at(THIRD - 40, 8), "g", name="Acme 株式会社")])
         await town.live(*[used(day, "acme") for day in range(THIRD - 40, THIRD)], *[[] for _ in range(22)])
@@ -52,6 +57,11 @@ async def test_a_newcomer_learns_from_one_answer_why_it_is_red_what_would_help_a
             await explain(town, "acme", date(2025, 1, 1))
         closed = await town.queries.history("acme", None, 100)
 
+        monkeypatch.setattr(town.engine, "explain", cannot)
+        failing = await explain(town, "acme")
+
+    # Of an account that cannot be evaluated the last close is told.
+    assert failing | {"text": 0, "drivers": 0} == answer | {"text": 0, "drivers": 0}
     text, third = answer["text"], next(day for day in answer["days"] if day["on"] == "2025-03-03")
     assert (answer["band"], sum(driver["contribution"] for driver in answer["drivers"])) == ("red", answer["score"])
     assert text["en"]["headline"].startswith("Acme 株式会社 on Tue, Mar 25, 2025: red, score ")

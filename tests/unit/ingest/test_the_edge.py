@@ -150,6 +150,43 @@ async def test_silent_and_dripping_clients_are_cut(pieces: tuple[bytes, ...]) ->
 
 
 @pytest.mark.asyncio
+async def test_blank_lines_between_two_requests_keep_no_connection() -> None:
+    async with listening() as port:
+        assert (await talk(port, REQUEST, *[b"\r\n"] * 20, pause_s=0.02)).endswith((b"POST 3", b"cut"))
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("line", [b"x: y\r\n" * 20_000, b"x: " + b"y" * 100_000])
+async def test_trailers_without_end_are_cut(line: bytes) -> None:
+    async with listening() as port:
+        answer = await talk(port, CHUNKED + b"3\r\nabc\r\n0\r\n", line)
+
+        assert b" 200 " not in answer
+        assert answer.startswith(b"HTTP/1.1 431") or answer == b"cut"
+
+
+@pytest.mark.asyncio
+async def test_a_body_in_many_chunks_is_no_large_head() -> None:
+    async with listening() as port:
+        body = (b"3e8\r\n" + b"z" * 1000 + b"\r\n") * 1000
+        answer = await talk(port, CHUNKED.replace(b"Transfer", b"Connection: close\r\nTransfer") + body + b"0\r\nx: y\r\n\r\n")
+
+        assert b"POST 1000000" in answer
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("asked", [b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c", b"upgrade: websocket\r\nConnection: upgrade"])
+async def test_whoever_would_take_another_protocol_as_well_is_answered_in_this_one(asked: bytes) -> None:
+    async with listening() as port:
+        request = REQUEST.replace(b"Host: x", b"Host: x\r\n" + asked)
+
+        assert (await talk(port, request, request, LAST)).count(b"POST 3") == 3
+
+
+@pytest.mark.asyncio
 async def test_a_client_between_two_requests_is_left_alone() -> None:
     async with listening() as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

@@ -1,6 +1,7 @@
 """Door. The sockets: uvicorn's fast HTTP parser with the limits it lacks, on header bytes and on slow or silent clients."""
 
 import asyncio
+import re
 from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +12,7 @@ from churnsignal_ingest.validate.reasons import Problem, RequestProblem
 HEAD_BYTES = 64 * 1024
 # From the connection, or from a request's first byte, to the request's last byte.
 READ_S = 10.0
+_UPGRADE = re.compile(rb"\r\n(?=upgrade:)", re.IGNORECASE)
 
 
 def _refused(problem: Problem) -> bytes:
@@ -62,7 +64,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _reading_since: float | None = None
     _head_bytes = 0
     _piece = 0
-    _in_head = False
+    _between = True
     _watch: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn itself narrows it
@@ -85,10 +87,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self._watch = self.loop.call_later(due, self._look)
 
     def data_received(self, data: bytes) -> None:
+        if self._between:
+            # The parser leaves out the body of whoever would take HTTP/2 as well, such as Java's client; nobody gets another protocol here.
+            if data.find(b"pgrade:", 0, data.find(b"\r\n\r\n")) > 0:
+                data = _UPGRADE.sub(b"\r\nx-", data)
+            # Blank lines begin no request, and would else keep a connection for ever.
+            if self._reading_since is None:
+                self._reading_since = self.loop.time()
         self._piece = len(data)
         super().data_received(data)
         self._head_bytes += self._piece
-        if self._in_head and self._head_bytes > HEAD_BYTES:
+        if self._head_bytes > HEAD_BYTES and not self._between:
             self._refuse_head()
 
     def _refuse_head(self) -> None:
@@ -102,20 +111,25 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def on_message_begin(self) -> None:
-        self._in_head = True
+        self._between = False
         self._head_bytes = 0
         if self._reading_since is None:
             self._reading_since = self.loop.time()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
         # Small pieces cannot hold large headers; only for others is it worth adding up.
         if self._head_bytes + self._piece > HEAD_BYTES and sum(len(name) + len(value) for name, value in self.headers) > HEAD_BYTES:
             self._refuse_head()
             return
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        # What is left is head, trailers, and the sizes of chunks; the parser has no limit on any of them.
+        self._piece -= len(body)
+        HttpToolsProtocol.on_body(self, body)
+
     def on_message_complete(self) -> None:
+        self._between = True
         self._reading_since = None
         super().on_message_complete()

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import httpx2
 import pytest
+from churnsignal_common.postgres.failures import NO_CONNECTION_FREE
 from churnsignal_common.runtime import http
 from churnsignal_common.runtime.health import Dependency, Readiness
 from churnsignal_common.runtime.http import build_app, may, serve_http
@@ -63,6 +64,20 @@ async def test_a_request_that_postgres_does_not_answer_may_come_again_and_is_see
 
     assert (answer.status_code, answer.headers["Retry-After"], answer.json()["title"]) == (503, "5", "Postgres is away")
     assert ready.json()["status"] == "degraded: postgres"
+
+
+async def test_a_request_for_which_no_connection_is_free_may_come_again_and_says_nothing_of_postgres() -> None:
+    app = _app(Readiness((Dependency("postgres", ok=True),), starting=False))
+
+    @app.get("/v1/crowded")
+    async def crowded() -> None:
+        raise NO_CONNECTION_FREE
+
+    async with _client(app) as client:
+        answer, ready = await client.get("/v1/crowded"), await client.get("/readyz")
+
+    assert (answer.status_code, answer.headers["Retry-After"], answer.json()["title"]) == (503, "2", "Busy")
+    assert ready.status_code == 200
 
 
 @pytest.mark.parametrize(("starting", "draining", "status"), [(False, False, 200), (True, False, 503), (False, True, 503)])

@@ -12,7 +12,7 @@ from aiokafka.structs import ConsumerRecord
 
 from churnsignal_common.contracts.partitions import Place
 from churnsignal_common.kafka.feed import Feed, Polled, Unowned
-from churnsignal_common.postgres.failures import is_away
+from churnsignal_common.postgres.failures import NO_CONNECTION_FREE, is_away
 from churnsignal_common.runtime.attempt import attempt
 from churnsignal_common.runtime.health import Dependency
 from churnsignal_common.runtime.tasks import Stop
@@ -131,6 +131,8 @@ class Consume:
 
     async def _ask_postgres(self) -> None:
         error = await attempt(self._ping())
+        if isinstance(error, NO_CONNECTION_FREE):
+            return
         if error is not None and not is_away(error):
             raise error
         if error is not None:

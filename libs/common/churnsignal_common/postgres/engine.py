@@ -11,7 +11,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-PING_S = 2.0
+# Longer than the wait for a connection of the pool, which is another trouble.
+PING_S = 2.5
 
 # A string, because asyncpg's class takes no parameter at run time.
 RawConnection: TypeAlias = "AsyncpgConnection[Any]"

@@ -31,6 +31,8 @@ AWAY: tuple[type[Exception], ...] = (
     exc.OperationalError,
     exc.TimeoutError,
 )
+# All connections of our own pool are at work, which says nothing of Postgres.
+NO_CONNECTION_FREE = exc.TimeoutError
 # Whatever a statement may end with.
 STORE_ERRORS: tuple[type[Exception], ...] = (exc.SQLAlchemyError, *AWAY)
 

@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from churnsignal_common.postgres.failures import STORE_ERRORS
+from churnsignal_common.postgres.failures import NO_CONNECTION_FREE, STORE_ERRORS
 from churnsignal_common.runtime.health import Readiness
 from churnsignal_common.runtime.paging import BadCursor, decode_cursor
 from churnsignal_common.runtime.tasks import Stop
@@ -152,6 +152,8 @@ def _speak_problems(app: FastAPI, readiness: Readiness) -> None:
         return problem(422, "Invalid request", places(error.errors()))
 
     async def away(_request: Request, error: Exception) -> Response:
+        if isinstance(error, NO_CONNECTION_FREE):
+            return problem(503, "Busy", "all connections to Postgres are in use; send the same request again", {"Retry-After": "2"})
         for dependency in readiness.dependencies:
             if dependency.name == "postgres":
                 dependency.down(type(error).__name__)

@@ -224,6 +224,25 @@ async def test_a_link_acts_once_even_after_the_episode_was_reopened(world: World
     assert (await world.episode("linkonce"))["state"] == "open"
 
 
+async def test_a_link_closes_with_what_came_of_it_and_why_and_asks_again_for_either(world: World) -> None:
+    await alerted(world, "linkclose")
+    path = links(world, "linkclose")[2]
+
+    page = await world.http.get(path)
+    halves = [await world.http.post(path, data=given) for given in ({}, {"outcome": "saved"}, {"outcome": "x", "note": "y"}, {"note": "y"})]
+    still = (await world.episode("linkclose"))["state"]
+    closed = await world.http.post(path, data={"outcome": "saved", "note": "new contract <b>"})
+
+    assert [f'value="{outcome}"' in page.text for outcome in ("saved", "churned", "false_alarm", "no_action")] == [True] * 4
+    assert [half.status_code for half in halves] == [200] * 4
+    assert all("<textarea" in half.text for half in halves)
+    assert still == "open"
+    seen = await world.episode("linkclose")
+    assert (seen["state"], seen["outcome"], seen["note"], seen["by"]) == ("closed", "saved", "new contract <b>", "Linkclose")
+    assert "<b>" not in closed.text
+    assert "<form" not in closed.text
+
+
 async def test_opening_a_link_changes_nothing(world: World) -> None:
     episode = await alerted(world, "scanner")
     path = links(world, "scanner")[0]

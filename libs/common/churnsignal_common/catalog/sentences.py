@@ -205,7 +205,6 @@ _SENTENCES: Final[dict[str, Both]] = {
     "way.email": Both("E-mail", "メール"),
     "way.call": Both("Call", "電話"),
     "button.open": Both("Open the account", "お客様情報を開く"),
-    "button.false_alarm": Both("False alarm", "誤検知"),
     "email.how": Both(
         "Each link opens a confirmation page.", "リンクを開くと確認画面が表示されます。内容をご確認のうえ、確定してください。"
     ),
@@ -236,7 +235,7 @@ _SENTENCES: Final[dict[str, Both]] = {
         "このリンクは無効です。最新のお知らせを開くか、管理者にお問い合わせください。",
     ),
     "page.ask.acknowledge": Both("Start working on this account?", "このお客様の対応を開始しますか。"),
-    "page.ask.close": Both("Was this a false alarm? The episode will be closed.", "誤検知として対応完了にしますか。"),
+    "page.ask.close": Both("What came of this account? The alert will be closed.", "結果をご記入のうえ、対応を完了してください。"),
     "page.ask.snooze": Both("Be told again tomorrow?", "明日あらためて通知しますか。"),
     "page.done": Both("Noted.", "承りました。"),
     "page.already": Both("This had been noted before; nothing changed.", "すでに承っております。変更はありません。"),

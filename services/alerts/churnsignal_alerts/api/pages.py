@@ -1,13 +1,16 @@
 """Flow. The pages behind links in e-mails: GET asks, POST acts, whoever prefetches the link changes nothing."""
 
 import hashlib
+from urllib.parse import parse_qs
 
 from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
+from pydantic import ValidationError
 
-from churnsignal_alerts.act import Answer, Command
+from churnsignal_alerts.act import Act, Answer, Command
+from churnsignal_alerts.api.models import CloseIn
 from churnsignal_alerts.api.parts import Parts
 from churnsignal_alerts.directory import zone_of
 from churnsignal_alerts.episodes import Episode, Outcome, State
@@ -57,19 +60,20 @@ def routes(parts: Parts) -> APIRouter:
         ticket, episode, reader, _ = found
         if not episode.active:
             return _shown(episode, reader, say(reader.locale, "page.over"), state_line(episode, reader))
-        button = say(reader.locale, "button.false_alarm" if ticket.act == "close" else f"button.{ticket.act}")
-        return _shown(episode, reader, say(reader.locale, f"page.ask.{ticket.act}"), _state(episode, reader), button=button)
+        return _asked(ticket, episode, reader)
 
     @router.post("/a/{token}", summary="Act", response_class=HTMLResponse)
-    async def act(token: str) -> Response:
+    async def act(token: str, request: Request) -> Response:
         found = await opened(token)
         if found is None:
             return _expired()
-        ticket, _, reader, name = found
-        outcome = Outcome.FALSE_ALARM if ticket.act == "close" else None
+        ticket, asked, reader, name = found
+        command = _closing(await request.body(), name) if ticket.act is Act.CLOSE else Command(ticket.act, name)
+        if command is None:
+            return _asked(ticket, asked, reader)
         # A link acts once, whatever has become of the episode since.
         once = hashlib.sha256(token.encode()).digest()
-        result = await parts.desk.run(ticket.episode, Command(ticket.act, name, outcome=outcome), "email", once)
+        result = await parts.desk.run(ticket.episode, command, "email", once)
         if result is None:
             return _expired()
         answer, episode = result
@@ -82,13 +86,35 @@ def _state(episode: Episode, reader: Reader) -> str:
     return "" if episode.state is State.OPEN else state_line(episode, reader)
 
 
-def _shown(episode: Episode, reader: Reader, *sentences: str, button: str = "") -> Response:
+def _closing(form: bytes, by: str) -> Command | None:
+    """Return what the page's form says; None for one without an outcome or a reason."""
+    try:
+        given = {name: values[0] for name, values in parse_qs(form.decode()).items()}
+        said = CloseIn.model_validate(given)
+    except (ValidationError, ValueError):
+        return None
+    return Command(Act.CLOSE, by, outcome=said.outcome, note=said.note) if said.note else None
+
+
+def _asked(ticket: Ticket, episode: Episode, reader: Reader) -> Response:
+    locale, fields = reader.locale, dict[str, object]()
+    if ticket.act is Act.CLOSE:
+        fields = {"outcomes": {one.value: say(locale, f"outcome.{one}") for one in Outcome}, "note": say(locale, "modal.label.note")}
+    button = say(locale, f"button.{ticket.act}").rstrip("…")
+    return _shown(episode, reader, say(locale, f"page.ask.{ticket.act}"), _state(episode, reader), button=button, **fields)
+
+
+def _shown(episode: Episode, reader: Reader, *sentences: str, **asked: object) -> Response:
     title = say(reader.locale, "page.title", account=clean(episode.name, 90))
-    facts = {"lang": reader.locale.value, "title": title, "sentences": [s for s in sentences if s], "button": button}
-    return HTMLResponse(page("page.html", **facts), headers=_HEADERS)
+    return _page(200, lang=reader.locale.value, title=title, sentences=[s for s in sentences if s], **asked)
 
 
 def _expired() -> Response:
     # We do not know who reads, so both languages.
     sentences = [say(locale, "page.expired") for locale in Locale]
-    return HTMLResponse(page("page.html", lang="en", title="Churnsignal", sentences=sentences, button=""), 404, headers=_HEADERS)
+    return _page(404, lang="en", title="Churnsignal", sentences=sentences)
+
+
+def _page(status: int, **facts: object) -> Response:
+    nothing_asked: dict[str, object] = {"button": "", "outcomes": {}, "note": ""}
+    return HTMLResponse(page("page.html", **nothing_asked | facts), status, headers=_HEADERS)

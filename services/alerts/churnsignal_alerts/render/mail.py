@@ -53,13 +53,13 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
         "lang": locale.value,
         "colour": _COLOURS[card.tone],
         "buttons": [
-            Link(_label(act, locale), links[act, card.episodes[0]])
+            Link(say(locale, f"button.{act}"), links[act, card.episodes[0]])
             for act in card.acts
             if not card.lines and (act, card.episodes[0]) in links
         ],
         "open": Link(say(locale, "button.open"), card.url) if card.url else None,
         "line_links": {
-            line.episode: Link(_label(Act.ACKNOWLEDGE, locale), links[key])
+            line.episode: Link(say(locale, "button.acknowledge"), links[key])
             for line in card.lines
             if line.open and (key := (Act.ACKNOWLEDGE, line.episode)) in links
         },
@@ -70,10 +70,6 @@ def mail_body(card: Card, locale: Locale, address: str, links: Mapping[tuple[Act
     }
     text = _environment.get_template("message.txt").render(facts)
     return MailBody(card.headline[:_SUBJECT], text, _environment.get_template("message.html").render(facts), image)
-
-
-def _label(act: Act, locale: Locale) -> str:
-    return say(locale, "button.false_alarm" if act is Act.CLOSE else f"button.{act}")
 
 
 def page(name: str, **facts: object) -> str:

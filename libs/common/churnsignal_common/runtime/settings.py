@@ -78,7 +78,7 @@ class ServiceSettings(BaseSettings):
     config_dir: Path | None = Field(
         default=None,
         alias="CHURNSIGNAL_CONFIG_DIR",
-        description="Folder with mapping.yaml, scorecard.yaml, routing.yaml, calendars/. None: the shipped defaults.",
+        description="Folder with mapping.yaml, scorecard.yaml (calendars are a part of it), routing.yaml. None: the shipped defaults.",
     )
     signing_keys: SecretStr | None = Field(
         default=None,

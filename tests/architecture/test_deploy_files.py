@@ -132,14 +132,26 @@ def test_the_pods_of_scoring_keep_their_name_in_the_consumer_group() -> None:
     assert scoring["spec"]["serviceName"] in {found["metadata"]["name"] for found in of_kind("Service")}
 
 
+def test_no_pod_is_given_the_database_of_another_service() -> None:
+    for workload in of_kind(*WORKLOADS):
+        keys = re.findall(r"(\w+)_database_url", str(pod_of(workload)["volumes"]))
+        assert len(keys) == 1
+        assert keys[0] in pod_of(workload)["containers"][0]["image"] or name_of(workload) == "Job/topics"
+
+
 def test_everything_a_pod_mounts_or_reads_exists() -> None:
     example = {found["metadata"]["name"]: found["stringData"] for found in documents(BASE / "secret.example.yaml")}
     [settings] = [found["data"] for found in of_kind("ConfigMap")]
 
     for workload in of_kind(*WORKLOADS):
         pod = pod_of(workload)
-        sources = [source["secret"]["name"] for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", [])]
-        files = {f"/run/secrets/churnsignal/{key}" for name in sources for key in example[name]}
+        sources = [source["secret"] for volume in pod["volumes"] for source in volume.get("projected", {}).get("sources", [])]
+        given = {
+            one["name"]: {item["key"]: item["path"] for item in one["items"]} if "items" in one else {k: k for k in example[one["name"]]}
+            for one in sources
+        }
+        assert all(set(paths) <= set(example[name]) for name, paths in given.items()), name_of(workload)
+        files = {f"/run/secrets/churnsignal/{path}" for paths in given.values() for path in paths.values()}
         read = {**settings, **{entry["name"]: entry.get("value", "") for entry in pod["containers"][0].get("env", [])}}
         assert {value for name, value in read.items() if name.endswith("_FILE")} <= files, name_of(workload)
 

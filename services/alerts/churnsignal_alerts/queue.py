@@ -255,11 +255,11 @@ async def _fold(connection: AsyncConnection, delivery: Delivery, now: datetime) 
 
 async def _paced(connection: AsyncConnection, wanted: Sequence[Any], rooms: Mapping[str, int], per_s: float) -> set[str]:
     """Return the places that may be told something now: by the room of their channel, and by their own pace."""
-    places, taken = dict[str, str](), Counter[str]()
+    places, taken = set[str](), Counter[str]()
     for row in wanted:
         if row.address not in places and taken[row.channel] < rooms[row.channel]:
             taken[row.channel] += 1
-            places[row.address] = row.channel
+            places.add(row.address)
     if not places:
         return set()
     paced = {row.address for row in await connection.execute(PACE, {"addresses": sorted(places)})}

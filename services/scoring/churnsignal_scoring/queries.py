@@ -47,7 +47,7 @@ OUTCOMES = """-- what people recorded of an account, the newest first
 SELECT event_id AS id, occurred_us, outcome, author, note FROM account_outcomes WHERE account = :account
 ORDER BY occurred_us DESC, event_id LIMIT :branches"""
 UNOWNED = "none"
-_NEVER = 1 << 30
+NEVER = 1 << 30
 DEPTH, BRANCHES = 8, 1_000
 
 TREE = """-- an account and those below it, with their scores on the last day that all of them have closed
@@ -132,7 +132,7 @@ class Queries:
 
     async def history(self, account: str, before: int | None, limit: int) -> list[dict[str, Any]]:
         """Return up to limit + 1 closed days, newest first."""
-        rows = await self.rows(HISTORY, account=account, before=_NEVER if before is None else before, limit=limit + 1)
+        rows = await self.rows(HISTORY, account=account, before=NEVER if before is None else before, limit=limit + 1)
         return [row | {"on": to_date(row["day"]).isoformat()} for row in rows]
 
     async def changes(self, account: str, limit: int) -> list[dict[str, Any]]:

@@ -17,10 +17,9 @@ from churnsignal_scoring.health.kept import decode, unfold
 from churnsignal_scoring.health.scorecard import Scorecard
 from churnsignal_scoring.load import Load
 from churnsignal_scoring.narrate import reasons, words
-from churnsignal_scoring.queries import Queries
+from churnsignal_scoring.queries import NEVER, Queries
 
 DAYS = 31
-_NEVER = 1 << 30
 _INSTANT = timedelta(microseconds=1)  # the end of a day is the first moment of the next one
 
 
@@ -57,7 +56,7 @@ class Reader:
             raise NothingKnown(f"no account {account!r}: none of its calls was applied yet")
         zone, past = self.engine.zone, at is not None and at < now
         moment = at if at is not None and past else now
-        days = await self._days(account, zone.day_of(moment) - 1 if past else _NEVER)
+        days = await self._days(account, zone.day_of(moment) - 1 if past else NEVER)
         card, why = await (self._then(account, moment, days) if past else self.now(account))
         on = to_date(zone.day_of(moment - _INSTANT) if past else zone.day_of(moment))
         name = row["profile"].get("name") or account
@@ -82,7 +81,7 @@ class Reader:
         try:
             why = self.engine.explain(resident.state, record, day)
         except Exception as error:
-            last = await self.queries.closed(account, _NEVER, 1)
+            last = await self.queries.closed(account, NEVER, 1)
             if not last:
                 raise NothingKnown(f"{account!r} cannot be evaluated ({type(error).__name__}), and no close could") from error
             past = await self._past(last[0])

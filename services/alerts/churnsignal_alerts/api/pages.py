@@ -7,7 +7,6 @@ from churnsignal_common.catalog.locales import Locale
 from churnsignal_common.catalog.sentences import say
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
-from pydantic import ValidationError
 
 from churnsignal_alerts.act import Act, Answer, Command
 from churnsignal_alerts.api.models import CloseIn
@@ -91,7 +90,7 @@ def _closing(form: bytes, by: str) -> Command | None:
     try:
         given = {name: values[0] for name, values in parse_qs(form.decode()).items()}
         said = CloseIn.model_validate(given)
-    except (ValidationError, ValueError):
+    except ValueError:  # of pydantic, or of bytes that are no text
         return None
     return Command(Act.CLOSE, by, outcome=said.outcome, note=said.note) if said.note else None
 

@@ -50,15 +50,15 @@ def findings(view: View, rules: tuple[Flag, ...], own: Band, known: tuple[Findin
     since = {(one.kind, one.code): one.since for one in known}
     today = to_date(view.as_of)
     return tuple(
-        msgspec.structs.replace(_found(view, rule), since=since.get((rule.kind, rule.code), today))
+        _found(view, rule, since.get((rule.kind, rule.code), today))
         for rule in rules
         if all(_holds(view, condition, own) for condition in rule.conditions)
     )
 
 
-def _found(view: View, rule: Flag) -> Finding:
+def _found(view: View, rule: Flag, since: date) -> Finding:
     """Return what the rule points out, with what its first measure reads."""
-    found = Finding(kind=rule.kind, code=rule.code, since=to_date(view.as_of))
+    found = Finding(kind=rule.kind, code=rule.code, since=since)
     for condition in rule.conditions:
         reading = condition.measure.read(view, condition.options) if isinstance(condition, MeasureHolds) else None
         if isinstance(condition, MeasureHolds) and isinstance(reading, Reading):
